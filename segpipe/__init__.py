@@ -1,0 +1,1 @@
+"""segpipe: every item out of thousands of photos, as partitioned Dagster assets."""

@@ -1,0 +1,186 @@
+"""Every public exception of segpipe.
+
+::
+
+    SegpipeError
+    ├── InputError                    what came in cannot be used: never retried
+    │   ├── InvalidIdError            a deal or image id that is not allowed
+    │   ├── DealNotFoundError         no such deal under the root
+    │   ├── EmptyDealError            a deal without photos
+    │   ├── PhotoError                one photo of a deal cannot be used
+    │   │   ├── UnreadablePhotoError  missing, a folder, a FIFO, a dangling link
+    │   │   ├── UnsafePathError       a link that leaves the data root
+    │   │   ├── DuplicateImageError   two photos with one image id
+    │   │   ├── UnsupportedFormatError  not one of the image formats that are opened
+    │   │   ├── CorruptImageError     truncated or damaged
+    │   │   └── ImageTooLargeError    more pixels than the limit
+    │   ├── PromptError               a prompt that makes no sense for its image
+    │   │   └── UnsupportedPromptError  one that this segmenter cannot follow
+    │   └── ConfigError               a setting that cannot work
+    ├── SegmenterError                the segmenter failed
+    │   └── MissingMaskError          a detection without the mask that a step needs
+    ├── RefinerError                  the refiner failed
+    └── StoreError                    the deal store refused or failed
+        ├── NotPromotedError          nothing is current yet for this asset
+        ├── VersionNotFoundError      no kept version of that name
+        ├── CorruptVersionError       files and manifest disagree
+        ├── PromotionConflictError    another run committed this generation first (retryable)
+        ├── StaleUpstreamError        what a version was made from is no longer current
+        └── PhotosChangedError        photos changed while the run read them (retryable)
+
+``retryable`` says whether the same call may succeed later with nothing changed by hand.
+``deal``, ``image`` and ``field`` say where; the layer that knows them fills them in.
+"""
+
+from typing import ClassVar, Self
+
+
+class SegpipeError(Exception):
+    """Base of every error that segpipe raises on purpose.
+
+    Args:
+        message: What was wrong and what to do about it.
+        deal: The deal concerned, when known.
+        image: The photo's file name or image id, when known.
+        field: The setting or input field concerned, when known.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        deal: str | None = None,
+        image: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.deal = deal
+        self.image = image
+        self.field = field
+
+    def at(self, *, deal: str | None = None, image: str | None = None) -> Self:
+        """Fill in the place where it is still unknown, and return the same error."""
+        self.deal = self.deal or deal
+        self.image = self.image or image
+        return self
+
+    def __str__(self) -> str:
+        named = (("deal", self.deal), ("image", self.image), ("field", self.field))
+        place = ", ".join(f"{name} {value!r}" for name, value in named if value)
+        return f"{place}: {self.message}" if place else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.deal, self.image, self.field))
+
+
+def _rebuild(
+    kind: type[SegpipeError],
+    message: str,
+    deal: str | None,
+    image: str | None,
+    field: str | None,
+) -> SegpipeError:
+    return kind(message, deal=deal, image=image, field=field)
+
+
+class InputError(SegpipeError):
+    """What came in cannot be used; a retry cannot help."""
+
+
+class InvalidIdError(InputError):
+    """A deal or image id that is not allowed."""
+
+
+class DealNotFoundError(InputError):
+    """No such deal under the root."""
+
+
+class EmptyDealError(InputError):
+    """The deal has no photos."""
+
+
+class PhotoError(InputError):
+    """One photo of a deal cannot be used."""
+
+
+class UnreadablePhotoError(PhotoError):
+    """The photo is missing, or is no regular file."""
+
+
+class UnsafePathError(PhotoError):
+    """A link leads out of the data root."""
+
+
+class DuplicateImageError(PhotoError):
+    """Two photos of a deal have the same image id."""
+
+
+class UnsupportedFormatError(PhotoError):
+    """The bytes are not one of the image formats that are opened."""
+
+
+class CorruptImageError(PhotoError):
+    """The image is truncated or damaged."""
+
+
+class ImageTooLargeError(PhotoError):
+    """The header announces more pixels than the limit."""
+
+
+class PromptError(InputError):
+    """The prompt makes no sense for its image."""
+
+
+class UnsupportedPromptError(PromptError):
+    """This segmenter cannot follow that prompt."""
+
+
+class ConfigError(InputError):
+    """A setting that cannot work."""
+
+
+class SegmenterError(SegpipeError):
+    """The segmenter failed."""
+
+
+class MissingMaskError(SegmenterError):
+    """A detection lacks the mask that a step needs."""
+
+
+class RefinerError(SegpipeError):
+    """The refiner failed."""
+
+
+class StoreError(SegpipeError):
+    """The deal store refused or failed."""
+
+
+class NotPromotedError(StoreError):
+    """Nothing is current yet for this asset of the deal."""
+
+
+class VersionNotFoundError(StoreError):
+    """No kept version of that name."""
+
+
+class CorruptVersionError(StoreError):
+    """A version's files and its manifest disagree."""
+
+
+class PromotionConflictError(StoreError):
+    """Another run committed this generation first; read what it wrote and decide again."""
+
+    retryable = True
+
+
+class StaleUpstreamError(StoreError):
+    """What a version was made from is no longer current."""
+
+
+class PhotosChangedError(StoreError):
+    """The deal's photos changed while the run read them."""
+
+    retryable = True

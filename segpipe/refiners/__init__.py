@@ -1,0 +1,1 @@
+"""Refiners: coarse masks in, sharper masks out."""

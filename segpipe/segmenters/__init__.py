@@ -1,0 +1,1 @@
+"""Segmenters: an image and a prompt in, detections out."""

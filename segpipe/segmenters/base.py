@@ -1,0 +1,76 @@
+"""The segmenter protocol and its result."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from segpipe.segmenters.prompt import Prompt
+from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detection:
+    """One thing that a segmenter found.
+
+    Attributes:
+        box: Pixels of the upright image, inside it, with x1 < x2 and y1 < y2.
+        score: Confidence, 0 to 1.
+        label: What it is, when the segmenter knows.
+        mask: Its pixels; None when the segmenter gives boxes only.
+        pass_index: The pass of a recursive segmenter that found it, from 0.
+    """
+
+    box: Box
+    score: float
+    label: str | None = None
+    mask: Mask | None = None
+    pass_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PassStats:
+    """What one pass over an image gave.
+
+    Attributes:
+        found: Detections of the pass.
+        new: Those that no earlier pass had found.
+        elapsed_ms: Wall time of the pass.
+        stopped: Why no pass followed; None when one did.
+    """
+
+    found: int
+    new: int
+    elapsed_ms: float
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationResult:
+    """Everything that was found in one image, in the segmenter's order."""
+
+    detections: tuple[Detection, ...]
+    image_width: int
+    image_height: int
+    segmenter_id: str
+    elapsed_ms: float
+    pass_stats: tuple[PassStats, ...]
+
+
+class Segmenter(Protocol):
+    """Finds items in an image.
+
+    An implementation never changes the image that it is given. It raises
+    :class:`~segpipe.errors.UnsupportedPromptError` for a prompt it cannot follow, and
+    :class:`~segpipe.errors.SegmenterError` when it fails; "nothing found" is a result
+    without detections, never an error. Several ``segment`` calls may be under way at once.
+    """
+
+    @property
+    def id(self) -> str:
+        """Its name, as recorded in results; a wrapper's composes: ``recursive(classical)``."""
+        ...
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure functions on arrays. Nothing here knows Dagster, the network or a folder."""
