@@ -20,19 +20,26 @@
     ├── SegmenterError                the segmenter failed
     │   └── MissingMaskError          a detection without the mask that a step needs
     ├── RefinerError                  the refiner failed
-    └── StoreError                    the deal store refused or failed
-        ├── NotPromotedError          nothing is current yet for this asset
-        ├── VersionNotFoundError      no kept version of that name
-        ├── CorruptVersionError       files and manifest disagree
-        ├── PromotionConflictError    another run committed this generation first (retryable)
-        ├── StaleUpstreamError        what a version was made from is no longer current
-        └── PhotosChangedError        photos changed while the run read them (retryable)
+    ├── StoreError                    the deal store refused or failed
+    │   ├── NotPromotedError          nothing is current yet for this asset
+    │   ├── VersionNotFoundError      no kept version of that name
+    │   ├── CorruptVersionError       files and manifest disagree
+    │   ├── PromotionConflictError    another run committed this generation first (retryable)
+    │   ├── StaleUpstreamError        what a version was made from is no longer current
+    │   └── PhotosChangedError        photos changed while the run read them (retryable)
+    └── DealFailedError               what went wrong in one deal: every error of its images
 
 ``retryable`` says whether the same call may succeed later with nothing changed by hand.
 ``deal``, ``image`` and ``field`` say where; the layer that knows them fills them in.
 """
 
+import errno
+from collections.abc import Sequence
 from typing import ClassVar, Self
+
+_LASTING_OS_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+)
 
 
 class SegpipeError(Exception):
@@ -184,3 +191,36 @@ class PhotosChangedError(StoreError):
     """The deal's photos changed while the run read them."""
 
     retryable = True
+
+
+class DealFailedError(SegpipeError):
+    """A deal could not be processed; ``errors`` has every reason, image by image."""
+
+    def __init__(self, deal: str, errors: Sequence[Exception]) -> None:
+        reasons = "; ".join(describe(error) for error in errors)
+        super().__init__(reasons, deal=deal)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return f"deal {self.deal!r}: {self.message}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.deal, self.errors))
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether the same work may succeed later with nothing changed by hand.
+
+    A deal is worth another try only when every one of its errors is.
+    """
+    if isinstance(error, DealFailedError):
+        return all(is_retryable(reason) for reason in error.errors)
+    if isinstance(error, SegpipeError):
+        return error.retryable
+    return isinstance(error, OSError) and error.errno not in _LASTING_OS_ERRORS
+
+
+def describe(error: BaseException) -> str:
+    """One line about an error for people: its kind, its place and what was wrong."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,9 +1,13 @@
 """Boxes: absolute pixels ``xyxy``, float, half-open, in the upright image."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segpipe.errors import InputError
 
 BoxArray = NDArray[np.float64]
 """Shape (n, 4), ``xyxy``."""
@@ -16,3 +20,57 @@ class Box(NamedTuple):
     y1: float
     x2: float
     y2: float
+
+
+class PixelWindow(NamedTuple):
+    """A rectangle of whole pixels, half-open; as slices it is ``[y1:y2, x1:x2]``."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def width(self) -> int:
+        """Columns, never negative."""
+        return max(self.x2 - self.x1, 0)
+
+    @property
+    def height(self) -> int:
+        """Rows, never negative."""
+        return max(self.y2 - self.y1, 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no pixel."""
+        return self.width == 0 or self.height == 0
+
+    def intersect(self, other: "PixelWindow") -> "PixelWindow":
+        """The pixels of both; empty when they do not meet."""
+        return PixelWindow(
+            max(self.x1, other.x1),
+            max(self.y1, other.y1),
+            min(self.x2, other.x2),
+            min(self.y2, other.y2),
+        )
+
+
+def to_array(boxes: Sequence[Box]) -> BoxArray:
+    """The boxes as an array, (n, 4) float64; (0, 4) for none."""
+    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def pixel_window(box: Box, *, image_width: int, image_height: int) -> PixelWindow:
+    """The pixels of an image that a box touches: rounded outward, clipped to the image.
+
+    It is empty when the box lies outside the image or covers no area.
+
+    Raises:
+        InputError: A coordinate is NaN or infinite.
+    """
+    if not all(map(math.isfinite, box)):
+        raise InputError(f"a box needs finite coordinates, got {tuple(box)}", field="box")
+    touched = PixelWindow(
+        math.floor(box.x1), math.floor(box.y1), math.ceil(box.x2), math.ceil(box.y2)
+    )
+    return touched.intersect(PixelWindow(0, 0, image_width, image_height))

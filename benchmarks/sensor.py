@@ -1,0 +1,101 @@
+"""A look of the sensor at 20,000 deals: ``python -m benchmarks.sensor``.
+
+The first tick finds every deal new and asks for as many as one tick may; the steady one finds that
+nothing has changed. Both go through Dagster's own context and a real instance.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.timing import median_times
+from segpipe.pipeline.config import LocalRoot
+from segpipe.pipeline.new_deals import Cursor, decide
+from segpipe.pipeline.partitions import DEALS
+from segpipe.pipeline.resources import DealStoreResource
+from segpipe.pipeline.sensors import MAX_DEALS_PER_TICK, SETTLE_S, build_new_deals_sensor
+from segpipe.segmenters.prompt import Mode
+from segpipe.store import layout
+from segpipe.store.store import DealStore
+
+DEAL_COUNT, PHOTOS = 20_000, 5
+ROUNDS = 3
+LIMIT_S = 5.0
+
+SENSOR = build_new_deals_sensor(Mode.FIND_ALL)
+
+
+def make_deals(root: Path) -> list[str]:
+    """Deals of photos that nobody opens, marked complete so that the sensor need not wait."""
+    deals = [f"deal-{number:05d}" for number in range(DEAL_COUNT)]
+    for deal in deals:
+        images = root / layout.images_key(deal)
+        images.mkdir(parents=True)
+        for number in range(PHOTOS):
+            (images / f"{number}.jpg").touch()
+        (root / layout.complete_key(deal)).touch()
+    return deals
+
+
+def open_instance(folder: Path) -> dg.DagsterInstance:
+    folder.mkdir()
+    quiet = {"telemetry": {"enabled": False}}
+    return dg.DagsterInstance.local_temp(str(folder), overrides=quiet)
+
+
+def prepare_tick(root: Path, instance: dg.DagsterInstance, cursor: Cursor) -> Callable[[], object]:
+    """A tick as Dagster does it, up to the requests; they are not followed."""
+    store = DealStoreResource(root=LocalRoot(path=str(root)))
+
+    def tick() -> object:
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursor.model_dump_json(), resources={"store": store}
+        ) as context:
+            return SENSOR(context)
+
+    return tick
+
+
+def compare(root: Path, folder: Path) -> Table:
+    deals = make_deals(root)
+    store, now = DealStore(root), time.time()
+    listing, steady = list(store.scan()), Cursor(seen_to=now)
+
+    def decide_first() -> object:
+        return decide(
+            listing, Cursor(), known=(), now=now, settle_s=SETTLE_S, limit=MAX_DEALS_PER_TICK
+        )
+
+    with open_instance(folder / "new") as new, open_instance(folder / "known") as known:
+        known.add_dynamic_partitions(DEALS.name or "", deals)
+        times = median_times(
+            {
+                "listing alone": lambda: list(store.scan()),
+                "decision alone": decide_first,
+                "first tick": prepare_tick(root, new, Cursor()),
+                "steady tick": prepare_tick(root, known, steady),
+            },
+            rounds=ROUNDS,
+        )
+    title = f"{DEAL_COUNT} deals of {PHOTOS} photos: a tick takes at most {LIMIT_S:g} s"
+    table = Table("", title=title, title_justify="left")
+    for heading in ("s", "of the limit", "s of CPU"):
+        table.add_column(heading, justify="right")
+    for name, taken in times.items():
+        table.add_row(name, f"{taken.wall:.2f}", f"{taken.wall / LIMIT_S:.0%}", f"{taken.cpu:.2f}")
+    return table
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        Console().print(compare(root, Path(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line: the same store, flow and Dagster instance, for people at a terminal."""

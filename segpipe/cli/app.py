@@ -1,0 +1,218 @@
+"""The commands."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+
+from segpipe.cli.instance import add_partitions, open_instance
+from segpipe.cli.run import run_deals
+from segpipe.cli.samples import add_samples
+from segpipe.cli.tables import (
+    deal_table,
+    failure_table,
+    places,
+    read_summary,
+    run_table,
+    versions_table,
+)
+from segpipe.errors import ConfigError, DealNotFoundError, SegpipeError, describe
+from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore
+
+_SECONDS_PER_HOUR = 3600.0
+
+app = typer.Typer(
+    name="segpipe",
+    help="Every item out of thousands of photos: deals in, verified crops out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+Root = Annotated[
+    Path, typer.Option("--root", envvar=ROOT_VARIABLE, help="The data root, which holds deals/.")
+]
+ROOT = Path(DEFAULT_ROOT)
+
+
+@contextmanager
+def _told_errors() -> Iterator[None]:
+    """End with a line on stderr and exit code 1, not with a traceback."""
+    try:
+        yield
+    except SegpipeError as error:
+        err.print(describe(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@app.command(epilog="Example: segpipe add spring-lot photos/*.jpg")
+def add(
+    deal: Annotated[str, typer.Argument(help="The deal; made when it is new.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
+    root: Root = ROOT,
+) -> None:
+    """Copy photos into a deal, whole or not at all."""
+    with _told_errors():
+        files = [file for photo in photos for file in _files(photo)]
+        added = DealStore(root).add_photos(deal, files)
+        with open_instance(root) as instance:
+            add_partitions(instance, [deal])
+        out.print(f"{len(added)} photos are in deal {deal}", highlight=False)
+
+
+@app.command(epilog="Example: segpipe samples && segpipe run")
+def samples(root: Root = ROOT) -> None:
+    """Add two deals of real photos to try segpipe on."""
+    with _told_errors():
+        deals = add_samples(DealStore(root))
+        with open_instance(root) as instance:
+            add_partitions(instance, deals)
+        out.print(f"sample deals: {', '.join(deals)}", highlight=False)
+
+
+@app.command(epilog="Example: segpipe run spring-lot --config recursive.yaml")
+def run(
+    deals: Annotated[
+        list[str] | None, typer.Argument(help="The deals; all of them when none is named.")
+    ] = None,
+    root: Root = ROOT,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do again what is up to date, too.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of run config, as in the launchpad.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Put deals through every stage that is not up to date, in Dagster."""
+    with _told_errors():
+        store = DealStore(root)
+        existing = store.deals()
+        wanted = list(dict.fromkeys(deals)) if deals else existing
+        if unknown := [deal for deal in wanted if deal not in existing]:
+            raise DealNotFoundError(
+                f"there is no such deal under {root}: use 'segpipe add' first", deal=unknown[0]
+            )
+        if not wanted:
+            raise DealNotFoundError(f"there are no deals under {root}: use 'segpipe add' first")
+        result = run_deals(root, wanted, err, force=force, config=_read_config(config))
+        out.print(run_table(store, wanted, result))
+        for place in places(store, wanted):
+            out.print(place, markup=False, highlight=False, soft_wrap=True)
+        for problem in (*result.failures.values(), *result.errors):
+            err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        if result.failures or result.errors:
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example: segpipe show spring-lot")
+def show(deal: str, root: Root = ROOT) -> None:
+    """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
+    with _told_errors():
+        store = DealStore(root)
+        photos = store.photos(deal)
+        snapshot = store.current(deal, Mode.FIND_ALL)
+        summary = read_summary(snapshot)
+        if snapshot and summary:
+            out.print(deal_table(snapshot, summary))
+            for warning in summary.warnings:
+                err.print(f"warning: {warning}", style="yellow", markup=False)
+        else:
+            out.print(f"{deal}: {len(photos)} photos, nothing is promoted yet")
+        if failure := store.last_failure(deal, Mode.FIND_ALL):
+            out.print(failure_table(failure))
+
+
+@app.command(epilog="Example: segpipe verify spring-lot")
+def verify(
+    deal: Annotated[str | None, typer.Argument(help="The deal; all when none is named.")] = None,
+    root: Root = ROOT,
+) -> None:
+    """Compare every promoted file with the size and sha256 that were recorded for it."""
+    with _told_errors():
+        store = DealStore(root)
+        if deal is not None and deal not in store.deals():
+            raise DealNotFoundError(f"there is no such deal under {root}", deal=deal)
+        problems = list(store.verify(deal))
+        for problem in problems:
+            err.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
+        if problems:
+            raise typer.Exit(1)
+        out.print("every promoted file is what was written")
+
+
+@app.command(epilog="Example: segpipe versions spring-lot")
+def versions(deal: str, root: Root = ROOT) -> None:
+    """List the kept generations of a deal, to roll back to."""
+    with _told_errors():
+        store = DealStore(root)
+        if deal not in store.deals():
+            raise DealNotFoundError(f"there is no such deal under {root}", deal=deal)
+        modes = store.modes(deal)
+        for mode in modes:
+            out.print(versions_table(deal, mode, store.commits(deal, mode)))
+        if not modes:
+            out.print(f"{deal}: nothing is promoted yet", highlight=False)
+
+
+@app.command(epilog="Example: segpipe rollback spring-lot dedup 3f2a91c0")
+def rollback(
+    deal: str,
+    asset: str,
+    run_id: Annotated[str, typer.Argument(help="As in 'segpipe versions', or how it begins.")],
+    root: Root = ROOT,
+    mode: Annotated[Mode, typer.Option(help="The mode of the asset.")] = Mode.FIND_ALL,
+) -> None:
+    """Make an older version of an asset current again; the newer one stays available."""
+    with _told_errors():
+        promotion = DealStore(root).rollback(deal, mode, asset, run_id)
+        held = promotion.commit.assets[asset]
+        out.print(
+            f"{deal}: {asset} is {held.version} again, generation {promotion.commit.generation}",
+            highlight=False,
+        )
+
+
+@app.command(epilog="Example: segpipe sweep --dry-run")
+def sweep(
+    root: Root = ROOT,
+    min_age_hours: Annotated[
+        float, typer.Option(min=0, help="Keep what is younger; longer than any run takes.")
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, only tell.")] = False,
+) -> None:
+    """Remove what killed runs left behind, and generations beyond the kept ones."""
+    with _told_errors():
+        report = DealStore(root).sweep(min_age_s=min_age_hours * _SECONDS_PER_HOUR, dry_run=dry_run)
+        out.print(f"{'would remove' if dry_run else 'removed'}: {report}", highlight=False)
+
+
+def _files(photo: Path) -> list[Path]:
+    if not photo.is_dir():
+        return [photo]
+    return sorted(file for file in photo.iterdir() if not file.name.startswith("."))
+
+
+def _read_config(path: Path | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", field="--config") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path} holds no run config", field="--config")
+    return config
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,135 @@
+"""Runs deals through Dagster and shows how far they are."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from segpipe.cli.instance import add_partitions, open_instance
+from segpipe.flow.report import Counts
+from segpipe.pipeline.config import LocalRoot
+from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.jobs import everything_job_name
+from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
+from segpipe.pipeline.resources import DealStoreResource
+from segpipe.segmenters.prompt import Mode
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What became of the deals.
+
+    Attributes:
+        seconds: Wall time of each deal that was worked on and promoted.
+        failures: Why each deal failed that did.
+        run_ids: The Dagster runs.
+        errors: What went wrong with a run as a whole.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    run_ids: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class RichProgress:
+    """Draws a bar for the deals, and one for the photos of the deal under way."""
+
+    def __init__(self, console: Console, deals: int, result: RunResult) -> None:
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._result = result
+        self._all = self.bars.add_task("deals", total=deals, note="")
+        self._photos = self.bars.add_task("photos", total=None, visible=False, note="")
+        self._started = 0.0
+
+    def deal_started(self, deal: str, images: int) -> None:
+        """Begin the bar of the deal's photos."""
+        self._started = time.monotonic()
+        self.bars.reset(self._photos, description=deal, total=images, visible=True, note="")
+
+    def image_done(self, deal: str, file_name: str, counts: Counts) -> None:
+        """Advance it."""
+        note = f"{file_name}: {counts.survivors} of {counts.detections}"
+        self.bars.update(self._photos, advance=1, note=note)
+
+    def deal_done(self, deal: str, counts: Counts) -> None:
+        """Advance the bar of the deals."""
+        self._result.seconds[deal] = time.monotonic() - self._started
+        self.bars.update(self._all, advance=1, note=f"{deal}: {counts.crops} crops")
+
+    def deal_skipped(self, deal: str) -> None:
+        """Advance the bar of the deals."""
+        self.bars.update(self._all, advance=1, note=f"{deal} is up to date")
+
+    def deal_failed(self, deal: str, reason: str) -> None:
+        """Advance the bar of the deals, and say why."""
+        self._result.failures[deal] = reason
+        self.bars.update(self._all, advance=1, note=f"{deal} failed")
+
+
+def run_deals(
+    root: Path,
+    deals: Sequence[str],
+    console: Console,
+    *,
+    force: bool = False,
+    config: Mapping[str, Any] | None = None,
+) -> RunResult:
+    """Put deals through every stage in Dagster runs of this process.
+
+    Args:
+        root: The data root.
+        deals: The deals.
+        console: Where progress is drawn.
+        force: Whether to do again what is up to date.
+        config: Run config, as in Dagster's launchpad.
+    """
+    mode, result = Mode.FIND_ALL, RunResult()
+    progress = RichProgress(console, len(deals), result)
+    overrides = {
+        "store": DealStoreResource(root=LocalRoot(path=str(root))),
+        "progress": progress,
+    }
+    # A fault that may pass is not worth waiting for at a terminal: running again goes on.
+    definitions = build_defs(overrides, retry_policy=dg.RetryPolicy(max_retries=0))
+    job = definitions.resolve_job_def(everything_job_name(mode))
+    with open_instance(root) as instance, progress.bars:
+        add_partitions(instance, list(deals))
+        order = instance.get_dynamic_partitions(DEALS.name or "")
+        for batch in contiguous_batches(order, frozenset(deals)):
+            run = job.execute_in_process(
+                instance=instance,
+                run_config=_run_config(mode, config or {}, force=force),
+                tags=range_tags(batch),
+                raise_on_error=False,
+            )
+            result.run_ids.append(run.run_id)
+            if not run.success and not result.failures.keys() & set(batch):
+                result.errors.extend(_errors(run))
+    return result
+
+
+def _run_config(mode: Mode, config: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+    ops = dict(config.get("ops", {}))
+    own = dict(ops.get(mode.value, {}))
+    own["config"] = {"skip_up_to_date": not force, **own.get("config", {})}
+    # The run's log is in the instance, for the UI; the terminal has the progress bars.
+    quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
+    return {"loggers": quiet, **config, "ops": {**ops, mode.value: own}}
+
+
+def _errors(run: dg.ExecuteInProcessResult) -> list[str]:
+    failures = [event for event in run.all_events if event.is_failure]
+    return [event.message or str(event.event_type) for event in failures]

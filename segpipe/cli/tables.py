@@ -1,0 +1,120 @@
+"""What the command line prints about deals."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from upath import UPath
+
+from segpipe.cli.run import RunResult
+from segpipe.flow.report import REPORT_FILE, SHEET_FILE, DealSummary
+from segpipe.flow.stages import Stage
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.documents import Commit, Failure
+from segpipe.store.store import DealStore, Snapshot
+
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
+    """The summary of a deal's current report; None when it has none."""
+    if snapshot is None or not snapshot.has(Stage.DEAL_REPORT):
+        return None
+    return DealSummary.model_validate_json(snapshot.read(Stage.DEAL_REPORT, REPORT_FILE))
+
+
+def run_table(store: DealStore, deals: Sequence[str], result: RunResult) -> Table:
+    """What a run made of its deals."""
+    table = Table(title="Deals")
+    for name in ("deal", "images", "detections", "survivors", "crops", "seconds"):
+        table.add_column(name, justify="left" if name == "deal" else "right")
+    for deal in deals:
+        summary = read_summary(store.current(deal, Mode.FIND_ALL))
+        if deal in result.failures or summary is None:
+            table.add_row(deal, "", "", "", "", "failed", style="red")
+            continue
+        seconds = result.seconds.get(deal)
+        elapsed = f"{seconds:.1f}" if seconds is not None else "up to date"
+        table.add_row(deal, *_counts(summary), elapsed)
+    return table
+
+
+def places(store: DealStore, deals: Sequence[str]) -> list[str]:
+    """Where the crops and the preview of each deal lie."""
+    lines = []
+    for deal in deals:
+        snapshot = store.current(deal, Mode.FIND_ALL)
+        if snapshot and snapshot.has(Stage.CROPS) and snapshot.has(Stage.DEAL_REPORT):
+            sheet = snapshot.path(Stage.DEAL_REPORT, SHEET_FILE)
+            lines.append(f"{deal}: crops    {_short(snapshot.folder(Stage.CROPS) / 'crops')}")
+            lines.append(f"{deal}: preview  {_short(sheet)}")
+    return lines
+
+
+def deal_table(snapshot: Snapshot, summary: DealSummary) -> Table:
+    """The photos of a deal."""
+    table = Table(
+        title=f"{summary.deal}, mode {summary.mode}, generation {snapshot.generation}",
+        caption=f"segmenter {summary.segmenter}, refiner {summary.refiner}",
+    )
+    table.add_column("photo")
+    for name in ("pixels", "detections", "survivors", "refined", "crops"):
+        table.add_column(name, justify="right")
+    table.add_column("warnings")
+    for image in summary.images:
+        counts = image.counts
+        table.add_row(
+            image.file_name,
+            f"{image.width} x {image.height}",
+            *(str(n) for n in (counts.detections, counts.survivors, counts.refined, counts.crops)),
+            "\n".join(image.warnings),
+        )
+    return table
+
+
+def failure_table(failure: Failure) -> Table:
+    """Why the last run promoted nothing."""
+    again = "may succeed again" if failure.retryable else "needs its input changed"
+    title = f"last run {failure.run_id} failed at {failure.created_at:{_TIME_FORMAT}}; it {again}"
+    table = Table(title=title, style="red")
+    for name in ("image", "error", "message"):
+        table.add_column(name, overflow="fold")
+    for item in failure.errors:
+        table.add_row(item.image or "", item.error, item.message)
+    return table
+
+
+def versions_table(deal: str, mode: str, commits: Sequence[Commit]) -> Table:
+    """The kept generations of a deal, newest first, and what each changed."""
+    table = Table(title=f"{deal}, mode {mode}", caption="the first one is current")
+    for name in ("generation", "made", "kind", "asset", "run"):
+        table.add_column(name, overflow="fold")
+    older = [*commits[:-1][::-1], None]
+    for commit, before in zip(commits[::-1], older, strict=True):
+        changed = [
+            asset
+            for asset, held in commit.assets.items()
+            if before is None or before.assets.get(asset) != held
+        ]
+        for index, asset in enumerate(changed):
+            first = index == 0
+            table.add_row(
+                str(commit.generation) if first else "",
+                f"{commit.created_at:{_TIME_FORMAT}}" if first else "",
+                commit.kind.value if first else "",
+                asset,
+                commit.assets[asset].version,
+                end_section=index == len(changed) - 1,
+            )
+    return table
+
+
+def _short(path: UPath) -> str:
+    """A path as people would type it: relative to where they are, when it is below."""
+    here = f"{Path.cwd()}/"
+    return str(path).removeprefix(here)
+
+
+def _counts(summary: DealSummary) -> list[str]:
+    counts = summary.counts
+    return [str(n) for n in (counts.images, counts.detections, counts.survivors, counts.crops)]

@@ -1,0 +1,116 @@
+"""One deal among the many of a run: not twice, and its failure on record."""
+
+import logging
+from dataclasses import replace
+
+from segpipe.errors import DealFailedError, InputError, SegpipeError, is_retryable
+from segpipe.flow.deal import DealOutcome, DealTask, process_deal
+from segpipe.flow.progress import Progress
+from segpipe.flow.stages import Stage
+from segpipe.flow.staleness import stale_stages
+from segpipe.flow.tools import Tools
+from segpipe.store.documents import Failure, FailureItem, utc_now
+from segpipe.store.inputs import fingerprint
+from segpipe.store.store import DealStore
+
+_log = logging.getLogger(__name__)
+
+
+class KnownFailureError(InputError):
+    """An earlier attempt of this run found that the deal's input is bad."""
+
+
+async def process_in_run(
+    store: DealStore,
+    task: DealTask,
+    tools: Tools,
+    progress: Progress,
+    *,
+    goes_on_with: frozenset[str] = frozenset(),
+) -> DealOutcome | None:
+    """Process what is left to do of a deal; None when that is nothing.
+
+    Nothing is left when an earlier attempt of the run has promoted it, or when the task skips
+    what is up to date and everything is.
+
+    Args:
+        store: Where the deal lives.
+        task: What to do.
+        tools: What to do it with.
+        progress: Who is told.
+        goes_on_with: Runs that this one retries: what they settled is settled, too.
+
+    Raises:
+        DealFailedError: The deal failed, now or in an earlier attempt; it is on record, see
+            ``DealStore.last_failure``.
+    """
+    if task.attempt or goes_on_with:
+        runs = goes_on_with | {task.run_id}
+        if _is_promoted_by(store, task, runs):
+            return None
+        if known := _known_failure(store, task, runs):
+            raise known
+    try:
+        if task.skip_up_to_date:
+            task = replace(task, stages=task.stages & _stale_stages(store, task, tools))
+        return await process_deal(store, task, tools, progress) if task.stages else None
+    except DealFailedError as failure:
+        _record(store, task, failure)
+        raise
+
+
+def _stale_stages(store: DealStore, task: DealTask, tools: Tools) -> frozenset[Stage]:
+    try:
+        return stale_stages(store, task.deal, task.mode, tools)
+    except SegpipeError:
+        return task.stages  # processing the deal says all that is wrong with it
+
+
+def _is_promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> bool:
+    """Whether a kept commit of these runs made every stage of the task current."""
+    for commit in store.commits(task.deal, task.mode):
+        versions = [commit.version(stage) for stage in task.stages]
+        if all(version and version.name.rpartition(".")[0] in runs for version in versions):
+            return True
+    return False
+
+
+def _known_failure(
+    store: DealStore, task: DealTask, runs: frozenset[str]
+) -> DealFailedError | None:
+    failure = store.last_failure(task.deal, task.mode)
+    if failure is None or failure.retryable or failure.run_id not in runs:
+        return None
+    errors = [
+        KnownFailureError(f"{item.error}: {item.message}", image=item.image)
+        for item in failure.errors
+    ]
+    return DealFailedError(task.deal, errors)
+
+
+def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
+    """Keep the reasons beside the deal; a full disk must not hide them from the caller."""
+    try:
+        photos_fingerprint = fingerprint(store.photos(task.deal))
+    except SegpipeError:
+        photos_fingerprint = ""
+    items = [
+        FailureItem(
+            image=getattr(error, "image", None),
+            error=type(error).__name__,
+            message=getattr(error, "message", str(error)),
+        )
+        for error in failure.errors
+    ]
+    record = Failure(
+        run_id=task.run_id,
+        attempt=task.attempt,
+        created_at=utc_now(),
+        photos_fingerprint=photos_fingerprint,
+        retryable=is_retryable(failure),
+        errors=tuple(items),
+    )
+    try:
+        store.record_failure(task.deal, task.mode, record)
+    except SegpipeError as error:
+        _log.warning("the failure of deal %r is not on record: %s", task.deal, error)

@@ -1,0 +1,238 @@
+"""One deal from its photos to its promoted versions: the road through every stage."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from segpipe.errors import DealFailedError, PhotosChangedError, SegpipeError
+from segpipe.flow.crops import CroppedImage, crop_items
+from segpipe.flow.dedup import DedupedImage, dedup_image
+from segpipe.flow.ordered import map_in_order
+from segpipe.flow.photo import LoadedPhoto, load_photo
+from segpipe.flow.progress import NoProgress, Progress
+from segpipe.flow.refinement import RefinedImage, refine_image
+from segpipe.flow.report import DealSummary, ImagePreview, preview_image
+from segpipe.flow.result import ImageResult
+from segpipe.flow.segmentation import SegmentedImage, segment_photo
+from segpipe.flow.stages import ALL_STAGES, Stage
+from segpipe.flow.stopwatch import Stopwatch
+from segpipe.flow.tools import Tools
+from segpipe.flow.upstream import Upstream
+from segpipe.flow.writer import DealWriter
+from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.store.inputs import Photo
+from segpipe.store.store import DealStore, Promotion, Version
+from segpipe.vision.image import RgbImage
+
+
+@dataclass(frozen=True, slots=True)
+class DealTask:
+    """What to do: which stages of which deal, for which run.
+
+    Attributes:
+        deal: The deal.
+        run_id: The run that the versions will be named after.
+        attempt: The attempt of that run, from 0.
+        mode: How prompts are answered.
+        stages: The stages to make anew; the others are read from the current versions.
+        skip_up_to_date: Whether to leave out those of them that are up to date.
+    """
+
+    deal: str
+    run_id: str
+    attempt: int = 0
+    mode: Mode = Mode.FIND_ALL
+    stages: frozenset[Stage] = ALL_STAGES
+    skip_up_to_date: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DealOutcome:
+    """What a run made of a deal.
+
+    Attributes:
+        task: What was asked for.
+        promotion: The commit that made the versions current, and whom it overtook.
+        versions: The version of each stage that was made.
+        summary: Counts, warnings and seconds.
+        sheet: The contact sheet, JPEG; smaller pictures for metadata are made from it.
+    """
+
+    task: DealTask
+    promotion: Promotion
+    versions: dict[Stage, Version]
+    summary: DealSummary
+    sheet: bytes
+
+
+async def process_deal(
+    store: DealStore, task: DealTask, tools: Tools, progress: Progress | None = None
+) -> DealOutcome:
+    """Put the photos of a deal through the stages and promote what they made, all together.
+
+    Photos are streamed: as many are in memory as settings allow in flight.
+
+    Raises:
+        DealFailedError: Something is wrong with the deal; it has every reason that was found.
+            Nothing was promoted, and what was current still is.
+    """
+    progress = progress or NoProgress()
+    try:
+        photos = store.photos(task.deal)
+        progress.deal_started(task.deal, len(photos))
+        snapshot = store.current(task.deal, task.mode)
+        with (
+            Upstream(task.deal, snapshot, task.stages) as upstream,
+            store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
+            DealWriter(staging, task.stages, tools, upstream.versions()) as writer,
+        ):
+            upstream.require_same_images(photo.image for photo in photos)
+            stopwatch = Stopwatch()
+            road = _Road(store, task, tools, upstream, writer, stopwatch)
+            async with aclosing(
+                map_in_order(road.travel, photos, limit=tools.settings.photos.images_in_flight)
+            ) as results:
+                async for result in results:
+                    if result is None:
+                        continue
+                    with stopwatch.time("write"):
+                        writer.add(result)
+                    progress.image_done(task.deal, result.file_name, result.counts)
+            road.raise_errors()
+            with stopwatch.time("write"):
+                sealed = writer.seal(task.deal, task.mode, photos, stopwatch.seconds)
+            _require_unchanged(store, task.deal, photos)
+            promotion = staging.promote()
+    except Exception as error:
+        failure = _as_failure(task.deal, error)
+        progress.deal_failed(task.deal, failure.message)
+        raise failure from error
+    progress.deal_done(task.deal, sealed.summary.counts)
+    return DealOutcome(task, promotion, sealed.versions, sealed.summary, sealed.sheet)
+
+
+class _Road:
+    """Takes one photo through the stages; collects what went wrong instead of raising it."""
+
+    def __init__(
+        self,
+        store: DealStore,
+        task: DealTask,
+        tools: Tools,
+        upstream: Upstream,
+        writer: DealWriter,
+        stopwatch: Stopwatch,
+    ) -> None:
+        self.errors: dict[str, Exception] = {}
+        self._store = store
+        self._task = task
+        self._tools = tools
+        self._upstream = upstream
+        self._writer = writer
+        self._stopwatch = stopwatch
+
+    async def travel(self, photo: Photo) -> ImageResult | None:
+        """The result of one photo; None when the deal has failed, and then it is only read.
+
+        Reading on is cheap and names every bad photo at once; segmenting on might be paid for.
+        """
+        try:
+            with self._stopwatch.time("decode"):
+                loaded = await load_photo(
+                    self._store, self._task.deal, photo, self._tools.settings.photos
+                )
+            return None if self.errors else await self._through_stages(loaded)
+        except SegpipeError as error:
+            self.errors[photo.name] = error.at(deal=self._task.deal, image=photo.name)
+        except Exception as error:  # noqa: BLE001 - reported with the deal's other errors
+            error.add_note(f"deal {self._task.deal!r}, image {photo.name!r}")
+            self.errors[photo.name] = error
+        return None
+
+    def raise_errors(self) -> None:
+        """Raise DealFailedError when any photo failed."""
+        if self.errors:
+            ordered = [self.errors[name] for name in sorted(self.errors)]
+            raise DealFailedError(self._task.deal, ordered) from ordered[0]
+
+    async def _through_stages(self, loaded: LoadedPhoto) -> ImageResult:
+        stages, tools, clock = self._task.stages, self._tools, self._stopwatch
+        rgb, image = loaded.decoded.rgb, loaded.photo.image
+
+        # Everything the segmenter finds.
+        with clock.time(Stage.SEGMENTATION):
+            if Stage.SEGMENTATION in stages:
+                prompt = Prompt(mode=self._task.mode)
+                segmented = await segment_photo(loaded, tools.segmenter, prompt)
+            else:
+                segmented = self._upstream.segmented(loaded)
+
+        # One detection for each item.
+        deduped: DedupedImage | None = None
+        with clock.time(Stage.DEDUP):
+            if Stage.DEDUP in stages:
+                deduped = await asyncio.to_thread(dedup_image, segmented, tools.settings.dedup)
+            elif self._upstream.needs(Stage.DEDUP):
+                deduped = self._upstream.deduped(image)
+
+        # Sharper masks for the survivors.
+        refined: RefinedImage | None = None
+        with clock.time(Stage.REFINEMENT):
+            if Stage.REFINEMENT in stages and deduped:
+                refined = await refine_image(rgb, segmented, deduped, tools.refiner)
+            elif self._upstream.needs(Stage.REFINEMENT):
+                refined = self._upstream.refined(segmented)
+
+        # Their cut-outs, and at the same time a picture of it all.
+        cropped, preview = await asyncio.gather(
+            self._crops(rgb, image, refined), self._preview(rgb, segmented, deduped, refined)
+        )
+        return ImageResult(segmented, deduped, refined, cropped, preview)
+
+    async def _crops(
+        self, rgb: RgbImage, image: str, refined: RefinedImage | None
+    ) -> CroppedImage | None:
+        """The crops of a photo, each written while the next ones are cut out."""
+        with self._stopwatch.time(Stage.CROPS):
+            if Stage.CROPS in self._task.stages and refined:
+                async with aclosing(crop_items(rgb, refined, self._tools.settings.crops)) as crops:
+                    written = [self._writer.write_crop(crop) async for crop in crops]
+                return CroppedImage(image, tuple(written))
+            return self._upstream.cropped(image) if self._upstream.needs(Stage.CROPS) else None
+
+    async def _preview(
+        self,
+        rgb: RgbImage,
+        segmented: SegmentedImage,
+        deduped: DedupedImage | None,
+        refined: RefinedImage | None,
+    ) -> ImagePreview:
+        report = self._tools.settings.report
+        in_report = Stage.DEAL_REPORT in self._task.stages
+        with self._stopwatch.time(Stage.DEAL_REPORT):
+            return await asyncio.to_thread(
+                preview_image,
+                rgb,
+                segmented,
+                deduped,
+                refined,
+                side_px=report.preview_side_px if in_report else report.tile_px,
+                tile_px=report.tile_px,
+            )
+
+
+def _require_unchanged(store: DealStore, deal: str, photos: Sequence[Photo]) -> None:
+    if store.photos(deal) != tuple(photos):
+        raise PhotosChangedError(
+            "photos were added, removed or changed while the run read them: run the deal again",
+            deal=deal,
+        )
+
+
+def _as_failure(deal: str, error: Exception) -> DealFailedError:
+    if isinstance(error, DealFailedError):
+        return error
+    if isinstance(error, SegpipeError):
+        error.at(deal=deal)
+    return DealFailedError(deal, [error])

@@ -1,0 +1,139 @@
+"""The first stage: everything that the segmenter finds in a photo."""
+
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from segpipe.errors import SegmenterError
+from segpipe.flow.photo import LoadedPhoto
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
+from segpipe.segmenters.prompt import Prompt
+from segpipe.store.tables import (
+    DETECTIONS_SCHEMA,
+    IMAGES_SCHEMA,
+    masks_from_arrow,
+    masks_to_arrow,
+)
+from segpipe.vision.boxes import Box
+
+IMAGES_FILE = "images.parquet"
+DETECTIONS_FILE = "detections.parquet"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentedImage:
+    """A photo and its raw detections."""
+
+    image: str
+    file_name: str
+    digest: str
+    format: str
+    warnings: tuple[str, ...]
+    result: SegmentationResult
+
+
+async def segment_photo(
+    loaded: LoadedPhoto, segmenter: Segmenter, prompt: Prompt
+) -> SegmentedImage:
+    """Segment one photo; raises SegmenterError when the answer does not fit the photo."""
+    result = await segmenter.segment(loaded.decoded.rgb, prompt)
+    height, width = loaded.decoded.rgb.shape[:2]
+    _check_result(result, width, height)
+    return SegmentedImage(
+        image=loaded.photo.image,
+        file_name=loaded.photo.name,
+        digest=loaded.digest,
+        format=loaded.decoded.format,
+        warnings=loaded.decoded.warnings,
+        result=result,
+    )
+
+
+def _check_result(result: SegmentationResult, width: int, height: int) -> None:
+    """Hold a segmenter to its contract before anything is stored."""
+    size = (width, height)
+    if (result.image_width, result.image_height) != size:
+        raise SegmenterError(
+            f"{result.segmenter_id} answered for an image of "
+            f"{result.image_width}x{result.image_height}, the photo is {width}x{height}"
+        )
+    for index, found in enumerate(result.detections):
+        box = found.box
+        if not (0 <= box.x1 < box.x2 <= width and 0 <= box.y1 < box.y2 <= height):
+            raise SegmenterError(
+                f"{result.segmenter_id} gave detection {index} the box {tuple(box)}, "
+                f"which is not inside the {width}x{height} photo"
+            )
+        if found.mask and (found.mask.image_width, found.mask.image_height) != size:
+            raise SegmenterError(
+                f"{result.segmenter_id} gave detection {index} a mask of another image size"
+            )
+
+
+def images_table(segmented: SegmentedImage) -> pa.Table:
+    """The row of the photo in the images table."""
+    result = segmented.result
+    row = {
+        "image": segmented.image,
+        "file_name": segmented.file_name,
+        "digest": segmented.digest,
+        "format": segmented.format,
+        "width": result.image_width,
+        "height": result.image_height,
+        "segmenter_id": result.segmenter_id,
+        "elapsed_ms": result.elapsed_ms,
+        "pass_stats": [asdict(stats) for stats in result.pass_stats],
+        "warnings": list(segmented.warnings),
+    }
+    return pa.Table.from_pylist([row], schema=IMAGES_SCHEMA)
+
+
+def detections_table(segmented: SegmentedImage) -> pa.Table:
+    """One row for each raw detection."""
+    found = segmented.result.detections
+    columns = {
+        "image": [segmented.image] * len(found),
+        "detection": range(len(found)),
+        "x1": [detection.box.x1 for detection in found],
+        "y1": [detection.box.y1 for detection in found],
+        "x2": [detection.box.x2 for detection in found],
+        "y2": [detection.box.y2 for detection in found],
+        "score": [detection.score for detection in found],
+        "label": [detection.label for detection in found],
+        "pass_index": [detection.pass_index for detection in found],
+        "mask": masks_to_arrow([detection.mask for detection in found]),
+    }
+    return pa.table(columns, schema=DETECTIONS_SCHEMA)
+
+
+def segmented_from_tables(images: pa.Table, detections: pa.Table) -> SegmentedImage:
+    """Read one photo back from its row and the rows of its detections."""
+    row = images.to_pylist()[0]
+    width, height = row["width"], row["height"]
+    masks = masks_from_arrow(detections["mask"], width, height)
+    rows = detections.drop_columns(["mask"]).to_pylist()
+    found = tuple(
+        Detection(
+            box=Box(item["x1"], item["y1"], item["x2"], item["y2"]),
+            score=item["score"],
+            label=item["label"],
+            mask=mask,
+            pass_index=item["pass_index"],
+        )
+        for item, mask in zip(rows, masks, strict=True)
+    )
+    return SegmentedImage(
+        image=row["image"],
+        file_name=row["file_name"],
+        digest=row["digest"],
+        format=row["format"],
+        warnings=tuple(row["warnings"]),
+        result=SegmentationResult(
+            detections=found,
+            image_width=width,
+            image_height=height,
+            segmenter_id=row["segmenter_id"],
+            elapsed_ms=row["elapsed_ms"],
+            pass_stats=tuple(PassStats(**stats) for stats in row["pass_stats"]),
+        ),
+    )

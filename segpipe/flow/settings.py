@@ -1,0 +1,98 @@
+"""The settings of the stages. Everything has a default; each stage has its own model."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segpipe.flow.stages import Stage
+from segpipe.vision.crop import CropFormat
+
+
+class Settings(BaseModel):
+    """Base of the settings: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhotoSettings(Settings):
+    """How photos are read."""
+
+    max_megapixels: float = Field(
+        default=100.0, gt=0, description="A photo with more pixels is refused before decoding."
+    )
+    images_in_flight: int = Field(
+        default=2, ge=1, description="Photos of a deal that are worked on at the same time."
+    )
+
+
+class Compare(StrEnum):
+    """What dedup measures overlap on."""
+
+    MASKS = "masks"
+    BOXES = "boxes"
+
+
+class DedupSettings(Settings):
+    """Which detections count as the same item."""
+
+    iou_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Overlap (IoU) above which the lower score goes."
+    )
+    containment_threshold: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Intersection over the smaller one above which the lower score goes.",
+    )
+    compare: Compare = Field(
+        default=Compare.MASKS,
+        description="Measure on masks (boxes where a mask is missing), or on boxes only.",
+    )
+
+
+class CropSettings(Settings):
+    """How survivors are cut out."""
+
+    use_mask_crops: bool = Field(
+        default=True, description="Cut along the mask; off: cut the box, background and all."
+    )
+    format: CropFormat = Field(
+        default=CropFormat.PNG, description="png keeps transparency; jpg puts white behind."
+    )
+    padding_px: int = Field(default=0, ge=0, description="Pixels left around the item.")
+    jpeg_quality: int = Field(default=92, ge=1, le=100, description="For the format jpg.")
+
+
+class ReportSettings(Settings):
+    """The report, and when its checks warn."""
+
+    max_rejected_percent: float = Field(
+        default=50.0, ge=0, le=100, description="Warn when dedup rejects more than this."
+    )
+    preview_side_px: int = Field(
+        default=1600, ge=64, description="Longest side of the preview of a photo."
+    )
+    tile_px: int = Field(default=320, ge=64, description="Side of a tile of the contact sheet.")
+    columns: int = Field(default=4, ge=1, description="Tiles in a row of the contact sheet.")
+
+
+class FlowSettings(Settings):
+    """All settings of a mode."""
+
+    photos: PhotoSettings = PhotoSettings()
+    dedup: DedupSettings = DedupSettings()
+    crops: CropSettings = CropSettings()
+    report: ReportSettings = ReportSettings()
+
+
+def settings_of(stage: Stage, settings: FlowSettings) -> BaseModel | None:
+    """The part of the settings that decides what a stage gives; None when none does."""
+    match stage:
+        case Stage.DEDUP:
+            return settings.dedup
+        case Stage.CROPS:
+            return settings.crops
+        case Stage.DEAL_REPORT:
+            return settings.report
+        case Stage.SEGMENTATION | Stage.REFINEMENT:
+            return None

@@ -1,0 +1,62 @@
+"""Which stages of a deal are not up to date."""
+
+from segpipe.errors import InputError
+from segpipe.flow.photo import read_photos_version
+from segpipe.flow.stages import ALL_STAGES, DEAL_PHOTOS, UPSTREAM, Stage, with_downstream
+from segpipe.flow.tools import Tools
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.inputs import fingerprint
+from segpipe.store.store import DealStore, Snapshot
+
+
+def stale_stages(
+    store: DealStore, deal: str, mode: Mode, tools: Tools | None = None
+) -> frozenset[Stage]:
+    """The stages to make anew so that a deal is up to date; empty when it is.
+
+    A stage is stale when it was never promoted, when the photos or the versions above it are
+    others than those it was made from, or when a stage above it is stale; with ``tools``, also
+    when its code, segmenter, refiner or settings are others. Photo bytes are read only when
+    sizes or times differ from those on record.
+
+    Raises:
+        InputError: The deal or one of its photos cannot be used.
+    """
+    photos = store.photos(deal)
+    snapshot = store.current(deal, mode)
+    if snapshot is None or not snapshot.has(Stage.SEGMENTATION):
+        return ALL_STAGES
+    segmentation = snapshot.manifest(Stage.SEGMENTATION)
+    made_from = segmentation.made_from[DEAL_PHOTOS]
+    if segmentation.info.get("photos_fingerprint") != fingerprint(photos) and (
+        made_from != read_photos_version(store, deal)
+    ):
+        return ALL_STAGES
+    return with_downstream(
+        stage
+        for stage in Stage
+        if not _is_consistent(stage, snapshot, made_from)
+        or (tools and snapshot.manifest(stage).info.get("identity") != tools.identity(stage).digest)
+    )
+
+
+def is_unfinished(store: DealStore, deal: str, mode: Mode) -> bool:
+    """Whether a run could bring a deal further: it is stale, and not known to be bad as it is."""
+    try:
+        photos = fingerprint(store.photos(deal))
+    except InputError:
+        photos = ""
+    failure = store.last_failure(deal, mode)
+    if failure and not failure.retryable and failure.photos_fingerprint == photos:
+        return False
+    return not photos or bool(stale_stages(store, deal, mode))
+
+
+def _is_consistent(stage: Stage, snapshot: Snapshot, photos_version: str) -> bool:
+    """Whether a stage was made from the photos and the versions that are current now."""
+    if not all(snapshot.has(needed) for needed in (stage, *UPSTREAM[stage])):
+        return False
+    made_from = snapshot.version(stage).made_from
+    return made_from.get(DEAL_PHOTOS) == photos_version and all(
+        made_from.get(above) == snapshot.version(above).name for above in UPSTREAM[stage]
+    )

@@ -1,0 +1,197 @@
+"""Writes what a run makes of a deal, photo by photo, into the versions that it stages."""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from segpipe.flow.crops import CROPS_FILE, ItemCrop, crops_table
+from segpipe.flow.dedup import DEDUP_FILE, dedup_table
+from segpipe.flow.photo import photos_version
+from segpipe.flow.refinement import REFINEMENT_FILE, refinement_table
+from segpipe.flow.report import (
+    REPORT_FILE,
+    SHEET_FILE,
+    Counts,
+    DealSummary,
+    ImageSummary,
+    PassSummary,
+    draw_contact_sheet,
+    same_bytes_warnings,
+    sum_passes,
+)
+from segpipe.flow.result import ImageResult
+from segpipe.flow.segmentation import (
+    DETECTIONS_FILE,
+    IMAGES_FILE,
+    detections_table,
+    images_table,
+)
+from segpipe.flow.stages import DEAL_PHOTOS, UPSTREAM, Stage, in_order
+from segpipe.flow.tools import Tools
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.inputs import Photo, fingerprint
+from segpipe.store.store import Staging, Version
+from segpipe.store.tables import (
+    CROPS_SCHEMA,
+    DEDUP_SCHEMA,
+    DETECTIONS_SCHEMA,
+    IMAGES_SCHEMA,
+    REFINEMENT_SCHEMA,
+    TableWriter,
+)
+from segpipe.vision.encode import encode_jpeg
+
+_SHEET_JPEG_QUALITY = 88
+
+TABLES: dict[Stage, dict[str, pa.Schema]] = {
+    Stage.SEGMENTATION: {IMAGES_FILE: IMAGES_SCHEMA, DETECTIONS_FILE: DETECTIONS_SCHEMA},
+    Stage.DEDUP: {DEDUP_FILE: DEDUP_SCHEMA},
+    Stage.REFINEMENT: {REFINEMENT_FILE: REFINEMENT_SCHEMA},
+    Stage.CROPS: {CROPS_FILE: CROPS_SCHEMA},
+    Stage.DEAL_REPORT: {},
+}
+"""The Parquet files of each stage; the last one has a row for each thing that the stage makes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SealedDeal:
+    """What was staged: a version for each stage that was made, the summary and the sheet."""
+
+    versions: dict[Stage, Version]
+    summary: DealSummary
+    sheet: bytes
+
+
+class DealWriter:
+    """Writes the results of a deal's photos as they come; a context manager, ended by ``seal``.
+
+    Args:
+        staging: Where the versions are staged.
+        stages: The stages that are made.
+        tools: What the run works with, for the lineage.
+        upstream: The name of the version of each stage that is read.
+    """
+
+    def __init__(
+        self,
+        staging: Staging,
+        stages: Iterable[Stage],
+        tools: Tools,
+        upstream: Mapping[Stage, str],
+    ) -> None:
+        self._staging = staging
+        self._stages = in_order(stages)
+        self._tools = tools
+        self._upstream = upstream
+        self._open = contextlib.ExitStack()
+        self._writers: dict[str, TableWriter] = {}
+        self._images: list[ImageSummary] = []
+        self._passes: list[PassSummary] = []
+        self._tiles: list[tuple[bytes, str]] = []
+
+    def __enter__(self) -> Self:
+        for stage in self._stages:
+            for name, schema in TABLES[stage].items():
+                writer = TableWriter(self._staging, stage, name, schema)
+                self._writers[name] = self._open.enter_context(writer)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def write_crop(self, crop: ItemCrop) -> ItemCrop:
+        """Write the picture of a crop, if it has one, and give the crop without it."""
+        if crop.file:
+            self._staging.write(Stage.CROPS, crop.file, crop.data)
+        return replace(crop, data=b"")
+
+    def add(self, result: ImageResult) -> None:
+        """Write one photo's rows and its preview."""
+        for name, table in _tables_of(result).items():
+            if name in self._writers:
+                self._writers[name].write(result.segmented.image, table)
+        if Stage.DEAL_REPORT in self._stages:
+            name = f"previews/{result.preview.image}.jpg"
+            self._staging.write(Stage.DEAL_REPORT, name, result.preview.preview)
+        self._images.append(result.summary())
+        self._passes = sum_passes(self._passes, result.segmented)
+        self._tiles.append((result.preview.tile, result.preview.caption))
+
+    def seal(
+        self, deal: str, mode: Mode, photos: Sequence[Photo], seconds: Mapping[str, float]
+    ) -> SealedDeal:
+        """Write the report and every manifest, and give the versions."""
+        self._open.close()
+        summary = DealSummary(
+            deal=deal,
+            mode=mode,
+            counts=sum((image.counts for image in self._images), Counts()),
+            photos_version=photos_version(
+                {image.file_name: image.digest for image in self._images}
+            ),
+            segmenter=self._tools.segmenter.id,
+            refiner=self._tools.refiner.id,
+            pass_stats=tuple(self._passes),
+            seconds=dict(seconds),
+            warnings=tuple(self._warnings()),
+            images=tuple(self._images),
+        )
+        sheet = encode_jpeg(
+            draw_contact_sheet(deal, self._tiles, self._tools.settings.report),
+            quality=_SHEET_JPEG_QUALITY,
+        )
+        if Stage.DEAL_REPORT in self._stages:
+            self._staging.write(Stage.DEAL_REPORT, SHEET_FILE, sheet)
+            report = summary.model_dump_json(indent=2).encode()
+            self._staging.write(Stage.DEAL_REPORT, REPORT_FILE, report)
+        versions = {
+            stage: self._seal_stage(stage, summary, fingerprint(photos)) for stage in self._stages
+        }
+        return SealedDeal(versions, summary, sheet)
+
+    def _warnings(self) -> list[str]:
+        own = [f"{image.file_name}: {text}" for image in self._images for text in image.warnings]
+        return own + same_bytes_warnings(self._images)
+
+    def _seal_stage(self, stage: Stage, summary: DealSummary, photos_fingerprint: str) -> Version:
+        made_from = {DEAL_PHOTOS: summary.photos_version}
+        for above in UPSTREAM[stage]:
+            made_from[above] = self._upstream.get(above, self._staging.version_name)
+        identity = self._tools.identity(stage)
+        return self._staging.seal(
+            stage,
+            made_from=made_from,
+            info={
+                "identity": identity.digest,
+                "code_version": identity.code_version,
+                "producer": identity.producer,
+                "settings": identity.settings,
+                "photos_fingerprint": photos_fingerprint,
+                "counts": summary.counts.model_dump(),
+                "seconds": {**summary.seconds},
+            },
+        )
+
+
+def _tables_of(result: ImageResult) -> dict[str, pa.Table]:
+    """The rows of one photo, by file."""
+    tables = {
+        IMAGES_FILE: images_table(result.segmented),
+        DETECTIONS_FILE: detections_table(result.segmented),
+    }
+    if result.deduped:
+        tables[DEDUP_FILE] = dedup_table(result.deduped)
+    if result.refined:
+        tables[REFINEMENT_FILE] = refinement_table(result.refined)
+    if result.cropped:
+        tables[CROPS_FILE] = crops_table(result.cropped)
+    return tables

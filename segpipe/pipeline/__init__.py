@@ -1,0 +1,1 @@
+"""Dagster: partitions, assets, checks, resources, IO manager, jobs, sensors, schedules."""

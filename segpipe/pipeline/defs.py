@@ -1,0 +1,62 @@
+"""Everything that Dagster sees."""
+
+import os
+from collections.abc import Mapping
+
+import dagster as dg
+
+from segpipe.flow.progress import NoProgress
+from segpipe.pipeline.config import LocalRoot
+from segpipe.pipeline.family import RETRY_POLICY, build_family
+from segpipe.pipeline.io_manager import DealIOManager
+from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
+from segpipe.pipeline.partitions import DEALS_PER_RUN
+from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
+from segpipe.pipeline.schedules import build_schedules
+from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
+from segpipe.pipeline.sources import build_deal_photos
+from segpipe.segmenters.prompt import Mode
+
+ROOT_VARIABLE = "SEGPIPE_ROOT"
+DEFAULT_ROOT = "data"
+
+
+def build_defs(
+    resource_overrides: Mapping[str, object] | None = None,
+    *,
+    retry_policy: dg.RetryPolicy = RETRY_POLICY,
+    deals_per_run: int = DEALS_PER_RUN,
+    settle_s: float = SETTLE_S,
+) -> dg.Definitions:
+    """Build the definitions; merge them with your own assets by ``dg.Definitions.merge``.
+
+    Args:
+        resource_overrides: Resources to use in place of the defaults: ``store``, ``segmenter``,
+            ``refiner``, ``io_manager`` and ``progress``. An IO manager that is not given stands
+            on the store that is.
+        retry_policy: For faults that may pass; bad input is never retried.
+        deals_per_run: How many deals of a backfill one run handles.
+        settle_s: How long a deal without a marker must be still before the sensor takes it.
+    """
+    overrides = dict(resource_overrides or {})
+    store = overrides.setdefault("store", _default_store())
+    overrides.setdefault("segmenter", SegmenterResource())
+    overrides.setdefault("refiner", RefinerResource())
+    overrides.setdefault("io_manager", DealIOManager(store=store))
+    overrides.setdefault("progress", NoProgress())
+    mode = Mode.FIND_ALL
+    return dg.Definitions(
+        assets=[
+            build_deal_photos(),
+            build_family(mode, retry_policy=retry_policy, deals_per_run=deals_per_run),
+        ],
+        jobs=[*build_jobs(mode), build_observe_job(), sweep],
+        sensors=[build_new_deals_sensor(mode, settle_s=settle_s)],
+        schedules=build_schedules(mode),
+        resources=overrides,
+        executor=dg.in_process_executor,
+    )
+
+
+def _default_store() -> DealStoreResource:
+    return DealStoreResource(root=LocalRoot(path=os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT)))

@@ -1,0 +1,181 @@
+"""The assets of a mode: one multi-asset, so that a photo is decoded once for all of them."""
+
+import asyncio
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+
+from segpipe.errors import DealFailedError, describe, is_retryable
+from segpipe.flow.batch import process_in_run
+from segpipe.flow.checks import CHECKS
+from segpipe.flow.deal import DealTask
+from segpipe.flow.progress import Progress
+from segpipe.flow.stages import (
+    CODE_VERSIONS,
+    DEAL_PHOTOS,
+    DESCRIPTIONS,
+    UPSTREAM,
+    Stage,
+    in_order,
+)
+from segpipe.flow.tools import Tools
+from segpipe.pipeline.config import RunOptions
+from segpipe.pipeline.log_progress import LogProgress
+from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
+from segpipe.pipeline.recording import asset_key, record_checks, record_outcome
+from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
+from segpipe.segmenters.prompt import Mode
+
+SEGMENTER_POOL = "segmenter"
+"""The concurrency pool that bounds how many runs use a segmenter at once."""
+
+RETRY_POLICY = dg.RetryPolicy(
+    max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""For faults that may pass; bad input is never retried."""
+
+_RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
+
+
+def build_family(
+    mode: Mode,
+    *,
+    retry_policy: dg.RetryPolicy = RETRY_POLICY,
+    deals_per_run: int = DEALS_PER_RUN,
+) -> dg.AssetsDefinition:
+    """Build the assets of a mode, partitioned by deal and subsettable.
+
+    Args:
+        mode: The mode; it is the prefix of the keys and the group in the UI.
+        retry_policy: For faults that may pass.
+        deals_per_run: How many deals of a backfill one run handles.
+    """
+
+    @dg.multi_asset(
+        name=mode.value,
+        specs=[_spec(mode, stage) for stage in Stage],
+        check_specs=_check_specs(mode),
+        can_subset=True,
+        partitions_def=DEALS,
+        backfill_policy=dg.BackfillPolicy.multi_run(deals_per_run),
+        retry_policy=retry_policy,
+        pool=SEGMENTER_POOL,
+    )
+    def family(
+        context: dg.AssetExecutionContext,
+        config: RunOptions,
+        store: DealStoreResource,
+        segmenter: SegmenterResource,
+        refiner: RefinerResource,
+        progress: dg.ResourceParam[Progress],
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        tools = Tools(
+            segmenter=segmenter.build(),
+            segmenter_settings=segmenter.settings(),
+            refiner=refiner.build(),
+            refiner_settings=refiner.settings(),
+            settings=config,
+        )
+        opened = store.open()
+        stages = frozenset(Stage(key.path[-1]) for key in context.selected_asset_keys)
+        retried = _retried_runs(context)
+        listeners = LogProgress(context.log, progress)
+
+        # One event loop for the run, so that connections and models live as long as it does.
+        failures: list[DealFailedError] = []
+        with asyncio.Runner() as runner:
+            for deal in context.partition_keys:
+                task = DealTask(
+                    deal=deal,
+                    run_id=context.run.run_id,
+                    attempt=context.retry_number,
+                    mode=mode,
+                    stages=stages,
+                    skip_up_to_date=config.skip_up_to_date,
+                )
+                try:
+                    outcome = runner.run(
+                        process_in_run(opened, task, tools, listeners, goes_on_with=retried)
+                    )
+                except DealFailedError as failure:
+                    failures.append(failure)
+                    continue
+                if outcome is None:
+                    listeners.deal_skipped(deal)
+                    continue
+                for event in record_outcome(outcome, opened):
+                    context.log_event(event)
+                for evaluation in record_checks(
+                    outcome, opened, config.report, context.selected_asset_check_keys
+                ):
+                    context.log_event(evaluation)
+
+        if failures:
+            raise _step_failure(failures, deals=len(context.partition_keys))
+        if _has_other_steps(context):
+            for stage in in_order(stages):
+                yield dg.MaterializeResult(asset_key=asset_key(mode, stage))
+
+    return family
+
+
+def _spec(mode: Mode, stage: Stage) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        asset_key(mode, stage),
+        deps=[dg.AssetKey(DEAL_PHOTOS), *(asset_key(mode, above) for above in UPSTREAM[stage])],
+        description=DESCRIPTIONS[stage],
+        group_name=mode.value,
+        code_version=CODE_VERSIONS[stage],
+        kinds={"opencv", "parquet"} if stage is not Stage.DEAL_REPORT else {"jpeg"},
+        # Every deal is recorded as it is promoted; outputs only wake the steps that wait for them.
+        skippable=True,
+    )
+
+
+def _check_specs(mode: Mode) -> list[dg.AssetCheckSpec]:
+    with warnings.catch_warnings():
+        # Evaluations of a single deal need it; that is what the tests hold it to.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(
+                check.name,
+                asset=asset_key(mode, check.stage),
+                description=check.description,
+                partitions_def=DEALS,
+            )
+            for check in CHECKS
+        ]
+
+
+def _has_other_steps(context: dg.AssetExecutionContext) -> bool:
+    return len(context.job_def.nodes) > 1
+
+
+def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:
+    """The runs whose work this run goes on with: those that it retries, not re-executes."""
+    if not any(context.run.tags.get(tag) not in {None, "false"} for tag in _RETRY_TAGS):
+        return frozenset()
+    group = context.instance.get_run_group(context.run.run_id)
+    return frozenset(run.run_id for run in group[1]) if group else frozenset()
+
+
+def _step_failure(failures: list[DealFailedError], *, deals: int) -> dg.Failure:
+    """One failure that names every bad deal, image and reason."""
+    rows = [
+        dg.TableRecord(
+            {
+                "deal": str(failure.deal),
+                "image": getattr(error, "image", None) or "",
+                "reason": describe(error),
+            }
+        )
+        for failure in failures
+        for error in failure.errors
+    ]
+    return dg.Failure(
+        description=f"{len(failures)} of {deals} deals failed; nothing of them was promoted, "
+        "the others are done.\n" + "\n".join(str(failure) for failure in failures),
+        metadata={"failed_deals": dg.MetadataValue.table(rows)},
+        allow_retries=any(is_retryable(failure) for failure in failures),
+    )

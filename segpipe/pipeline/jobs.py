@@ -1,0 +1,79 @@
+"""Jobs of a mode, and the sweep."""
+
+from dataclasses import asdict
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from segpipe.flow.stages import DEAL_PHOTOS, Stage
+from segpipe.pipeline.recording import asset_key
+from segpipe.pipeline.resources import DealStoreResource
+from segpipe.segmenters.prompt import Mode
+
+SECONDS_PER_HOUR = 3600.0
+
+
+def everything_job_name(mode: Mode) -> str:
+    """The name of the job that makes every asset of a mode."""
+    return f"{mode.value}_everything"
+
+
+def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:
+    """The jobs of a mode: everything, and everything after segmentation."""
+    after: list[Stage] = [stage for stage in Stage if stage is not Stage.SEGMENTATION]
+    return [
+        _job(everything_job_name(mode), mode, list(Stage), "Every asset of the mode."),
+        _job(
+            f"{mode.value}_after_segmentation",
+            mode,
+            after,
+            "From the current raw detections on: no segmenter is called, nothing is paid.",
+        ),
+    ]
+
+
+def build_observe_job() -> UnresolvedAssetJobDefinition:
+    """The job that observes the photos of deals."""
+    return dg.define_asset_job(
+        f"observe_{DEAL_PHOTOS}",
+        selection=[dg.AssetKey(DEAL_PHOTOS)],
+        executor_def=dg.in_process_executor,
+        description="Digest the photos of deals, so that Dagster shows what is out of date.",
+    )
+
+
+class SweepOptions(dg.Config):
+    """What a sweep may remove."""
+
+    min_age_hours: float = 24.0
+    """Files of a run that ended without a word are kept at least this long."""
+
+
+@dg.op
+def sweep_store(
+    context: dg.OpExecutionContext, config: SweepOptions, store: DealStoreResource
+) -> None:
+    """Remove what killed runs left behind and generations beyond the kept ones."""
+    report = store.open().sweep(min_age_s=config.min_age_hours * SECONDS_PER_HOUR)
+    context.log.info("swept: %s", report)
+    context.add_output_metadata({**asdict(report), "skipped": list(report.skipped)})
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Remove what killed runs left behind and generations beyond the kept ones.",
+)
+def sweep() -> None:
+    """One step, over every deal."""
+    sweep_store()
+
+
+def _job(
+    name: str, mode: Mode, stages: list[Stage], description: str
+) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name,
+        selection=[asset_key(mode, stage) for stage in stages],
+        executor_def=dg.in_process_executor,
+        description=description,
+    )

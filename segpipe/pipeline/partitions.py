@@ -1,0 +1,43 @@
+"""The partition key of everything: the deal."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import dagster as dg
+
+DEALS = dg.DynamicPartitionsDefinition(name="deals")
+"""One partition for each deal; the sensor and ``segpipe add`` add them."""
+
+DEALS_PER_RUN = 25
+"""How many deals one run handles: a run of its own for each costs seconds of start-up."""
+
+_RANGE_START_TAG = "dagster/asset_partition_range_start"
+_RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+def contiguous_batches(
+    order: Sequence[str], wanted: Collection[str], *, size: int = DEALS_PER_RUN
+) -> Iterator[tuple[str, ...]]:
+    """Cut the wanted deals into batches that a run can cover.
+
+    A run of many partitions is a range of them, in the order in which they were added; so a
+    batch never spans a deal that is not wanted.
+
+    Args:
+        order: Every partition, in the order in which they were added.
+        wanted: The deals to cover; those that are no partition are left out.
+        size: Deals in a batch at most.
+    """
+    batch: list[str] = []
+    for deal in order:
+        if deal in wanted:
+            batch.append(deal)
+        if batch and (deal not in wanted or len(batch) == size):
+            yield tuple(batch)
+            batch = []
+    if batch:
+        yield tuple(batch)
+
+
+def range_tags(batch: Sequence[str]) -> dict[str, str]:
+    """The run tags that make a run cover a batch."""
+    return {_RANGE_START_TAG: batch[0], _RANGE_END_TAG: batch[-1]}

@@ -1,0 +1,166 @@
+"""Tells Dagster, deal by deal, what a run promoted: materialisations, checks, observations."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import JsonValue
+
+from segpipe.flow.checks import CHECKS, Check
+from segpipe.flow.deal import DealOutcome
+from segpipe.flow.settings import ReportSettings
+from segpipe.flow.stages import CODE_VERSIONS, DEAL_PHOTOS, UPSTREAM, Stage, in_order
+from segpipe.flow.writer import TABLES
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore, Snapshot
+from segpipe.vision.image import decode_image
+from segpipe.vision.overlay import inline_preview
+
+PREVIEW_MAX_BYTES = 10_000
+"""Of the picture in the metadata: Dagster keeps several copies of it, a third larger in base64."""
+
+PHOTOS_KEY = dg.AssetKey(DEAL_PHOTOS)
+
+_DATA_VERSION_TAG = "dagster/data_version"
+_IS_OWN_DATA_VERSION_TAG = "dagster/data_version_is_user_provided"
+_CODE_VERSION_TAG = "dagster/code_version"
+_INPUT_DATA_VERSION_TAG = "dagster/input_data_version"
+_INPUT_EVENT_POINTER_TAG = "dagster/input_event_pointer"
+
+
+def asset_key(mode: Mode, stage: Stage) -> dg.AssetKey:
+    """The key of a stage's asset: the mode is its prefix."""
+    return dg.AssetKey([mode.value, stage.value])
+
+
+def record_outcome(
+    outcome: DealOutcome, store: DealStore
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    """The events of a promoted deal: each asset in order, and the photos they were made from.
+
+    They carry the data versions of this very deal. Those that Dagster adds by itself to the
+    outputs of a run of many deals are the same for all of them, which would show every deal as
+    stale.
+    """
+    deal, mode = outcome.task.deal, outcome.task.mode
+    snapshot = store.snapshot(deal, mode, outcome.promotion.commit.generation)
+    yield dg.AssetObservation(
+        PHOTOS_KEY,
+        partition=deal,
+        metadata={"images": outcome.summary.counts.images},
+        tags={_DATA_VERSION_TAG: outcome.summary.photos_version},
+    )
+    preview = _preview(outcome.sheet)
+    for stage in in_order(outcome.versions):
+        yield dg.AssetMaterialization(
+            asset_key(mode, stage),
+            partition=deal,
+            metadata=_metadata(outcome, snapshot, stage, preview),
+            tags=_lineage_tags(outcome, snapshot, stage),
+        )
+
+
+def record_checks(
+    outcome: DealOutcome,
+    store: DealStore,
+    settings: ReportSettings,
+    selected: Iterable[dg.AssetCheckKey],
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Check what was promoted for a deal, and give an evaluation for each check."""
+    deal, mode = outcome.task.deal, outcome.task.mode
+    snapshot = store.snapshot(deal, mode, outcome.promotion.commit.generation)
+    wanted = frozenset(selected)
+    for check in CHECKS:
+        key = dg.AssetCheckKey(asset_key(mode, check.stage), check.name)
+        if key in wanted and check.stage in outcome.versions:
+            yield _evaluate(check, key, snapshot, settings, deal)
+
+
+def _evaluate(
+    check: Check,
+    key: dg.AssetCheckKey,
+    snapshot: Snapshot,
+    settings: ReportSettings,
+    deal: str,
+) -> dg.AssetCheckEvaluation:
+    finding = check.find(snapshot, settings)
+    return dg.AssetCheckEvaluation(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=finding.passed,
+        description=finding.text,
+        metadata=finding.numbers,
+        severity=dg.AssetCheckSeverity.WARN if check.is_warning else dg.AssetCheckSeverity.ERROR,
+        partition=deal,
+    )
+
+
+def _preview(sheet: bytes) -> dg.MetadataValue:
+    picture = inline_preview(decode_image(sheet).rgb, max_bytes=PREVIEW_MAX_BYTES)
+    data = base64.b64encode(picture).decode("ascii")
+    return dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{data})")
+
+
+def _metadata(
+    outcome: DealOutcome, snapshot: Snapshot, stage: Stage, preview: dg.MetadataValue
+) -> dict[str, dg.MetadataValue]:
+    summary, counts = outcome.summary, outcome.summary.counts
+    manifest = snapshot.manifest(stage)
+    metadata: dict[str, dg.MetadataValue] = {
+        "preview": preview,
+        "images": dg.MetadataValue.int(counts.images),
+        "detections": dg.MetadataValue.int(counts.detections),
+        "survivors": dg.MetadataValue.int(counts.survivors),
+        "rejected": dg.MetadataValue.int(counts.rejected),
+        "refined": dg.MetadataValue.int(counts.refined),
+        "crops": dg.MetadataValue.int(counts.crops),
+        "failed_crops": dg.MetadataValue.int(counts.failed_crops),
+        "generation": dg.MetadataValue.int(snapshot.generation),
+        "version": dg.MetadataValue.text(outcome.versions[stage].name),
+        "segmenter": dg.MetadataValue.text(summary.segmenter),
+        "refiner": dg.MetadataValue.text(summary.refiner),
+        "config_digest": dg.MetadataValue.text(str(manifest.info["identity"])),
+        "settings": _json(manifest.info["settings"]),
+        "pass_stats": dg.MetadataValue.json([stats.model_dump() for stats in summary.pass_stats]),
+        "files": dg.MetadataValue.int(len(manifest.files)),
+        "bytes": dg.MetadataValue.int(sum(entry.size for entry in manifest.files)),
+        "folder": dg.MetadataValue.path(str(snapshot.folder(stage))),
+    }
+    for name, seconds in summary.seconds.items():
+        metadata[f"seconds/{name}"] = dg.MetadataValue.float(round(seconds, 3))
+    if summary.warnings:
+        metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in summary.warnings))
+    if outcome.promotion.overtook:
+        metadata["overtook_generations"] = dg.MetadataValue.json(list(outcome.promotion.overtook))
+    if tables := TABLES[stage]:
+        metadata["dagster/column_schema"] = _column_schema(list(tables.values())[-1])
+    return metadata
+
+
+def _column_schema(schema: pa.Schema) -> dg.MetadataValue:
+    return dg.MetadataValue.table_schema(
+        dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+    )
+
+
+def _lineage_tags(outcome: DealOutcome, snapshot: Snapshot, stage: Stage) -> Mapping[str, str]:
+    mode = outcome.task.mode
+    inputs = {PHOTOS_KEY: outcome.summary.photos_version}
+    for above in UPSTREAM[stage]:
+        inputs[asset_key(mode, above)] = snapshot.version(above).manifest_sha256
+    tags = {
+        _DATA_VERSION_TAG: outcome.versions[stage].manifest_sha256,
+        _IS_OWN_DATA_VERSION_TAG: "true",
+        _CODE_VERSION_TAG: CODE_VERSIONS[stage],
+    }
+    for key, version in inputs.items():
+        name = key.to_user_string()
+        tags[f"{_INPUT_DATA_VERSION_TAG}/{name}"] = version
+        # Dagster takes an input for known only when it has both; the version alone is compared.
+        tags[f"{_INPUT_EVENT_POINTER_TAG}/{name}"] = "NULL"
+    return tags
+
+
+def _json(value: JsonValue) -> dg.MetadataValue:
+    return dg.MetadataValue.json(value if isinstance(value, dict | list) else {"value": value})

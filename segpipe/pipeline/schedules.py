@@ -1,0 +1,46 @@
+"""What happens every night."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from segpipe.flow.staleness import is_unfinished
+from segpipe.pipeline.jobs import everything_job_name, sweep
+from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
+from segpipe.pipeline.resources import DealStoreResource
+from segpipe.segmenters.prompt import Mode
+
+UNFINISHED_CRON = "0 2 * * *"
+SWEEP_CRON = "0 5 * * *"
+
+
+def build_schedules(mode: Mode) -> list[dg.ScheduleDefinition]:
+    """Build the nightly schedules of a mode: unfinished deals, and the sweep."""
+
+    @dg.schedule(
+        name="nightly_unfinished",
+        job_name=everything_job_name(mode),
+        cron_schedule=UNFINISHED_CRON,
+        description="Runs the deals whose assets are missing or older than their photos, "
+        "but not those whose photos were found to be bad and have not changed since.",
+    )
+    def nightly_unfinished(
+        context: dg.ScheduleEvaluationContext, store: DealStoreResource
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        opened = store.open()
+        order = context.instance.get_dynamic_partitions(DEALS.name or "")
+        existing = frozenset(opened.deals())
+        wanted = [deal for deal in order if deal in existing and is_unfinished(opened, deal, mode)]
+        if not wanted:
+            yield dg.SkipReason("every deal is finished")
+        for batch in contiguous_batches(order, frozenset(wanted)):
+            night = context.scheduled_execution_time.isoformat()
+            yield dg.RunRequest(run_key=f"{night} {batch[0]}", tags=range_tags(batch))
+
+    nightly_sweep = dg.ScheduleDefinition(
+        name="nightly_sweep",
+        job=sweep,
+        cron_schedule=SWEEP_CRON,
+        description="Removes what killed runs left and generations beyond the kept ones.",
+    )
+    return [nightly_unfinished, nightly_sweep]

@@ -1,0 +1,120 @@
+"""The sensor that sees new and changed deals."""
+
+import time
+from collections.abc import Sequence
+
+import dagster as dg
+
+from segpipe.digests import settings_digest
+from segpipe.errors import SegpipeError
+from segpipe.flow.stages import Stage
+from segpipe.pipeline.jobs import everything_job_name
+from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
+from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
+from segpipe.pipeline.resources import DealStoreResource
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.scan import ScannedDeal
+from segpipe.store.store import DealStore
+
+SETTLE_S = 30.0
+"""How long the photos of a deal must be still before it is taken to be whole."""
+
+INTERVAL_S = 30
+"""How often the sensor looks."""
+
+MAX_DEALS_PER_TICK = 500
+
+
+def build_new_deals_sensor(
+    mode: Mode,
+    *,
+    settle_s: float = SETTLE_S,
+    interval_s: int = INTERVAL_S,
+    max_deals: int = MAX_DEALS_PER_TICK,
+) -> dg.SensorDefinition:
+    """Build the sensor of a mode: it adds partitions and requests runs for deals that are ready.
+
+    Args:
+        mode: The mode whose assets are requested.
+        settle_s: How long a deal without a ``_COMPLETE`` marker must be still, seconds.
+        interval_s: Seconds between two looks.
+        max_deals: Deals requested by one look at most; the others follow.
+    """
+
+    @dg.sensor(
+        name="new_deals",
+        job_name=everything_job_name(mode),
+        minimum_interval_seconds=interval_s,
+        description="Requests runs for new and changed deals once they are marked _COMPLETE "
+        f"or still for {settle_s:g} s.",
+    )
+    def new_deals(
+        context: dg.SensorEvaluationContext, store: DealStoreResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        opened, now = store.open(), time.time()
+        order = context.instance.get_dynamic_partitions(DEALS.name or "")
+        known = frozenset(order)
+        try:
+            decision = decide(
+                opened.scan(),
+                parse_cursor(context.cursor),
+                known=known,
+                now=now,
+                settle_s=settle_s,
+                limit=max_deals,
+            )
+            wanted = [deal for deal in decision.ready if not _is_done(opened, mode, deal)]
+        except SegpipeError as error:
+            # An empty listing would read as "no deals"; the cursor stays and the next tick retries.
+            return dg.SkipReason(f"the deals cannot be listed: {error}")
+
+        for deal, fault in decision.faults.items():
+            context.log.warning("deal %r cannot be listed, looking again: %s", deal, fault)
+        new = [deal.deal for deal in decision.ready if deal.deal not in known]
+        cursor = decision.cursor.model_dump_json()
+        if not wanted and not new:
+            context.update_cursor(cursor)
+            return dg.SkipReason(_describe(decision))
+        return dg.SensorResult(
+            run_requests=_requests(mode, [*order, *new], wanted),
+            dynamic_partitions_requests=[DEALS.build_add_request(new)] if new else [],
+            cursor=cursor,
+        )
+
+    return new_deals
+
+
+def _requests(
+    mode: Mode, order: Sequence[str], wanted: Sequence[ScannedDeal]
+) -> list[dg.RunRequest]:
+    versions = {deal.deal: deal.version for deal in wanted}
+    return [
+        dg.RunRequest(
+            # A key is used once for ever, so it has to carry what the deals contain.
+            run_key=settings_digest({deal: versions[deal] for deal in batch} | {"": mode.value}),
+            tags=range_tags(batch),
+        )
+        for batch in contiguous_batches(order, versions)
+    ]
+
+
+def _is_done(store: DealStore, mode: Mode, scanned: ScannedDeal) -> bool:
+    """Whether the deal, as it is now, has been through every stage already."""
+    snapshot = store.current(scanned.deal, mode)
+    if snapshot is None or not all(snapshot.has(stage) for stage in Stage):
+        return False
+    recorded = snapshot.manifest(Stage.SEGMENTATION).info.get("photos_fingerprint")
+    return recorded == scanned.version
+
+
+def _describe(decision: Decision) -> str:
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (decision.settling, "deals are still changing"),
+            (decision.postponed, "deals follow later"),
+            (len(decision.faults), "deals cannot be listed"),
+        )
+        if count
+    ]
+    return ", ".join(parts) or "no new or changed deals"

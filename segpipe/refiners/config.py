@@ -1,0 +1,21 @@
+"""Refiners by configuration: the only place that maps a kind to a class."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from segpipe.refiners.base import Refiner
+from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
+from segpipe.refiners.none import NoneConfig, NoneRefiner
+
+RefinerConfig = Annotated[NoneConfig | GrabCutConfig, Field(discriminator="kind")]
+"""Every refiner that can be configured, told apart by ``kind``."""
+
+
+def build_refiner(config: NoneConfig | GrabCutConfig) -> Refiner:
+    """Build the refiner that a configuration describes."""
+    match config:
+        case NoneConfig():
+            return NoneRefiner()
+        case GrabCutConfig():
+            return GrabCutRefiner(config)

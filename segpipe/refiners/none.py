@@ -1,0 +1,28 @@
+"""The refiner that refines nothing."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from segpipe.refiners.base import Refinement
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+
+class NoneConfig(BaseModel):
+    """Use the coarse masks as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["none"] = "none"
+
+
+class NoneRefiner:
+    """Gives back every coarse mask as it came."""
+
+    id = "none"
+
+    async def refine(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
+        """Keep the coarse masks of one image."""
+        return tuple(Refinement(mask, accepted=False, reason="refiner is none") for mask in masks)

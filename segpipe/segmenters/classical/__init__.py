@@ -1,0 +1,9 @@
+"""The embedded segmenter: classical vision, no weights.
+
+``find_all`` reads: background -> foreground -> split -> find_all. ``inside_box`` stands alone.
+"""
+
+from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+
+__all__ = ["ClassicalConfig", "ClassicalSegmenter"]

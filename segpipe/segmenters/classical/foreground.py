@@ -1,0 +1,179 @@
+"""Which pixels are goods: unlike the table, and no shadow on it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane, disc, filled
+from segpipe.segmenters.classical.background import Background
+from segpipe.segmenters.classical.watershed import flood
+from segpipe.vision.mask import Bitmap
+
+# In standard deviations of the bare table:
+_WEAK = 3.5
+_STRONG = 8.0
+_EDGE = 2.0
+
+# Counted from black, less of the same light scales the whole Lab vector.
+_BLACK = np.array([16, 0, 0], np.float32)
+_EQUAL_WEIGHTS = np.ones(3)
+_DARKEST_SHADOW = 0.72  # of the lightness of the table in full light
+# Change over one pixel, as a part of the whole step: a sharp edge in a photo has 0.3 to 0.5, the
+# soft edge of a shadow less than 0.1.
+_SHARP = 0.16
+_SHARP_GOING_ON = 0.09
+_STEP_WINDOW_PX = 5
+_STEP_FLOOR = 1.5  # Delta E
+
+# Sizes, as a part of the diagonal:
+_LEAK = 0.003  # gaps in an outline through which the table must not run in
+_CRACK = 0.004  # gaps inside an item: stripes in the table's colour, say
+_MARGIN = 0.006  # how far an outline may be from the true edge
+_BROAD = 0.006  # radius of a disc that fits into an item, not into the shadow beside it
+_NEAR = 0.003
+_MIN_SHARP_PART = 0.65  # of an outline; a shadow beside an item is sharp on one side only
+_GOODS, _TABLE = 1, 2  # markers; a pixel between two goes to the higher one
+_TABLE_PART = 0.15  # of a smooth region, from which the region belongs to the table
+_SOBEL_SCALE = 1 / 8
+_RELIEF_STEPS = 8.0  # levels of the relief for one Delta E per pixel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evidence:
+    """What speaks for goods, pixel by pixel, each (h, w).
+
+    Attributes:
+        depth: Distance to the table's colour, Delta E.
+        deviations: The same in standard deviations of the table.
+        unshaded: Standard deviations that no shadow can explain.
+        slope: Change over one pixel, Delta E.
+    """
+
+    depth: Plane
+    deviations: Plane
+    unshaded: Plane
+    slope: Plane
+
+
+def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
+    """Mark the goods, holes filled, outlines on the strongest edges, (h, w) 0 or 1.
+
+    A shadow darkens the table without changing its colour, and softly: what the table reaches
+    without crossing a sharp edge, through pixels that a shadow can explain, is no item.
+
+    Args:
+        lab: Shape (h, w, 3) float32, CIE Lab, a little smoothed.
+        background: The table of that picture.
+    """
+    evidence = _weigh(lab, background)
+    strong = evidence.unshaded > _STRONG
+    weak = evidence.deviations > _WEAK
+    edges = _sharp_edges(evidence)
+    table = _reached_by_table(strong, weak, edges)
+
+    diagonal = float(np.hypot(*weak.shape))
+    shaded = weak & table & ~strong
+    goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
+    crack = disc(_radius(_CRACK, diagonal))
+    goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8)
+    goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_OPEN, disc(2)), np.uint8)
+    return _on_strongest_edges(filled(goods), evidence.slope, _radius(_MARGIN, diagonal))
+
+
+def colour_distance(lab: LabImage, background: Background) -> Plane:
+    """Distance of each pixel to the table's colour, (h, w), Delta E (CIE76)."""
+    return _length(cv2.subtract(lab, background.surface), _EQUAL_WEIGHTS)
+
+
+def _weigh(lab: LabImage, background: Background) -> _Evidence:
+    in_deviations = 1 / (3 * background.noise.astype(np.float64) ** 2)
+    lit = background.surface + _BLACK
+    seen = lab + _BLACK
+    shade = _dot(seen, lit) / _dot(lit, lit)
+    shaded = cv2.merge([np.clip(shade, _DARKEST_SHADOW, 1)] * 3) * lit
+    return _Evidence(
+        depth=colour_distance(lab, background),
+        deviations=_length(cv2.subtract(seen, lit), in_deviations),
+        unshaded=_length(cv2.subtract(seen, shaded), in_deviations),
+        slope=_slope(lab),
+    )
+
+
+def _slope(lab: LabImage) -> Plane:
+    across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=_SOBEL_SCALE)
+    down = cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=_SOBEL_SCALE)
+    slope: Plane = np.sqrt(_dot(across, across) + _dot(down, down))
+    return slope
+
+
+def _length(vectors: cv2.typing.MatLike, weights: NDArray[np.float64]) -> Plane:
+    """Root of the weighted sum of squares of the three channels."""
+    length: Plane = np.sqrt(_dot(vectors, vectors, weights))
+    return length
+
+
+def _dot(
+    a: cv2.typing.MatLike, b: cv2.typing.MatLike, weights: NDArray[np.float64] = _EQUAL_WEIGHTS
+) -> Plane:
+    # OpenCV: NumPy takes several times as long along an axis of three.
+    return np.asarray(cv2.transform(cv2.multiply(a, b), weights[None]), np.float32)
+
+
+def _sharp_edges(evidence: _Evidence) -> Flags:
+    """Edges too sharp for a shadow, followed as far as they go on (hysteresis)."""
+    window = np.ones((_STEP_WINDOW_PX, _STEP_WINDOW_PX), np.uint8)
+    step = cv2.dilate(evidence.depth, window) + _STEP_FLOOR
+    sharpness = evidence.slope / step
+    candidates = (evidence.deviations > _EDGE) & (sharpness > _SHARP_GOING_ON)
+    count, lines = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, np.bool_)
+    kept[lines[candidates & (sharpness > _SHARP)]] = True
+    edges: Flags = kept[lines]
+    return edges
+
+
+def _reached_by_table(strong: Flags, weak: Flags, edges: Flags) -> Flags:
+    """Smooth regions that consist of bare table to a good part: the table and its shadows."""
+    smooth = (~strong & ~edges).astype(np.uint8)
+    leak = disc(_radius(_LEAK, float(np.hypot(*smooth.shape))))
+    smooth = np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_OPEN, leak), np.uint8)
+    count, regions = cv2.connectedComponents(smooth, connectivity=4)
+    area = np.bincount(regions.ravel(), minlength=count)
+    bare = np.bincount(regions[~weak], minlength=count)
+    is_table = bare > _TABLE_PART * area
+    is_table[0] = False  # what is not smooth
+    table: Flags = is_table[regions]
+    return table
+
+
+def _enclosed(shaded: Flags, edges: Flags) -> Flags:
+    """Broad dark regions with sharp edges nearly all around: items into which the table ran."""
+    diagonal = float(np.hypot(*shaded.shape))
+    broad = cv2.morphologyEx(
+        shaded.astype(np.uint8), cv2.MORPH_OPEN, disc(_radius(_BROAD, diagonal))
+    )
+    count, regions = cv2.connectedComponents(broad, connectivity=4)
+    outline = (broad > 0) & (cv2.erode(broad, disc(1)) == 0)
+    near_edge = cv2.dilate(edges.astype(np.uint8), disc(_radius(_NEAR, diagonal))) > 0
+    length = np.bincount(regions[outline], minlength=count)
+    sharp = np.bincount(regions[outline & near_edge], minlength=count)
+    is_enclosed = sharp > _MIN_SHARP_PART * length
+    enclosed: Flags = is_enclosed[regions]
+    return enclosed
+
+
+def _on_strongest_edges(goods: Bitmap, slope: Plane, margin: int) -> Bitmap:
+    """Move each outline, by the margin at most, to the strongest edge there."""
+    surely = cv2.erode(goods, disc(margin))
+    possibly = cv2.dilate(goods, disc(margin - 1))
+    markers = np.zeros(goods.shape, np.int32)
+    markers[possibly == 0] = _TABLE
+    markers[surely > 0] = _GOODS
+    relief = np.clip(slope * _RELIEF_STEPS, 0, 255).astype(np.uint8)
+    return np.asarray(flood(relief, markers) == _GOODS, np.uint8)
+
+
+def _radius(fraction: float, diagonal: float) -> int:
+    return max(1, round(fraction * diagonal))

@@ -1,0 +1,142 @@
+"""The item in a drawn box."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.errors import InputError, PromptError
+from segpipe.segmenters.base import Detection
+from segpipe.segmenters.classical.arrays import enlarge, filled, shrink, to_lab
+from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.score import score_item
+from segpipe.vision.boxes import Box, PixelWindow, pixel_window
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Bitmap, Mask
+
+_RNG_SEED = 20040801
+_GRABCUT_MODEL_SIZE = 65  # five Gaussians: weight, mean and covariance of three channels each
+_RIM_FRACTION = 0.04  # of the box's shorter side: where a drawn box mostly shows background
+_MIN_ITEM_FRACTION = 0.05  # of the box; less is no item
+_MIN_PIECE_FRACTION = 0.2  # of the item; a smaller piece apart from the rest is none of it
+_NO_EVIDENCE = 0.0
+
+
+def inside_box(
+    image: RgbImage, boxes: Sequence[Box], config: ClassicalConfig
+) -> tuple[Detection, ...]:
+    """Cut out the item in each box of an upright RGB image, one detection for each, in order.
+
+    A box that reaches over the image's edge is clipped. Where nothing sets itself off from the
+    surroundings, the box itself is the mask, with score 0.
+
+    Raises:
+        PromptError: A box has a coordinate that is no number, is inverted, or lies outside the
+            image; the message names its index.
+    """
+    windows = [_window(box, index, image) for index, box in enumerate(boxes)]
+    return tuple(_cut_out(image, window, config) for window in windows)
+
+
+def _window(box: Box, index: int, image: RgbImage) -> PixelWindow:
+    height, width = image.shape[:2]
+    name = f"boxes[{index}]"
+    try:
+        window = pixel_window(box, image_width=width, image_height=height)
+    except InputError as error:
+        raise PromptError(f"{name}: {error.message}", field=name) from error
+    if box.x1 >= box.x2 or box.y1 >= box.y2:
+        raise PromptError(
+            f"{name} needs x1 < x2 and y1 < y2, got {tuple(box)}; draw it again", field=name
+        )
+    if window.is_empty:
+        raise PromptError(
+            f"{name} {tuple(box)} lies outside the image of {width} x {height} pixels", field=name
+        )
+    return window
+
+
+def _cut_out(image: RgbImage, window: PixelWindow, config: ClassicalConfig) -> Detection:
+    height, width = image.shape[:2]
+    padding = max(1, round(config.box_padding_fraction * max(window.width, window.height)))
+    around = PixelWindow(
+        window.x1 - padding, window.y1 - padding, window.x2 + padding, window.y2 + padding
+    ).intersect(PixelWindow(0, 0, width, height))
+    view = shrink(image[around.y1 : around.y2, around.x1 : around.x2], config.box_side_px**2)
+    inner = _scaled(window, around, view)
+
+    bits = _largest_pieces(_grabcut(view, inner, config.grabcut_iterations))
+    if np.count_nonzero(bits) < _MIN_ITEM_FRACTION * inner.width * inner.height:
+        mask = Mask.from_box(Box(*map(float, window)), image_width=width, image_height=height)
+        return Detection(Box(*map(float, window)), _NO_EVIDENCE, mask=mask)
+
+    score = score_item(bits, _distance_to_surroundings(view, bits))
+    full = Mask(
+        around.x1,
+        around.y1,
+        enlarge(bits, width=around.width, height=around.height),
+        width,
+        height,
+    )
+    # The scaled box may be a fraction of a pixel larger than the drawn one.
+    mask = Mask(window.x1, window.y1, full.crop_to(*window), width, height).tight()
+    return Detection(Box(*map(float, mask.window)), score, mask=mask)
+
+
+def _scaled(window: PixelWindow, around: PixelWindow, view: RgbImage) -> PixelWindow:
+    """The box in the pixels of the reduced view of its surroundings; never empty."""
+    height, width = view.shape[:2]
+    across, down = width / around.width, height / around.height
+    x1 = min(int((window.x1 - around.x1) * across), width - 1)
+    y1 = min(int((window.y1 - around.y1) * down), height - 1)
+    return PixelWindow(
+        x1,
+        y1,
+        max(x1 + 1, round((window.x2 - around.x1) * across)),
+        max(y1 + 1, round((window.y2 - around.y1) * down)),
+    )
+
+
+def _grabcut(view: RgbImage, inner: PixelWindow, iterations: int) -> Bitmap:
+    """Separate the item from what surrounds the box.
+
+    C. Rother, V. Kolmogorov, A. Blake: "GrabCut", ACM Transactions on Graphics 23(3), 2004,
+    https://doi.org/10.1145/1015706.1015720
+    """
+    trimap = np.full(view.shape[:2], cv2.GC_BGD, np.uint8)
+    rim = max(1, round(_RIM_FRACTION * min(inner.width, inner.height)))
+    trimap[inner.y1 : inner.y2, inner.x1 : inner.x2] = cv2.GC_PR_BGD
+    trimap[inner.y1 + rim : inner.y2 - rim, inner.x1 + rim : inner.x2 - rim] = cv2.GC_PR_FGD
+    if not (trimap == cv2.GC_PR_FGD).any():
+        return np.zeros(view.shape[:2], np.uint8)
+    # The colour models start from random centres. OpenCV keeps one generator for each thread:
+    # seeded right here, the same box gives the same mask whatever ran before or runs beside.
+    cv2.setRNGSeed(_RNG_SEED)
+    models = np.zeros((2, 1, _GRABCUT_MODEL_SIZE))
+    no_box = (0, 0, 0, 0)
+    cut, _, _ = cv2.grabCut(
+        view, trimap, no_box, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK
+    )
+    return np.asarray(np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)), np.uint8)
+
+
+def _largest_pieces(bits: Bitmap) -> Bitmap:
+    """The main piece, and others nearly as large, holes filled."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(bits, connectivity=8)
+    if count == 1:
+        return bits
+    areas = stats[:, cv2.CC_STAT_AREA]
+    large = areas >= _MIN_PIECE_FRACTION * areas[1:].max()
+    large[0] = False
+    return filled(large[pieces].astype(np.uint8))
+
+
+def _distance_to_surroundings(view: RgbImage, bits: Bitmap) -> NDArray[np.float32]:
+    """Distance of each pixel to the median colour around the item, (h, w), Delta E."""
+    lab = to_lab(view)
+    outside = lab[bits == 0]
+    if not len(outside):
+        return np.zeros(bits.shape, np.float32)
+    distance: NDArray[np.float32] = np.linalg.norm(lab - np.median(outside, axis=0), axis=2)
+    return distance

@@ -1,0 +1,89 @@
+"""The classical segmenter."""
+
+import asyncio
+import time
+
+import cv2
+
+from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.find_all import find_all
+from segpipe.segmenters.classical.inside_box import inside_box
+from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.vision.image import RgbImage
+
+_SAM3 = "the SAM3 backends (segmind, internal, local)"
+
+
+class ClassicalSegmenter:
+    """Finds goods on a fairly even background, and the item in a drawn box, by OpenCV alone.
+
+    Deterministic, without weights. It knows shapes and colours but no words: a text prompt is
+    refused.
+    """
+
+    id = "classical"
+
+    def __init__(self, config: ClassicalConfig | None = None) -> None:
+        self._config = config or ClassicalConfig()
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8, in a worker thread.
+
+        With ``find_all`` the best score comes first; with ``inside_box`` there is one detection
+        for each box, in the order of the boxes.
+
+        Raises:
+            UnsupportedPromptError: The prompt has text, points or exemplars.
+            SegmenterError: OpenCV failed.
+            PromptError: Boxes with ``find_all``, no boxes with ``inside_box``, or a box that is no
+                box of this image.
+        """
+        _check(prompt)
+        started = time.perf_counter()
+        detections = await asyncio.to_thread(self._detect, image, prompt)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        height, width = image.shape[:2]
+        count = len(detections)
+        return SegmentationResult(
+            detections=detections,
+            image_width=width,
+            image_height=height,
+            segmenter_id=self.id,
+            elapsed_ms=elapsed_ms,
+            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+        )
+
+    def _detect(self, image: RgbImage, prompt: Prompt) -> tuple[Detection, ...]:
+        try:
+            if prompt.mode is Mode.INSIDE_BOX:
+                return inside_box(image, prompt.boxes, self._config)
+            return find_all(image, self._config)
+        except cv2.error as error:
+            raise SegmenterError(
+                f"OpenCV failed on {image.shape} {image.dtype}: {error}"
+            ) from error
+
+
+def _check(prompt: Prompt) -> None:
+    if prompt.text is not None and prompt.text.strip():
+        raise UnsupportedPromptError(
+            f"the classical segmenter cannot read text, got {prompt.text!r}; leave the text out to "
+            f"find every item, or use one of {_SAM3}",
+            field="text",
+        )
+    for field, given in (("points", prompt.points), ("exemplars", prompt.exemplars)):
+        if given:
+            raise UnsupportedPromptError(
+                f"the classical segmenter cannot follow {field}; leave them out, or use one of "
+                f"{_SAM3}",
+                field=field,
+            )
+    if prompt.mode is Mode.FIND_ALL and prompt.boxes:
+        raise PromptError(
+            "find_all takes no boxes; use the mode inside_box to cut out what is in them",
+            field="boxes",
+        )
+    if prompt.mode is Mode.INSIDE_BOX and not prompt.boxes:
+        raise PromptError("inside_box needs at least one box; draw one", field="boxes")

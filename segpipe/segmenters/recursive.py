@@ -1,0 +1,193 @@
+"""A segmenter that looks again after painting out what it has found."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
+from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask, dilate, intersection_area
+
+_CHANNELS = 3
+_BRIGHTEST = 255
+
+
+class _Trace(NamedTuple):
+    """A mask and its area, which is asked for many times."""
+
+    mask: Mask
+    area: int
+
+    @classmethod
+    def of(cls, mask: Mask) -> "_Trace":
+        return cls(mask, mask.area)
+
+
+class RecursiveSegmenter:
+    """Wraps a segmenter and lets it look again, for what it missed beside other items.
+
+    After each pass, everything found is painted out in a copy of the picture, and the next pass
+    sees that copy. Only ``find_all`` recurses. A prompt of ``inside_box`` has one answer a box,
+    and the first pass gives it: there is nothing left to find.
+
+    The result holds the detections of every pass, each with its pass; what a later pass finds
+    again stays too, for dedup to reject with its reason, but does not count as new. A pass that
+    fails fails the whole segmentation.
+
+    Args:
+        inner: The segmenter that looks at each picture.
+        max_passes: Passes over an image at most, 1 or more.
+        min_new_detections: New detections that a pass needs to earn another one, 1 or more.
+        fill_color: The RGB colour that paints out what was found, 0 to 255 each.
+        fill_dilate_px: How far the paint reaches over an item's edge. What lies in the paint or
+            as far again around it is a trace of the paint, and not new.
+        iou_threshold: Above this IoU with an earlier find a detection is not new, 0 to 1.
+        containment_threshold: The same for the intersection over the smaller, 0 to 1.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        inner: Segmenter,
+        *,
+        max_passes: int = 2,
+        min_new_detections: int = 1,
+        fill_color: tuple[int, int, int] = (128, 128, 128),
+        fill_dilate_px: int = 3,
+        iou_threshold: float = DEFAULT_IOU_THRESHOLD,
+        containment_threshold: float = DEFAULT_CONTAINMENT_THRESHOLD,
+    ) -> None:
+        self._inner = inner
+        self._max_passes = _at_least(1, max_passes, "max_passes")
+        self._min_new_detections = _at_least(1, min_new_detections, "min_new_detections")
+        self._fill_color = _color(fill_color)
+        self._fill_dilate_px = _at_least(0, fill_dilate_px, "fill_dilate_px")
+        self._iou_threshold = _share(iou_threshold, "iou_threshold")
+        self._containment_threshold = _share(containment_threshold, "containment_threshold")
+
+    @property
+    def id(self) -> str:
+        """``recursive(<id of the inner segmenter>)``."""
+        return f"recursive({self._inner.id})"
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8.
+
+        Raises:
+            MissingMaskError: A ``find_all`` pass gave a detection without a mask: a rectangle
+                would paint out more than the item.
+            SegmenterError: The inner segmenter failed, or its masks are not those of the image.
+        """
+        started = time.perf_counter()
+        if prompt.mode is not Mode.FIND_ALL:
+            return replace(await self._inner.segment(image, prompt), segmenter_id=self.id)
+        picture = image
+        known: list[_Trace] = []
+        detections: list[Detection] = []
+        stats: list[PassStats] = []
+        while not stats or stats[-1].stopped is None:
+            pass_started = time.perf_counter()
+            result = await self._inner.segment(picture, prompt)
+            masks = _masks(result.detections, image)
+            new = await asyncio.to_thread(self._count_new, masks, known)
+            stopped = self._reason_to_stop(len(stats) + 1, new)
+            if stopped is None:
+                picture = await asyncio.to_thread(self._paint_out, masks, picture)
+                known += await asyncio.to_thread(self._traces, masks)
+            detections += [replace(one, pass_index=len(stats)) for one in result.detections]
+            stats.append(PassStats(len(masks), new, _ms_since(pass_started), stopped))
+        height, width, _ = image.shape
+        return SegmentationResult(
+            detections=tuple(detections),
+            image_width=width,
+            image_height=height,
+            segmenter_id=self.id,
+            elapsed_ms=_ms_since(started),
+            pass_stats=tuple(stats),
+        )
+
+    def _reason_to_stop(self, passes: int, new: int) -> str | None:
+        if new < self._min_new_detections:
+            return f"{new} new, fewer than {self._min_new_detections}"
+        if passes == self._max_passes:
+            return f"{passes} passes, the most allowed"
+        return None
+
+    def _count_new(self, masks: Sequence[Mask], known: Sequence[_Trace]) -> int:
+        return sum(not self._is_known(_Trace.of(mask), known) for mask in masks)
+
+    def _is_known(self, found: _Trace, known: Sequence[_Trace]) -> bool:
+        # What has no pixels cannot be painted out: it would be new for ever.
+        return found.area == 0 or any(self._same(found, earlier) for earlier in known)
+
+    def _same(self, found: _Trace, earlier: _Trace) -> bool:
+        shared = intersection_area(found.mask, earlier.mask)
+        smaller, both = min(found.area, earlier.area), found.area + earlier.area
+        return (
+            shared > self._iou_threshold * (both - shared)
+            or shared > self._containment_threshold * smaller
+        )
+
+    def _paint_out(self, masks: Sequence[Mask], picture: RgbImage) -> RgbImage:
+        """A copy of the picture without what the masks show."""
+        painted = picture.copy()
+        for mask in masks:
+            fill = dilate(mask, self._fill_dilate_px)
+            x1, y1, x2, y2 = fill.window
+            painted[y1:y2, x1:x2][fill.bits.view(np.bool_)] = self._fill_color
+        return painted
+
+    def _traces(self, masks: Sequence[Mask]) -> list[_Trace]:
+        """The masks with all that the paint around them can look like."""
+        return [_Trace.of(dilate(mask, 2 * self._fill_dilate_px)) for mask in masks]
+
+
+def _masks(detections: Sequence[Detection], image: RgbImage) -> list[Mask]:
+    """The mask of every detection, all of them of this image."""
+    height, width, _ = image.shape
+    masks = []
+    for index, detection in enumerate(detections):
+        mask = detection.mask
+        if mask is None:
+            raise MissingMaskError(
+                f"detection {index} has no mask, and a recursive segmenter paints no rectangles; "
+                "wrap a segmenter that gives masks"
+            )
+        if (mask.image_width, mask.image_height) != (width, height):
+            raise SegmenterError(
+                f"detection {index} has a mask for {mask.image_width} x {mask.image_height}, "
+                f"the image has {width} x {height}"
+            )
+        masks.append(mask)
+    return masks
+
+
+def _at_least(least: int, value: int, field: str) -> int:
+    if value < least:
+        raise ConfigError(f"must be {least} or more, got {value}", field=field)
+    return value
+
+
+def _share(value: float, field: str) -> float:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"must be between 0 and 1, got {value}", field=field)
+    return value
+
+
+def _color(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    if len(rgb) != _CHANNELS or not all(0 <= value <= _BRIGHTEST for value in rgb):
+        raise ConfigError(f"must be 3 numbers from 0 to 255, got {rgb}", field="fill_color")
+    return rgb
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,1 @@
+"""Where a deal's files live: photos in, versions staged, commits that make them current."""

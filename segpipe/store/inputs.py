@@ -1,0 +1,275 @@
+"""The photos of a deal: what people put in, and runs only read."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unicodedata import normalize
+
+from segpipe.errors import (
+    DealNotFoundError,
+    DuplicateImageError,
+    EmptyDealError,
+    InputError,
+    InvalidIdError,
+    PhotosChangedError,
+    UnreadablePhotoError,
+    UnsafePathError,
+)
+from segpipe.store import layout
+from segpipe.store.faults import store_errors
+from segpipe.store.ids import MAX_FILE_NAME_BYTES, check_deal_id, image_id_of
+from segpipe.store.storage import Entry, Kind, Storage
+
+_CHUNK_BYTES = 1024 * 1024
+# What file managers leave in every folder that they show.
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
+_UNREADABLE = {
+    Kind.FOLDER: "is a folder, not a photo; move it out of images/",
+    Kind.BROKEN_LINK: "is a link to nothing; restore what it points to, or remove it",
+    Kind.SPECIAL: "is a FIFO, socket or device, not a photo; remove it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo of a deal, as listed.
+
+    Attributes:
+        image: Its image id, unique in the deal.
+        name: Its file name in ``images/``.
+        size: Bytes.
+        modified_ns: When it last changed, nanoseconds since 1970.
+    """
+
+    image: str
+    name: str
+    size: int
+    modified_ns: int
+
+
+def fingerprint(photos: Sequence[Photo]) -> str:
+    """A sha256 that changes when any photo's name, size or time does; opens no photo."""
+    return listing_digest([(photo.name, photo.size, photo.modified_ns) for photo in photos])
+
+
+def listing_digest(listing: Sequence[tuple[str, int, int]]) -> str:
+    """The sha256 of a listing of files: name, size and time of each."""
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+class Inputs:
+    """The deals of a data root and their photos.
+
+    Args:
+        storage: The data root.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def deals(self) -> tuple[list[str], dict[str, InputError]]:
+        """The sorted ids of all deals, and the folders that cannot be one, with the reason."""
+        valid: list[str] = []
+        invalid: dict[str, InputError] = {}
+        with store_errors():
+            entries = self._storage.list(layout.DEALS)
+        for entry in entries:
+            fault = _deal_fault(entry)
+            if fault:
+                invalid[entry.name] = fault
+            elif entry.kind is Kind.FOLDER:
+                valid.append(entry.name)
+        return sorted(valid), invalid
+
+    def photos(self, deal: str) -> tuple[Photo, ...]:
+        """The photos of a deal, sorted by name; see ``DealStore.photos`` for what it raises."""
+        with store_errors(deal):
+            self._check_deal(deal)
+            images = layout.images_key(deal)
+            folder = self._storage.entry(images)
+            check_inside(folder)
+            entries = self._storage.list(images) if folder and folder.kind is Kind.FOLDER else []
+            visible = (entry for entry in entries if not is_ignored(entry.name))
+            photos = [_photo(entry) for entry in sorted(visible, key=lambda entry: entry.name)]
+            if not photos:
+                raise EmptyDealError("the deal has no photos; put some into its images/ folder")
+            _check_unique(photos)
+        return tuple(photos)
+
+    def read(self, deal: str, photo: Photo) -> bytes:
+        """The bytes of a photo as it was listed; see ``DealStore.read_photo``."""
+        with store_errors(deal):
+            try:
+                data, entry = self._storage.read_input(f"{layout.images_key(deal)}/{photo.name}")
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                raise UnreadablePhotoError(
+                    f"the photo was listed, but cannot be read any more: {reason}",
+                    image=photo.name,
+                ) from error
+            _check_readable(entry, photo.name)
+            if (entry.size, entry.modified_ns) != (photo.size, photo.modified_ns):
+                raise PhotosChangedError(
+                    "the photo changed after it was listed; run again once it is at rest",
+                    image=photo.name,
+                )
+        return data
+
+    def add(self, deal: str, files: Sequence[Path]) -> tuple[Photo, ...]:
+        """Copy photos into a deal; see ``DealStore.add_photos``."""
+        with store_errors(deal):
+            present = self._present(deal)
+            names_by_image = {photo.image: photo.name for photo in present.values()}
+            sources: dict[str, Path] = {}
+            for file in files:
+                name = _source_name(file)
+                other = names_by_image.setdefault(image_id_of(name), name)
+                if other != name:
+                    raise _duplicate(other, name)
+                if name in present:
+                    self._check_same(deal, name, file)
+                elif _digest(sources.setdefault(name, file)) != _digest(file):
+                    raise _different(name)
+
+            # Everything has been checked: copy.
+            for name, file in sources.items():
+                try:
+                    self._storage.put_if_absent(f"{layout.images_key(deal)}/{name}", _chunks(file))
+                except FileExistsError:
+                    self._check_same(deal, name, file)
+            listed = self._present(deal)
+        return tuple(listed[_source_name(file)] for file in files)
+
+    def mark_complete(self, deal: str) -> None:
+        """Say that no more photos will come; raises DealNotFoundError."""
+        with store_errors(deal):
+            self._check_deal(deal)
+            self._storage.replace(layout.complete_key(deal), b"")
+
+    def is_complete(self, deal: str) -> bool:
+        """Whether :meth:`mark_complete` was called."""
+        with store_errors(deal):
+            return self._storage.entry(layout.complete_key(deal)) is not None
+
+    def _check_deal(self, deal: str) -> None:
+        folder = self._storage.entry(layout.deal_key(deal))
+        check_inside(folder)
+        if folder is None or folder.kind is not Kind.FOLDER:
+            raise DealNotFoundError("there is no such deal under the data root; add it first")
+
+    def _present(self, deal: str) -> dict[str, Photo]:
+        """The photos by name; none when there is no such deal yet."""
+        try:
+            return {photo.name: photo for photo in self.photos(deal)}
+        except (DealNotFoundError, EmptyDealError):
+            return {}
+
+    def _check_same(self, deal: str, name: str, file: Path) -> None:
+        held, _ = self._storage.read_input(f"{layout.images_key(deal)}/{name}")
+        if hashlib.sha256(held).digest() != _digest(file):
+            raise _different(name)
+
+
+def _deal_fault(entry: Entry) -> InputError | None:
+    """Why a name under ``deals/`` cannot be a deal."""
+    try:
+        if check_deal_id(entry.name) != entry.name:
+            return InvalidIdError(
+                f"{entry.name!r} is not in Unicode's NFC form; rename the folder", field="deal"
+            )
+        check_inside(entry)
+    except InputError as error:
+        return error
+    return None
+
+
+def check_inside(entry: Entry | None, image: str | None = None) -> None:
+    """Raise UnsafePathError if an entry is a link that leaves the data root."""
+    if entry and entry.kind is Kind.ESCAPING_LINK:
+        raise UnsafePathError(
+            f"{entry.name!r} is a link that leaves the data root; copy what it points to instead",
+            image=image,
+        )
+
+
+def _check_readable(entry: Entry, name: str) -> None:
+    check_inside(entry, name)
+    if entry.kind is not Kind.FILE:
+        raise UnreadablePhotoError(f"{name!r} {_UNREADABLE[entry.kind]}", image=name)
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file in ``images/`` is no photo but litter: a dot file, or a file manager's."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def _photo(entry: Entry) -> Photo:
+    _check_readable(entry, entry.name)
+    _check_text(entry.name)
+    return Photo(image_id_of(entry.name), entry.name, entry.size, entry.modified_ns)
+
+
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UnreadablePhotoError(
+            "the file's name is not valid UTF-8; rename the file", image=name
+        ) from error
+
+
+def _check_unique(photos: Sequence[Photo]) -> None:
+    names_by_image: dict[str, str] = {}
+    for photo in photos:
+        other = names_by_image.setdefault(photo.image, photo.name)
+        if other != photo.name:
+            raise _duplicate(other, photo.name)
+
+
+def _duplicate(one: str, other: str) -> DuplicateImageError:
+    return DuplicateImageError(
+        f"{one!r} and {other!r} have the same image id {image_id_of(one)!r}; rename one",
+        image=other,
+    )
+
+
+def _different(name: str) -> DuplicateImageError:
+    return DuplicateImageError(
+        "the deal has a different photo of that name; rename one", image=name
+    )
+
+
+def _source_name(file: Path) -> str:
+    """The name that a photo from outside gets in the deal."""
+    name = normalize("NFC", file.name)
+    if not name or is_ignored(name):
+        raise InvalidIdError(f"a deal ignores files named like {name!r}; rename it", field="file")
+    try:
+        size = len(name.encode())
+        is_file = stat.S_ISREG(file.stat().st_mode)
+    except (OSError, UnicodeEncodeError):
+        size, is_file = len(os.fsencode(file.name)), False
+    if size > MAX_FILE_NAME_BYTES:
+        raise InvalidIdError(
+            f"the name of a photo may take {MAX_FILE_NAME_BYTES} bytes in UTF-8, this one takes "
+            f"{size}; shorten it",
+            field="file",
+        ).at(image=name)
+    if not is_file:
+        raise UnreadablePhotoError("no such file, or not a regular one", image=name)
+    return name
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").digest()
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as source:
+        while chunk := source.read(_CHUNK_BYTES):
+            yield chunk

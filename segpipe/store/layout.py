@@ -1,0 +1,77 @@
+"""Where everything lies under the data root, as keys of a storage.
+
+::
+
+    deals/<deal>/images/<photo>                              inputs, never written by a run
+    deals/<deal>/_COMPLETE                                   no more photos will come
+    deals/<deal>/runs/<run_id>.<attempt>/<mode>/<asset>/…    a version's files and manifest.json
+    deals/<deal>/commits/<mode>/0000000007.json              generation 7; the highest is current
+    deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
+"""
+
+from segpipe.store.ids import check_deal_id, check_id
+
+DEALS = "deals"
+IMAGES = "images"
+COMPLETE = "_COMPLETE"
+MANIFEST = "manifest.json"
+_GENERATION_DIGITS = 10
+_JSON = ".json"
+
+
+def deal_key(deal: str) -> str:
+    """The folder of a deal."""
+    return f"{DEALS}/{check_deal_id(deal)}"
+
+
+def images_key(deal: str) -> str:
+    """The folder of a deal's photos."""
+    return f"{deal_key(deal)}/{IMAGES}"
+
+
+def complete_key(deal: str) -> str:
+    """The marker that says that no more photos will come."""
+    return f"{deal_key(deal)}/{COMPLETE}"
+
+
+def runs_key(deal: str) -> str:
+    """The folder of everything that runs have written."""
+    return f"{deal_key(deal)}/runs"
+
+
+def version_key(deal: str, version: str, mode: str, asset: str) -> str:
+    """The folder of one version of one asset."""
+    parts = (
+        check_id(version, field="version"),
+        check_id(mode, field="mode"),
+        check_id(asset, field="asset"),
+    )
+    return "/".join((runs_key(deal), *parts))
+
+
+def commits_key(deal: str, mode: str | None = None) -> str:
+    """The folder of a mode's commits, or of all modes."""
+    folder = f"{deal_key(deal)}/commits"
+    return folder if mode is None else f"{folder}/{check_id(mode, field='mode')}"
+
+
+def commit_key(deal: str, mode: str, generation: int) -> str:
+    """One commit."""
+    return f"{commits_key(deal, mode)}/{generation:0{_GENERATION_DIGITS}}{_JSON}"
+
+
+def generation_of(name: str) -> int | None:
+    """The generation that a commit's file name gives; None when it is no commit."""
+    digits = name.removesuffix(_JSON)
+    is_commit = name.endswith(_JSON) and len(digits) == _GENERATION_DIGITS
+    return int(digits) if is_commit and digits.isdecimal() and digits.isascii() else None
+
+
+def failures_key(deal: str) -> str:
+    """The folder of a deal's failures."""
+    return f"{deal_key(deal)}/failures"
+
+
+def failure_key(deal: str, mode: str) -> str:
+    """Why the last run of a mode promoted nothing."""
+    return f"{failures_key(deal)}/{check_id(mode, field='mode')}{_JSON}"

@@ -1,0 +1,141 @@
+"""What is current for a deal and mode at one moment: a commit, and the files that it names."""
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from upath import UPath
+
+from segpipe.errors import CorruptVersionError, NotPromotedError, VersionNotFoundError
+from segpipe.store import layout
+from segpipe.store.commits import CommitLog
+from segpipe.store.documents import Commit, FileEntry, Manifest, Version
+from segpipe.store.faults import store_errors
+from segpipe.store.storage import Storage
+
+
+class Snapshot:
+    """One generation of a deal and mode; it stays what it is, whatever is promoted meanwhile.
+
+    Everything that is read is what the run wrote: the commit gives the manifest's digest, the
+    manifest each file's. Made by ``DealStore.current`` and ``DealStore.snapshot``.
+    """
+
+    def __init__(self, root: UPath, storage: Storage, log: CommitLog, commit: Commit) -> None:
+        self.deal = commit.deal
+        self.mode = commit.mode
+        self.generation = commit.generation
+        self.commit = commit
+        self._root = root
+        self._storage = storage
+        self._log = log
+        self._manifests: dict[str, Manifest] = {}
+
+    def has(self, asset: str) -> bool:
+        """Whether a version of the asset is current."""
+        return asset in self.commit.assets
+
+    def version(self, asset: str) -> Version:
+        """The current version of an asset; raises NotPromotedError when there is none."""
+        version = self.commit.version(asset)
+        if version is None:
+            raise NotPromotedError(
+                f"no {asset!r} of mode {self.mode!r} has been promoted yet; run it first",
+                deal=self.deal,
+            )
+        return version
+
+    def manifest(self, asset: str) -> Manifest:
+        """The manifest of an asset's current version.
+
+        Raises:
+            NotPromotedError: There is none.
+            CorruptVersionError: It is missing, or not the one that was promoted.
+            VersionNotFoundError: So many commits were made since that a sweep removed it.
+        """
+        if asset not in self._manifests:
+            self._manifests[asset] = self._read_manifest(self.version(asset))
+        return self._manifests[asset]
+
+    def files(self, asset: str) -> list[FileEntry]:
+        """The files of an asset's current version, sorted by path; raises as :meth:`manifest`."""
+        return list(self.manifest(asset).files)
+
+    @contextlib.contextmanager
+    def open(self, asset: str, name: str) -> Iterator[BinaryIO]:
+        """Open a file that the manifest names, to read; it can seek.
+
+        Its size is checked, its content is not: see :meth:`read`. Raises as :meth:`manifest`.
+        """
+        entry = self._entry(asset, name)
+        with contextlib.ExitStack() as stack:
+            with self._read_errors(asset, name):
+                file = stack.enter_context(self._storage.open(self._key(asset, name)))
+                size = file.seek(0, io.SEEK_END)
+                file.seek(0)
+            self._check(asset, name, f"{size} bytes", f"{entry.size} bytes")
+            yield file
+
+    def read(self, asset: str, name: str) -> bytes:
+        """A whole file that the manifest names, its digest checked; raises as :meth:`manifest`."""
+        entry = self._entry(asset, name)
+        with self._read_errors(asset, name):
+            data = self._storage.read(self._key(asset, name))
+        self._check(asset, name, hashlib.sha256(data).hexdigest(), entry.sha256)
+        return data
+
+    def path(self, asset: str, name: str) -> UPath:
+        """Where a file that the manifest names lies; raises as :meth:`manifest`."""
+        self._entry(asset, name)
+        return self._root / self._key(asset, name)
+
+    def folder(self, asset: str) -> UPath:
+        """Where the files of an asset's current version lie; raises NotPromotedError."""
+        version = self.version(asset).name
+        return self._root / layout.version_key(self.deal, version, self.mode, asset)
+
+    def _entry(self, asset: str, name: str) -> FileEntry:
+        for entry in self.manifest(asset).files:
+            if entry.path == name:
+                return entry
+        raise VersionNotFoundError(
+            f"version {self.version(asset).name!r} of {asset!r} has no file {name!r}",
+            deal=self.deal,
+        )
+
+    def _key(self, asset: str, name: str) -> str:
+        version = self.version(asset).name
+        return f"{layout.version_key(self.deal, version, self.mode, asset)}/{name}"
+
+    def _read_manifest(self, version: Version) -> Manifest:
+        with self._read_errors(version.asset, layout.MANIFEST):
+            data = self._storage.read(self._key(version.asset, layout.MANIFEST))
+        digest = hashlib.sha256(data).hexdigest()
+        self._check(version.asset, layout.MANIFEST, digest, version.manifest_sha256)
+        with store_errors(self.deal):
+            return Manifest.from_bytes(data, f"the manifest of {version.asset!r}")
+
+    def _check(self, asset: str, name: str, found: str, expected: str) -> None:
+        if found != expected:
+            raise CorruptVersionError(
+                f"{name!r} of {asset!r} is not what was promoted: expected {expected}, found "
+                f"{found}; run it again or roll back",
+                deal=self.deal,
+            )
+
+    @contextlib.contextmanager
+    def _read_errors(self, asset: str, name: str) -> Iterator[None]:
+        with store_errors(self.deal):
+            try:
+                yield
+            except FileNotFoundError as error:
+                if not self._log.is_kept(self.generation):
+                    raise VersionNotFoundError(
+                        f"generation {self.generation} is no longer kept, and a sweep removed its "
+                        "files; read what is current now",
+                    ) from error
+                raise CorruptVersionError(
+                    f"{name!r} of {asset!r} is missing; run it again or roll back"
+                ) from error

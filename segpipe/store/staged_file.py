@@ -1,0 +1,105 @@
+"""A file of a version while it is written: hashed on the way, made durable in the background."""
+
+import contextlib
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
+
+from typing_extensions import Buffer
+
+from segpipe.store.faults import store_errors
+from segpipe.store.storage import NewFile
+
+_BUFFER_BYTES = 256 * 1024
+# Syncing waits for the disk, not the processor; the disk takes several at once.
+_SYNC_THREADS = 8
+# Each file that waits to be synced holds a descriptor; a process has 1024 by default.
+_MAX_UNSYNCED_FILES = 64
+
+
+class HashedFile(io.RawIOBase):
+    """Writes through to a new file; knows the size and sha256 of what went through.
+
+    Args:
+        file: The file under creation.
+        deal: The deal, for errors.
+    """
+
+    def __init__(self, file: NewFile, deal: str) -> None:
+        super().__init__()
+        self.size = 0
+        self._file = file
+        self._deal = deal
+        self._hash = hashlib.sha256()
+        self._is_dropped = False
+
+    @property
+    def sha256(self) -> str:
+        """64 hex digits."""
+        return self._hash.hexdigest()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self.size
+
+    def write(self, data: Buffer, /) -> int:
+        """Append; raises StoreError when the storage cannot take it."""
+        view = memoryview(data).cast("B")
+        if not self._is_dropped:
+            with store_errors(self._deal):
+                self._file.write(view)
+            self._hash.update(view)
+        self.size += len(view)
+        return len(view)
+
+    def finish(self) -> None:
+        """Make the file durable."""
+        self._file.finish()
+
+    def drop(self) -> None:
+        """Give the file up; what is still buffered above goes nowhere."""
+        self._is_dropped = True
+        self._file.abandon()
+
+
+@contextlib.contextmanager
+def buffered(file: HashedFile) -> Iterator[BinaryIO]:
+    """The file to write to; closed at the end, or dropped when the block fails."""
+    buffer = io.BufferedWriter(file, _BUFFER_BYTES)
+    try:
+        yield buffer
+        buffer.close()
+    except BaseException:
+        file.drop()
+        buffer.close()
+        raise
+
+
+class BackgroundSync:
+    """Finishes files in threads, so that writing goes on while the disk works."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="segpipe-sync")
+        self._slots = threading.BoundedSemaphore(_MAX_UNSYNCED_FILES)
+
+    def submit(self, finish: Callable[[], None]) -> Future[None]:
+        """Call ``finish`` soon; waits while too many are under way."""
+        self._slots.acquire()
+        return self._threads.submit(self._finish, finish)
+
+    def close(self) -> None:
+        """Wait for everything that was submitted, failed or not."""
+        self._threads.shutdown()
+
+    def _finish(self, finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        finally:
+            self._slots.release()

@@ -1,0 +1,309 @@
+"""The deal store: where a deal's photos, versions and commits live. Nothing else writes there."""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from upath import UPath
+
+from segpipe.errors import ConfigError, InputError, StoreError, VersionNotFoundError
+from segpipe.store import failures, layout
+from segpipe.store import rollback as rollbacks
+from segpipe.store import verify as verification
+from segpipe.store.commits import CommitLog, modes_of
+from segpipe.store.documents import Commit, Failure, Version
+from segpipe.store.faults import store_errors
+from segpipe.store.ids import check_deal_id, check_id
+from segpipe.store.inputs import Inputs, Photo, check_inside
+from segpipe.store.inputs import fingerprint as fingerprint_of
+from segpipe.store.local_storage import LocalStorage
+from segpipe.store.object_storage import ObjectStorage
+from segpipe.store.scan import ScannedDeal, scan_deal
+from segpipe.store.snapshot import Snapshot
+from segpipe.store.staging import Promotion, Staging
+from segpipe.store.storage import Storage
+from segpipe.store.sweep import DealSweep, SweepReport
+from segpipe.store.verify import Problem
+
+__all__ = [
+    "DealStore",
+    "Photo",
+    "Problem",
+    "Promotion",
+    "Snapshot",
+    "Staging",
+    "SweepReport",
+    "Version",
+    "storage_at",
+]
+
+DEFAULT_KEEP_COMMITS = 20
+DEFAULT_MIN_AGE_S = 86_400
+_NS_PER_S = 1_000_000_000
+_LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
+
+
+def storage_at(root: UPath) -> Storage:
+    """The storage for a data root: the local disk, or an object store through fsspec."""
+    if root.protocol in _LOCAL_PROTOCOLS:
+        return LocalStorage(Path(root.path))
+    return ObjectStorage(root.fs, root.path)
+
+
+class DealStore:
+    """The deals under one data root.
+
+    Args:
+        root: A local folder, or what universal_pathlib takes, such as ``s3://bucket/prefix``.
+        keep_commits: How many generations of a deal and mode stay readable and can be rolled back
+            to. Everyone who sweeps or rolls back under one root has to use the same number.
+        storage: Where the files are; by default what the root names.
+
+    Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
+    faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | UPath,
+        *,
+        keep_commits: int = DEFAULT_KEEP_COMMITS,
+        storage: Storage | None = None,
+    ) -> None:
+        if keep_commits < 1:
+            raise ConfigError(
+                f"at least the current commit has to be kept, got {keep_commits}",
+                field="keep_commits",
+            )
+        self.root = UPath(root)
+        self._keep_commits = keep_commits
+        self._storage = storage or storage_at(self.root)
+        self._inputs = Inputs(self._storage)
+
+    # Inputs
+
+    def deals(self) -> list[str]:
+        """The sorted ids of all deals; folders with names that are no ids are left out."""
+        return self._inputs.deals()[0]
+
+    def invalid_deals(self) -> dict[str, InputError]:
+        """The folders that cannot be deals, and why: an unusable name, a link out of the root."""
+        return self._inputs.deals()[1]
+
+    def scan(self) -> Iterator[ScannedDeal]:
+        """A quick look at every deal that has an ``images/`` folder; opens and checks no photo.
+
+        A deal that cannot be listed has a ``fault``; StoreError when the root cannot be.
+        """
+        for deal in self.deals():
+            try:
+                with store_errors(deal):
+                    scanned = scan_deal(self._storage, deal)
+            except StoreError as error:
+                scanned = ScannedDeal(deal, "", 0.0, 0, is_complete=False, fault=error.message)
+            if scanned:
+                yield scanned
+
+    def photos(self, deal: str) -> tuple[Photo, ...]:
+        """The photos of a deal, sorted by name; dot files and file managers' litter left out.
+
+        Raises:
+            InvalidIdError: The deal's id is not allowed.
+            DealNotFoundError: There is no such deal.
+            EmptyDealError: It has no photos.
+            UnreadablePhotoError: Something in ``images/`` is no file, or its name is no text.
+            UnsafePathError: A link leaves the data root.
+            DuplicateImageError: Two photos have the same image id.
+        """
+        return self._inputs.photos(check_deal_id(deal))
+
+    def read_photo(self, deal: str, photo: Photo) -> bytes:
+        """The bytes of a photo, as it was when it was listed.
+
+        Raises:
+            UnreadablePhotoError: It was removed, or is no file any more.
+            UnsafePathError: It has become a link that leaves the data root.
+            PhotosChangedError: Its size or time is another.
+        """
+        return self._inputs.read(check_deal_id(deal), photo)
+
+    def add_photos(self, deal: str, files: Sequence[Path]) -> tuple[Photo, ...]:
+        """Copy photos into a deal, each whole or not at all; a photo that is there is no error.
+
+        Nothing is copied unless all can be.
+
+        Args:
+            deal: The deal; made when it is new.
+            files: Local files; each keeps its name, in Unicode's NFC form.
+
+        Raises:
+            InvalidIdError: The deal's id or a file's name is not allowed.
+            UnreadablePhotoError: A file is missing, or no regular file.
+            DuplicateImageError: Another photo has that name or image id.
+        """
+        return self._inputs.add(check_deal_id(deal), files)
+
+    def mark_complete(self, deal: str) -> None:
+        """Say that no more photos will come; raises DealNotFoundError."""
+        self._inputs.mark_complete(check_deal_id(deal))
+
+    def is_complete(self, deal: str) -> bool:
+        """Whether :meth:`mark_complete` was called."""
+        return self._inputs.is_complete(check_deal_id(deal))
+
+    def fingerprint(self, photos: Sequence[Photo]) -> str:
+        """A sha256 that changes when any photo's name, size or time does; opens no photo."""
+        return fingerprint_of(photos)
+
+    # Writing versions
+
+    @contextlib.contextmanager
+    def stage(self, deal: str, mode: str, *, run_id: str, attempt: int = 0) -> Iterator[Staging]:
+        """Write versions of a deal and mode; left without a promotion, they are removed.
+
+        Args:
+            deal: The deal.
+            mode: The mode.
+            run_id: The run; with the attempt it names the versions, so both together are used
+                once for each asset.
+            attempt: The attempt of the run, from 0.
+
+        Raises:
+            InvalidIdError: The deal, mode or run id is not allowed.
+            UnsafePathError: A folder of the deal is a link that leaves the data root.
+        """
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            for folder in (layout.deal_key, layout.runs_key, layout.commits_key):
+                check_inside(self._storage.entry(folder(deal)))
+            log = self._log(deal, mode)
+            staging = Staging(self._storage, log, deal, mode, run_id=run_id, attempt=attempt)
+        try:
+            yield staging
+        finally:
+            staging.close()
+
+    def rollback(self, deal: str, mode: str, asset: str, run_id: str) -> Promotion:
+        """Make an old version of one asset current again, with a new commit.
+
+        Args:
+            deal: The deal.
+            mode: The mode.
+            asset: The asset; all others stay as they are.
+            run_id: ``<run_id>.<attempt>``, or a run id (its latest attempt), or as much of the
+                beginning as fits one run only.
+
+        Raises:
+            VersionNotFoundError: No kept commit names such a version; the message names those
+                that there are.
+        """
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            log = self._log(deal, mode)
+            return rollbacks.rollback(self._storage, log, deal, mode, asset, run_id)
+
+    # Reading versions
+
+    def current(self, deal: str, mode: str) -> Snapshot | None:
+        """What is current, taken once; None before the first promotion.
+
+        Raises:
+            CorruptVersionError: The current commit file is damaged.
+        """
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            log = self._log(deal, mode)
+            commit = log.newest()
+        return Snapshot(self.root, self._storage, log, commit) if commit else None
+
+    def snapshot(self, deal: str, mode: str, generation: int) -> Snapshot:
+        """A kept generation.
+
+        Raises:
+            VersionNotFoundError: There is none, or it is no longer kept.
+            CorruptVersionError: Its commit file is damaged.
+        """
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            log = self._log(deal, mode)
+            commit = log.read(generation)
+            if commit is None:
+                raise VersionNotFoundError(
+                    f"generation {generation} of mode {mode!r} does not exist or is no longer kept"
+                )
+        return Snapshot(self.root, self._storage, log, commit)
+
+    def commits(self, deal: str, mode: str) -> list[Commit]:
+        """The kept commits, oldest first; :meth:`verify` tells of any that cannot be read."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            return [kept.commit for kept in self._log(deal, mode).kept() if kept.commit]
+
+    def modes(self, deal: str) -> list[str]:
+        """The modes of a deal in which something has been promoted, sorted."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            modes = modes_of(self._storage, deal)
+            return [mode for mode in modes if self._log(deal, mode).newest_generation()]
+
+    # Failures
+
+    def record_failure(self, deal: str, mode: str, failure: Failure) -> None:
+        """Keep why a run promoted nothing, in place of the last such record."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            failures.record_failure(self._storage, self._log(deal, mode), deal, mode, failure)
+
+    def last_failure(self, deal: str, mode: str) -> Failure | None:
+        """The failure recorded last; None when something has been promoted since."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            return failures.last_failure(self._storage, self._log(deal, mode), deal, mode)
+
+    # Maintenance
+
+    def verify(self, deal: str | None = None) -> Iterator[Problem]:
+        """Compare every byte that kept commits name with what was promoted.
+
+        Args:
+            deal: The deal; None for all.
+        """
+        for each in self.deals() if deal is None else [check_deal_id(deal)]:
+            with store_errors(each):
+                for mode in self.modes(each):
+                    log = self._log(each, mode)
+                    yield from verification.verify(self._storage, log, each, mode)
+
+    def sweep(
+        self,
+        *,
+        min_age_s: float = DEFAULT_MIN_AGE_S,
+        now: float | None = None,
+        dry_run: bool = False,
+    ) -> SweepReport:
+        """Remove what no kept commit names, in all deals.
+
+        Args:
+            min_age_s: What was written within this time stays: it may belong to a run under way.
+                Longer than any run goes without writing a file. 0 only while nothing runs.
+            now: The time that ages are taken to; seconds since 1970.
+            dry_run: Remove nothing, tell what would be.
+        """
+        cutoff_s = (time.time() if now is None else now) - min_age_s
+        report = SweepReport()
+        for deal in self.deals():
+            with store_errors(deal):
+                report += DealSweep(
+                    self._storage,
+                    deal,
+                    functools.partial(self._log, deal),
+                    cutoff_ns=int(cutoff_s * _NS_PER_S),
+                    dry_run=dry_run,
+                ).run()
+        return report
+
+    def _log(self, deal: str, mode: str) -> CommitLog:
+        return CommitLog(self._storage, deal, check_id(mode, field="mode"), self._keep_commits)

@@ -1,0 +1,297 @@
+"""The Parquet tables of a version: their schemas, and writing and reading them image by image.
+
+Each image is a row group of its own, so a table is written and read one image at a time, whatever
+the deal's size; and any Parquet reader sees a plain table with an ``image`` column.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segpipe.errors import CorruptVersionError, InputError, StoreError
+from segpipe.store.snapshot import Snapshot
+from segpipe.store.staging import Staging
+from segpipe.vision.mask import Mask
+from segpipe.vision.mask_codecs import pack_bits, unpack_bits
+
+MASK_TYPE = pa.struct(
+    [
+        ("x", pa.int32()),
+        ("y", pa.int32()),
+        ("w", pa.int32()),
+        ("h", pa.int32()),
+        ("bits", pa.binary()),
+    ]
+)
+"""A box-local bitmap of w x h pixels at (x, y); bits row after row, highest bit first."""
+
+_PASS_TYPE = pa.struct(
+    [
+        ("found", pa.int32()),
+        ("new", pa.int32()),
+        ("elapsed_ms", pa.float64()),
+        ("stopped", pa.string()),
+    ]
+)
+_KEY = [
+    pa.field("image", pa.string(), nullable=False),
+    pa.field("detection", pa.int32(), nullable=False),
+]
+_BOX = [(name, pa.float64()) for name in ("x1", "y1", "x2", "y2")]
+
+IMAGES_SCHEMA = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),
+        ("file_name", pa.string()),
+        ("digest", pa.string()),
+        ("format", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("segmenter_id", pa.string()),
+        ("elapsed_ms", pa.float64()),
+        ("pass_stats", pa.list_(_PASS_TYPE)),
+        ("warnings", pa.list_(pa.string())),
+    ]
+)
+"""One row an image; digest is the sha256 of the photo."""
+
+DETECTIONS_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        *_BOX,
+        ("score", pa.float64()),
+        ("label", pa.string()),
+        ("pass_index", pa.int16()),
+        ("mask", MASK_TYPE),
+    ]
+)
+"""One row a raw detection; ``detection`` is its index in its image."""
+
+DEDUP_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        ("kept", pa.bool_()),
+        ("survivor", pa.int32()),
+        ("criterion", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+"""One row a raw detection; for a rejected one the survivor that beat it, by what and how much."""
+
+REFINEMENT_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        *_BOX,
+        ("coarse_mask", MASK_TYPE),
+        ("refined_mask", MASK_TYPE),
+        ("accepted", pa.bool_()),
+        ("reason", pa.string()),
+        ("iterations", pa.int32()),
+        ("predicted_iou", pa.float64()),
+    ]
+)
+"""One row a survivor; the box is that of the refined mask."""
+
+CROPS_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        ("file", pa.string()),
+        ("format", pa.string()),
+        ("kind", pa.string()),
+        ("x", pa.int32()),
+        ("y", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("reason", pa.string()),
+    ]
+)
+"""One row a survivor; no file, and a reason, where the crop failed."""
+
+_COMPRESSION = "zstd"
+_ROW_GROUPS_KEY = "segpipe.row_groups"
+
+
+def masks_to_arrow(masks: Sequence[Mask | None]) -> pa.StructArray:
+    """Masks as a column of :data:`MASK_TYPE`; None becomes null."""
+    present = [mask for mask in masks if mask is not None]
+    is_null = pa.array([mask is None for mask in masks], pa.bool_())
+    numbers = np.zeros((4, len(masks)), np.int32)
+    where = np.flatnonzero([mask is not None for mask in masks])
+    for column, mask in zip(where, present, strict=True):
+        height, width = mask.bits.shape
+        numbers[:, column] = mask.x, mask.y, width, height
+    bits = [b"" if mask is None else pack_bits(mask) for mask in masks]
+    columns = [*(pa.array(row) for row in numbers), pa.array(bits, pa.binary())]
+    return pa.StructArray.from_arrays(columns, fields=list(MASK_TYPE), mask=is_null)
+
+
+def masks_from_arrow(
+    array: pa.StructArray | pa.ChunkedArray, image_width: int, image_height: int
+) -> list[Mask | None]:
+    """The masks of a column of :data:`MASK_TYPE`, all of one image.
+
+    Raises:
+        CorruptVersionError: A bitmap does not lie inside the image, or its bits do not fit it.
+    """
+    return [
+        _mask_from_row(row, image_width, image_height) if row is not None else None
+        for row in array.to_pylist()
+    ]
+
+
+class TableWriter:
+    """Writes one table of a version; a context manager.
+
+    Args:
+        staging: Where the version is staged.
+        asset: The asset.
+        name: The file's name in the version.
+        schema: The table's schema; it has a column ``image``.
+    """
+
+    def __init__(self, staging: Staging, asset: str, name: str, schema: pa.Schema) -> None:
+        self._staging = staging
+        self._asset = asset
+        self._name = name
+        self._schema = schema
+        self._row_groups: dict[str, int | None] = {}
+        self._written = 0
+        self._stack = contextlib.ExitStack()
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        file = self._stack.enter_context(self._staging.open(self._asset, self._name))
+        self._writer = self._stack.enter_context(
+            pq.ParquetWriter(
+                file,
+                self._schema,
+                compression=_COMPRESSION,
+                # Packed masks never repeat: a dictionary of them would only cost.
+                use_dictionary=[field.name for field in self._schema if field.type == pa.string()],
+                write_page_checksum=True,
+            )
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if kind is None and self._writer:
+            self._writer.add_key_value_metadata({_ROW_GROUPS_KEY: json.dumps(self._row_groups)})
+        return self._stack.__exit__(kind, error, traceback)
+
+    def write(self, image: str, rows: pa.Table) -> None:
+        """Append all rows of one image; none are all right too.
+
+        Raises:
+            StoreError: The image was written before, or the rows are another image's or do not
+                have the schema; or the storage failed.
+        """
+        if self._writer is None:
+            raise StoreError("a TableWriter is a context manager: use it in a with statement")
+        fault = self._fault(image, rows)
+        if fault:
+            raise StoreError(
+                f"cannot add the rows to {self._name!r}: {fault}",
+                deal=self._staging.deal,
+                image=image,
+            )
+        self._row_groups[image] = self._written if rows.num_rows else None
+        if rows.num_rows:
+            self._writer.write_table(rows, row_group_size=rows.num_rows)
+            self._written += 1
+
+    def _fault(self, image: str, rows: pa.Table) -> str | None:
+        if image in self._row_groups:
+            return "the image has its rows already"
+        if not rows.schema.equals(self._schema):
+            return f"their schema is {rows.schema.names}, not {self._schema.names}, or types differ"
+        if any(value.as_py() != image for value in rows["image"].unique()):
+            return "they name another image"
+        return None
+
+
+class TableReader:
+    """Reads one table of a snapshot; a context manager.
+
+    Args:
+        snapshot: The generation to read.
+        asset: The asset.
+        name: The file's name in the version.
+
+    Raises:
+        NotPromotedError: Nothing is current for the asset.
+        CorruptVersionError: The file is not what was promoted, found when it is read.
+    """
+
+    def __init__(self, snapshot: Snapshot, asset: str, name: str) -> None:
+        self._snapshot = snapshot
+        self._name = name
+        self._stack = contextlib.ExitStack()
+        with self._read_errors():
+            file = self._stack.enter_context(snapshot.open(asset, name))
+            self._file = pq.ParquetFile(file, page_checksum_verification=True)
+            metadata = self._file.metadata.metadata or {}
+            self._row_groups: dict[str, int | None] = json.loads(metadata[_ROW_GROUPS_KEY.encode()])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; leaving the context does it too."""
+        self._stack.close()
+
+    def images(self) -> list[str]:
+        """The ids of all images, in the order they were written, also those without rows."""
+        return list(self._row_groups)
+
+    def read(self, image: str) -> pa.Table:
+        """The rows of one image; an empty table when it has none."""
+        group = self._row_groups.get(image)
+        if group is None:
+            return self._file.schema_arrow.empty_table()
+        with self._read_errors():
+            return self._file.read_row_group(group)
+
+    def read_all(self) -> pa.Table:
+        """The rows of all images."""
+        with self._read_errors():
+            return self._file.read()
+
+    @contextlib.contextmanager
+    def _read_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            self._stack.close()
+            raise CorruptVersionError(
+                f"{self._name!r} is no table of segpipe, or damaged ({error}); run verify",
+                deal=self._snapshot.deal,
+            ) from error
+
+
+def _mask_from_row(row: dict[str, Any], image_width: int, image_height: int) -> Mask:
+    try:
+        return unpack_bits(
+            row["bits"],
+            x=row["x"],
+            y=row["y"],
+            width=row["w"],
+            height=row["h"],
+            image_width=image_width,
+            image_height=image_height,
+        )
+    except InputError as error:
+        raise CorruptVersionError(f"a stored mask is damaged: {error.message}") from error

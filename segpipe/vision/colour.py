@@ -1,0 +1,171 @@
+"""A Pillow picture of any mode to sRGB: depth, ICC profile, transparency."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, TiffImagePlugin
+
+_Notes = tuple[str, ...]
+
+_DEEP_MODES = ("I", "F")
+"""Pillow's "I;16…" holds 16 bits, "I" 32 bits, "F" floats."""
+_MAX_8_BIT = 255
+_BITS_PER_DEEP_SAMPLE = 16
+_UNSIGNED = 1
+"""TIFF 6.0, SampleFormat."""
+_WHITE_IS_ZERO = 0
+"""TIFF 6.0, PhotometricInterpretation."""
+
+_PROFILE_SPACE = slice(16, 20)
+_MODE_OF_SPACE = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
+"""ICC.1:2022, 7.2.6: what kind of samples a profile is for."""
+_CACHED_TRANSFORMS = 8
+_PROBE_STEPS = 9
+_SAME_COLOUR_LEVELS = 2
+"""A profile that moves no probe by more levels than this is sRGB but for rounding."""
+_BAD_PROFILE = (ImageCms.PyCMSError, OSError, ValueError)
+
+
+def needs_conversion(profile: bytes | None) -> bool:
+    """Say whether RGB samples under this ICC profile are anything but sRGB.
+
+    A damaged profile counts as one that needs conversion: :func:`to_srgb` deals with it.
+    """
+    if not profile:
+        return False
+    try:
+        return _transform(profile, "RGB") is not None
+    except _BAD_PROFILE:
+        return True
+
+
+def to_srgb(picture: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], _Notes]:
+    """Give a picture of any mode as sRGB on white.
+
+    Args:
+        picture: Loaded; CMYK as amounts of ink.
+        profile: ICC profile of its colours; None means sRGB.
+
+    Returns:
+        An array (h, w, 3) uint8, C-contiguous and writable, and what was given up, in words.
+
+    Raises:
+        ValueError: Pillow knows no way from this mode to RGB.
+    """
+    picture, notes = _to_8_bit(picture)
+    alpha = None
+    if picture.has_transparency_data:
+        picture = picture.convert("LA" if picture.mode in {"1", "L", "LA", "La"} else "RGBA")
+        alpha = picture.getchannel("A")
+    rgb, colour_notes = _without_profile(_opaque(picture), profile)
+    if alpha is not None:
+        white = Image.new("RGB", rgb.size, "white")
+        white.paste(rgb, mask=alpha)
+        rgb = white
+    return np.array(rgb), notes + colour_notes
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    if picture.mode in {"RGB", "L", "CMYK"}:
+        return picture
+    return picture.convert("L" if picture.mode in {"1", "LA"} else "RGB")
+
+
+def _to_8_bit(picture: Image.Image) -> tuple[Image.Image, _Notes]:
+    """Scale 16-bit, 32-bit and float samples; Pillow's own conversion would clip them."""
+    if not picture.mode.startswith(_DEEP_MODES):
+        return picture, ()
+    tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
+    samples = np.asarray(picture)
+    notes: _Notes = ()
+    if picture.mode.startswith("I;16"):
+        (bits,) = tags.get(TiffImagePlugin.BITSPERSAMPLE, (_BITS_PER_DEEP_SAMPLE,))
+        grey = _scale_16_bit(samples, white=2**bits - 1)
+    else:
+        if picture.mode == "I" and tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == _UNSIGNED:
+            samples = samples.view(np.uint32)  # Pillow's 32 bits are signed whatever the file says
+        grey, notes = _scale_any_range(samples)
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        grey = _MAX_8_BIT - grey
+    return Image.fromarray(grey), notes
+
+
+def _scale_16_bit(samples: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
+    every_value = np.arange(np.iinfo(np.uint16).max + 1)
+    table = np.rint(every_value * (_MAX_8_BIT / white)).clip(max=_MAX_8_BIT).astype(np.uint8)
+    grey: NDArray[np.uint8] = table[samples]
+    return grey
+
+
+def _scale_any_range(
+    samples: NDArray[np.uint32 | np.int32 | np.float32],
+) -> tuple[NDArray[np.uint8], _Notes]:
+    finite = samples[np.isfinite(samples)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    notes: _Notes = ()
+    if finite.size < samples.size:
+        notes += ("values that are no finite number: shown as black or white",)
+    if samples.dtype.kind == "f" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    else:
+        notes += (f"values from {low:g} to {high:g} have no agreed white: stretched to 0 to 255",)
+    flat = high == low
+    scaled = (samples - np.float64(low)) * (_MAX_8_BIT / (1.0 if flat else high - low))
+    whole = np.rint(np.nan_to_num(scaled)).clip(0, _MAX_8_BIT)
+    return whole.astype(np.uint8), notes
+
+
+def _without_profile(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, _Notes]:
+    """Bring an L, RGB or CMYK picture to sRGB."""
+    if not profile:
+        notes = ("CMYK without a colour profile: colours are a guess",)
+        return _plain_rgb(picture), notes if picture.mode == "CMYK" else ()
+    wanted = _MODE_OF_SPACE.get(profile[_PROFILE_SPACE])
+    if picture.mode == "L" and wanted == "RGB":
+        picture = picture.convert("RGB")
+    if picture.mode != wanted:
+        return _plain_rgb(picture), (f"colour profile ignored: not one for {picture.mode}",)
+    try:
+        transform = _transform(profile, picture.mode)
+        if transform is not None:
+            picture = transform.apply(picture)
+    except _BAD_PROFILE as error:
+        return _plain_rgb(picture), (f"colour profile ignored: damaged ({error})",)
+    return _plain_rgb(picture), ()
+
+
+def _plain_rgb(picture: Image.Image) -> Image.Image:
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+@lru_cache(maxsize=_CACHED_TRANSFORMS)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Make the way from a profile to sRGB; None when there is nothing to convert.
+
+    sRGB comes under a hundred names and in as many files, so what the profile does to probes
+    decides, not what it says.
+    """
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode == "CMYK":
+        return transform
+    probes = _probes(mode)
+    converted = np.asarray(transform.apply(probes), np.int16)
+    moved = np.abs(converted - np.asarray(probes.convert("RGB")))
+    return transform if moved.max() > _SAME_COLOUR_LEVELS else None
+
+
+def _probes(mode: str) -> Image.Image:
+    """A picture of colours that covers the range: all greys, or an even grid of RGB."""
+    if mode == "L":
+        return Image.linear_gradient("L")
+    levels = np.linspace(0, _MAX_8_BIT, _PROBE_STEPS).astype(np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3))

@@ -1,0 +1,154 @@
+"""The image formats that are opened, how each is recognised, and the header of a file."""
+
+import io
+import re
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import ImageFile, TiffImagePlugin
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+from pillow_heif import HeifImageFile
+
+from segpipe.errors import CorruptImageError
+
+# Naming the classes, rather than calling Image.open, is the whitelist: no other parser of Pillow
+# can be reached, and its process-wide MAX_IMAGE_PIXELS does not come before our own limit.
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "TIFF": TiffImageFile,
+    "BMP": BmpImageFile,
+    "GIF": GifImageFile,
+    "AVIF": AvifImageFile,
+    "HEIF": HeifImageFile,
+}
+FORMATS = tuple(_READERS)
+
+_SIGNATURES = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("WEBP", re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL)),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    # The size of the second header makes it more than two letters that any text may begin with.
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+)
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+_SPATIAL_EXTENT = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
+_BITS_PER_SAMPLE = 8
+_SEPARATE_PLANES = 2
+"""TIFF 6.0, PlanarConfiguration."""
+_WEBP_SIDE = 0x3FFF
+"""Fourteen bits: a side of a WebP picture (its canvas may be larger)."""
+_PNG_END = b"IEND\xaeB`\x82"
+
+_pillow_settings = threading.Lock()
+
+
+def find_format(data: bytes) -> str | None:
+    """Name the format that the first bytes announce, one of :data:`FORMATS`, or None."""
+    for name, signature in _SIGNATURES:
+        if signature.match(data):
+            return name
+    # An ISO media file lists what it complies with; "mif1" alone says neither AVIF nor HEIC.
+    if data[4:8] == b"ftyp":
+        brands = _brands(data)
+        if not brands.isdisjoint(_AVIF_BRANDS):
+            return "AVIF"
+        if not brands.isdisjoint(_HEIF_BRANDS):
+            return "HEIF"
+    return None
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """Major and compatible brands of the ``ftyp`` box (ISO/IEC 14496-12, 4.3)."""
+    box = data[: int.from_bytes(data[:4], "big")]
+    major, compatible = box[8:12], box[16:]
+    return {major, *(compatible[i : i + 4] for i in range(0, len(compatible), 4))}
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Run Pillow without its warnings, and with truncated files as errors.
+
+    Both are settings of the whole process, so one thread at a time is inside.
+    """
+    with _pillow_settings, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tolerated, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = tolerated
+
+
+def open_header(data: bytes, name: str) -> ImageFile.ImageFile:
+    """Read the header of a file of the named format; no pixel is decoded.
+
+    Raises:
+        CorruptImageError: A PNG without its end, or a TIFF that would be read wrongly.
+        Exception: Anything that Pillow or pillow-heif raises on damaged data.
+    """
+    if name == "PNG" and _PNG_END not in data:
+        # Pillow is content once it has all rows.
+        raise CorruptImageError("this PNG file is truncated: copy it again")
+    header = _READERS[name](io.BytesIO(data))
+    if isinstance(header, TiffImageFile):
+        _refuse_misread(header)
+    return header
+
+
+def _refuse_misread(header: TiffImageFile) -> None:
+    """Refuse the kinds of TIFF of which Pillow (seen in 13.0) mixes up the bytes in silence."""
+    tags, packed = header.tag_v2, header.info["compression"] != "raw"
+    deep = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > _BITS_PER_SAMPLE
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _SEPARATE_PLANES
+    if deep and planar and not packed:
+        raise CorruptImageError(
+            "a 16-bit TIFF with separate uncompressed colour planes cannot be read: save it as PNG"
+        )
+    if header.mode in {"I", "F"} and packed and tags.prefix == TiffImagePlugin.MM:
+        raise CorruptImageError(
+            "a compressed big-endian TIFF of numbers cannot be read: save it uncompressed"
+        )
+
+
+def announced_sizes(data: bytes, name: str) -> list[tuple[int, int]]:
+    """Find the (width, height) that a file announces, where merely opening it costs memory.
+
+    The readers of GIF and WebP make room for the canvas as they open; those of AVIF and HEIF
+    refuse a huge size with an error that does not say so. Other formats give an empty list.
+
+    Sources: GIF89a section 18; WebP container specification (RFC 9649); ISO/IEC 23008-12, 6.5.3.
+    """
+    if name == "GIF":
+        return [struct.unpack_from("<HH", data, 6)]
+    if name == "WEBP":
+        return [_webp_size(data)]
+    if name in {"AVIF", "HEIF"}:
+        return [struct.unpack(">II", extent) for extent in _SPATIAL_EXTENT.findall(data)]
+    return []
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & _WEBP_SIDE), 1 + (bits >> _WEBP_SIDE.bit_length() & _WEBP_SIDE)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & _WEBP_SIDE, height & _WEBP_SIDE

@@ -1,0 +1,165 @@
+"""The command line as an operator uses it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from segpipe.cli.app import app
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore
+from segpipe_tests.goods import goods_photo, put_photos
+
+COMMANDS = ("add", "samples", "run", "show", "verify", "versions", "rollback", "sweep")
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("SEGPIPE_ROOT", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    for index, name in enumerate(("a.png", "b.png")):
+        (folder / name).write_bytes(goods_photo(index + 2))
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(cli: Cli, command: str) -> None:
+    result = cli(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: segpipe {command}" in " ".join(result.output.split())
+
+
+def test_a_deal_goes_from_photos_to_crops_and_back_to_an_older_version(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    assert cli("add", "lot", *map(str, photos)).exit_code == 0
+
+    first = cli("run")
+    assert first.exit_code == 0
+    assert "lot" in first.stdout
+    assert "contact_sheet.jpg" in first.stdout
+
+    again = cli("run", "lot")
+    assert again.exit_code == 0
+    assert "up to date" in again.stdout
+    store = DealStore(tmp_path / "data")
+    assert len(store.commits("lot", Mode.FIND_ALL)) == 1
+
+    assert cli("run", "lot", "--force").exit_code == 0
+    commits = store.commits("lot", Mode.FIND_ALL)
+    assert [commit.generation for commit in commits] == [1, 2]
+    old = commits[0].assets["crops"].version
+
+    shown = cli("show", "lot")
+    assert shown.exit_code == 0
+    assert "generation 2" in shown.stdout
+    listed = cli("versions", "lot")
+    assert old in listed.stdout.replace("\n", "")
+
+    rolled = cli("rollback", "lot", "crops", old)
+    assert rolled.exit_code == 0
+    assert "generation 3" in rolled.stdout
+    assert cli("verify").exit_code == 0
+
+
+def test_a_whole_folder_can_be_added(cli: Cli, photos: list[Path], tmp_path: Path) -> None:
+    assert cli("add", "lot", str(photos[0].parent)).exit_code == 0
+    assert len(DealStore(tmp_path / "data").photos("lot")) == 2
+
+
+def test_settings_come_from_a_file_of_run_config(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    cli("add", "lot", *map(str, photos))
+    config = tmp_path / "run.yaml"
+    config.write_text("ops: {find_all: {config: {crops: {format: JPG}}}}")
+    assert cli("run", "--config", str(config)).exit_code == 0
+    snapshot = DealStore(tmp_path / "data").current("lot", Mode.FIND_ALL)
+    assert snapshot is not None
+    assert snapshot.manifest("crops").info["settings"]["format"] == "jpg"  # type: ignore[index,call-overload]
+
+
+def test_a_bad_deal_is_told_and_the_good_one_is_done(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    cli("add", "good", *map(str, photos))
+    put_photos(tmp_path / "data", "bad", {"x.jpg": b"text"})
+    result = cli("run")
+    assert result.exit_code == 1
+    assert "x.jpg" in result.stderr
+    store = DealStore(tmp_path / "data")
+    assert store.current("good", Mode.FIND_ALL) is not None
+    shown = cli("show", "bad")
+    assert "UnsupportedFormatError" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "nobody"), "nobody"),
+        (("run",), "there are no deals"),
+        (("show", "nobody"), "nobody"),
+        (("versions", "nobody"), "nobody"),
+        (("verify", "nobody"), "nobody"),
+        (("rollback", "nobody", "crops", "x"), "crops"),
+        (("add", "../escape", "x.png"), "../escape"),
+        (("add", "lot", "missing.png"), "missing.png"),
+        (("show", "a/b"), "a/b"),
+        (("run", "--config", "missing.yaml"), "no deals"),
+    ],
+)
+def test_errors_are_one_line_on_stderr_with_exit_code_1(
+    cli: Cli, arguments: tuple[str, ...], says: str
+) -> None:
+    result = cli(*arguments)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_verify_names_a_damaged_file(cli: Cli, photos: list[Path], tmp_path: Path) -> None:
+    cli("add", "lot", *map(str, photos))
+    cli("run")
+    (crop,) = (tmp_path / "data").glob("deals/lot/runs/*/find_all/crops/crops/a/0000.png")
+    crop.write_bytes(crop.read_bytes()[:-1])
+    result = cli("verify", "lot")
+    assert result.exit_code == 1
+    assert "crops/a/0000.png" in result.stderr
+
+
+def test_sweep_says_what_it_removed(cli: Cli, photos: list[Path], tmp_path: Path) -> None:
+    cli("add", "lot", *map(str, photos))
+    staging = DealStore(tmp_path / "data").stage("lot", Mode.FIND_ALL, run_id="killed")
+    staging.__enter__().write("crops", "half.png", b"half")
+    dry = cli("sweep", "--min-age-hours", "0", "--dry-run")
+    assert dry.exit_code == 0
+    assert (tmp_path / "data" / "deals" / "lot" / "runs" / "killed.0").exists()
+    wet = cli("sweep", "--min-age-hours", "0")
+    assert wet.exit_code == 0
+    assert not (tmp_path / "data" / "deals" / "lot" / "runs" / "killed.0").exists()
+
+
+def test_the_samples_are_real_photos_and_adding_them_twice_is_fine(
+    cli: Cli, tmp_path: Path
+) -> None:
+    assert cli("samples").exit_code == 0
+    assert cli("samples").exit_code == 0
+    store = DealStore(tmp_path / "data")
+    assert store.deals() == ["sample-coins", "sample-things"]
+    assert [photo.name for photo in store.photos("sample-coins")] == ["coins.png"]

@@ -1,0 +1,71 @@
+"""The checks find what they promise, in promoted files that were tampered with."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from segpipe.flow.checks import CHECKS, Check, Finding
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.settings import FlowSettings, ReportSettings
+from segpipe.flow.stages import Stage
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore, Snapshot
+from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
+
+
+def made(root: Path, *, doubles: bool = False) -> Snapshot:
+    store = make_deal(root, "lot", items=(2, 0))
+    tools = make_tools(BrightSegmenter(doubles=doubles), FlowSettings())
+    asyncio.run(process_deal(store, DealTask("lot", "run-1"), tools))
+    snapshot = DealStore(root).current("lot", Mode.FIND_ALL)
+    assert snapshot is not None
+    return snapshot
+
+
+def find(name: str, stage: Stage, snapshot: Snapshot, percent: float = 50.0) -> Finding:
+    (check,) = [check for check in CHECKS if (check.name, check.stage) == (name, stage)]
+    return check.find(snapshot, ReportSettings(max_rejected_percent=percent))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.stage}-{check.name}")
+def test_a_deal_that_is_all_right_passes_but_for_the_photo_without_goods(
+    tmp_path: Path, check: Check
+) -> None:
+    finding = check.find(made(tmp_path), ReportSettings())
+    assert finding.passed == (check.name != "has_detections")
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("damage", ["changed", "removed"])
+def test_the_manifest_check_sees_a_damaged_file(tmp_path: Path, stage: Stage, damage: str) -> None:
+    snapshot = made(tmp_path)
+    path = Path(str(snapshot.path(stage, snapshot.files(stage)[0].path)))
+    if damage == "removed":
+        path.unlink()
+    else:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    finding = find("manifest_verifies", stage, snapshot)
+    assert not finding.passed
+    assert path.name in finding.text
+
+
+def test_photos_where_nothing_was_found_are_named(tmp_path: Path) -> None:
+    finding = find("has_detections", Stage.SEGMENTATION, made(tmp_path))
+    assert finding.text == "nothing was found in: b"
+    assert finding.numbers == {"detections": 2, "images_without": 1}
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(49.0, False), (50.0, True)])
+def test_too_many_rejected_detections_are_worth_a_warning(
+    tmp_path: Path, limit: float, passes: bool
+) -> None:
+    finding = find("few_rejected", Stage.DEDUP, made(tmp_path, doubles=True), limit)
+    assert finding.passed is passes
+    assert finding.numbers == {"rejected": 2, "percent": 50.0}
+
+
+def test_names_are_unique_for_each_asset() -> None:
+    assert len({(check.stage, check.name) for check in CHECKS}) == len(CHECKS)

@@ -1,0 +1,93 @@
+"""Small photos of bright goods on a dark table, and a segmenter that finds bright things."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.tools import Tools
+from segpipe.refiners.none import NoneRefiner
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.prompt import Prompt
+from segpipe.store.store import DealStore
+from segpipe.vision.encode import encode_png
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+_TABLE, _GOODS = 30, 220
+
+
+def goods_image(items: int, *, width: int = 160, height: int = 120) -> RgbImage:
+    """A dark table with a row of bright goods, each 12 x 16 pixels, the first at (4, 20)."""
+    image = np.full((height, width, 3), _TABLE, np.uint8)
+    for index in range(items):
+        image[20:36, 4 + 20 * index : 16 + 20 * index] = (_GOODS, _GOODS - 8 * index, 200)
+    return image
+
+
+def goods_photo(items: int) -> bytes:
+    """The same as the bytes of a PNG file."""
+    return encode_png(goods_image(items))
+
+
+def put_photos(root: Path, deal: str, photos: dict[str, bytes]) -> None:
+    """Put photos where somebody would drop them."""
+    folder = root / "deals" / deal / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in photos.items():
+        (folder / name).write_bytes(data)
+
+
+def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore:
+    """A deal with a photo for each number of goods: a.png, b.png, …"""
+    photos = {f"{chr(ord('a') + index)}.png": goods_photo(n) for index, n in enumerate(items)}
+    put_photos(root, deal, photos)
+    return DealStore(root)
+
+
+class BrightSegmenter:
+    """Finds what is bright; with doubles, finds each thing a second time with a lower score."""
+
+    def __init__(self, *, doubles: bool = False, threshold: int = 128) -> None:
+        self.calls = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._doubles = doubles
+        self._threshold = threshold
+
+    @property
+    def id(self) -> str:
+        return "bright"
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        self.calls += 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        start = time.perf_counter()
+        detections = await asyncio.to_thread(self._find, image)
+        self.in_flight -= 1
+        elapsed_ms = 1000 * (time.perf_counter() - start)
+        height, width = image.shape[:2]
+        stats = PassStats(len(detections), len(detections), elapsed_ms, "one pass")
+        return SegmentationResult(detections, width, height, self.id, elapsed_ms, (stats,))
+
+    def _find(self, image: RgbImage) -> tuple[Detection, ...]:
+        bright = (image.max(axis=2) > self._threshold).astype(np.uint8)
+        count, labels = cv2.connectedComponents(bright)
+        found = []
+        for label in range(1, count):
+            mask = Mask.from_full(labels == label)
+            assert mask.box is not None
+            found.append(Detection(mask.box, 0.9, mask=mask))
+            if self._doubles:
+                found.append(Detection(mask.box, 0.5, mask=mask))
+        return tuple(found)
+
+
+def make_tools(segmenter: BrightSegmenter, settings: FlowSettings | None = None) -> Tools:
+    """Tools around a segmenter, without refinement."""
+    return Tools(segmenter, {"kind": "bright"}, NoneRefiner(), {}, settings or FlowSettings())

@@ -1,0 +1,14 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+
+@pytest.fixture
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """A real instance with SQLite files of its own."""
+    folder: Path = tmp_path_factory.mktemp("dagster")
+    quiet = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(folder), overrides=quiet) as instance:
+        yield instance

@@ -1,0 +1,61 @@
+"""Runs of the real definitions in a real Dagster instance, with a segmenter for small photos."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from segpipe.pipeline.config import LocalRoot, NoneOptions
+from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.partitions import range_tags
+from segpipe.pipeline.recording import asset_key
+from segpipe.pipeline.resources import DealStoreResource, RefinerResource
+from segpipe.segmenters.base import Segmenter
+from segpipe.segmenters.prompt import Mode
+from segpipe_tests.goods import BrightSegmenter
+
+NO_DELAY = dg.RetryPolicy(max_retries=2, delay=0)
+
+
+class FixedSegmenter:
+    """Stands in for the resource: hands out what the test gives."""
+
+    def __init__(self, make: Callable[[], Segmenter]) -> None:
+        self.build = make
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "bright"}
+
+
+def make_defs(
+    root: Path, make: Callable[[], Segmenter] = BrightSegmenter, **options: Any
+) -> dg.Definitions:
+    overrides = {
+        "store": DealStoreResource(root=LocalRoot(path=str(root))),
+        "segmenter": FixedSegmenter(make),
+        "refiner": RefinerResource(backend=NoneOptions()),
+    }
+    return build_defs(overrides, retry_policy=NO_DELAY, **options)
+
+
+def run_deals(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    deals: Sequence[str],
+    *,
+    job: str = "find_all_everything",
+    stages: Sequence[str] = (),
+    config: dict[str, Any] | None = None,
+) -> dg.ExecuteInProcessResult:
+    known = set(instance.get_dynamic_partitions("deals"))
+    if new := [deal for deal in deals if deal not in known]:
+        instance.add_dynamic_partitions("deals", new)
+    selection = [asset_key(Mode.FIND_ALL, stage) for stage in stages]  # type: ignore[arg-type]
+    return definitions.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        tags=range_tags(deals),
+        asset_selection=selection or None,
+        run_config={"ops": {"find_all": {"config": config}}} if config else None,
+        raise_on_error=False,
+    )

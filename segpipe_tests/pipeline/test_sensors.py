@@ -1,0 +1,187 @@
+"""The sensor and the schedules, evaluated against a real instance and real folders."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from segpipe.pipeline.config import LocalRoot
+from segpipe.pipeline.resources import DealStoreResource
+from segpipe.pipeline.schedules import build_schedules
+from segpipe.pipeline.sensors import build_new_deals_sensor
+from segpipe.segmenters.prompt import Mode
+from segpipe_tests.goods import goods_photo, make_deal, put_photos
+from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
+
+SENSOR = build_new_deals_sensor(Mode.FIND_ALL, settle_s=0.0, max_deals=100)
+
+
+def tick(
+    root: Path,
+    instance: dg.DagsterInstance,
+    cursor: str | None = None,
+    sensor: dg.SensorDefinition = SENSOR,
+) -> tuple[dg.SensorResult | dg.SkipReason, str | None]:
+    store = DealStoreResource(root=LocalRoot(path=str(root)))
+    with dg.build_sensor_context(
+        instance=instance, cursor=cursor, resources={"store": store}, definitions=make_defs(root)
+    ) as context:
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        if isinstance(result, dg.SensorResult):
+            for request in result.dynamic_partitions_requests or []:
+                assert isinstance(request, dg.AddDynamicPartitionsRequest)
+                instance.add_dynamic_partitions("deals", request.partition_keys)
+            return result, result.cursor
+        return result, context.cursor
+
+
+def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
+    assert isinstance(result, dg.SensorResult)
+    tags = [request.tags for request in result.run_requests or []]
+    return [
+        (t["dagster/asset_partition_range_start"], t["dagster/asset_partition_range_end"])
+        for t in tags
+    ]
+
+
+def test_new_deals_become_partitions_and_one_run(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for deal in ("b", "a", "c"):
+        make_deal(tmp_path, deal)
+    result, _ = tick(tmp_path, instance)
+    assert instance.get_dynamic_partitions("deals") == ["a", "b", "c"]
+    assert ranges(result) == [("a", "c")]
+
+
+def test_batches_hold_no_more_deals_than_a_run_should(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for index in range(60):
+        put_photos(tmp_path, f"lot-{index:02}", {"a.png": b"x"})
+    result, _ = tick(tmp_path, instance)
+    assert ranges(result) == [("lot-00", "lot-24"), ("lot-25", "lot-49"), ("lot-50", "lot-59")]
+
+
+def test_a_quiet_folder_is_a_skip_with_a_reason(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a")
+    _, cursor = tick(tmp_path, instance)
+    result, _ = tick(tmp_path, instance, cursor)
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == "no new or changed deals"
+
+
+def test_a_run_key_carries_what_the_deals_contain(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a")
+    first, _ = tick(tmp_path, instance)
+    again, _ = tick(tmp_path, instance)  # a cursor that was lost
+    put_photos(tmp_path, "a", {"new.png": goods_photo(1)})
+    changed, _ = tick(tmp_path, instance)
+    keys = []
+    for result in (first, again, changed):
+        assert isinstance(result, dg.SensorResult)
+        keys.append([request.run_key for request in result.run_requests or []])
+    assert keys[0] == keys[1]
+    assert keys[2] != keys[0]
+
+
+def test_a_deal_that_has_been_through_every_stage_is_not_requested(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a")
+    run_deals(make_defs(tmp_path), instance, ["a"])
+    result, _ = tick(tmp_path, instance)
+    assert isinstance(result, dg.SkipReason)
+
+
+def test_deals_that_still_change_are_counted(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    make_deal(tmp_path, "a")
+    patient = build_new_deals_sensor(Mode.FIND_ALL, settle_s=3600.0)
+    result, _ = tick(tmp_path, instance, sensor=patient)
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == "1 deals are still changing"
+
+
+def test_a_complete_marker_ends_the_wait(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    store = make_deal(tmp_path, "a")
+    store.mark_complete("a")
+    patient = build_new_deals_sensor(Mode.FIND_ALL, settle_s=3600.0)
+    result, _ = tick(tmp_path, instance, sensor=patient)
+    assert ranges(result) == [("a", "a")]
+
+
+def test_a_root_that_cannot_be_listed_is_a_skip_and_keeps_the_cursor(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    (tmp_path / "deals").write_text("a file where the folder should be")
+    result, cursor = tick(tmp_path, instance, '{"seen_to": 5.0}')
+    assert isinstance(result, dg.SkipReason)
+    assert "cannot be listed" in (result.skip_message or "")
+    assert cursor == '{"seen_to": 5.0}'
+
+
+def test_photos_moved_in_with_old_times_are_seen(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a")
+    run_deals(make_defs(tmp_path), instance, ["a"])
+    _, cursor = tick(tmp_path, instance)
+    aside = tmp_path / "old.png"
+    aside.write_bytes(goods_photo(2))
+    os.utime(aside, (1_000_000, 1_000_000))
+    aside.rename(tmp_path / "deals" / "a" / "images" / "old.png")
+    result, _ = tick(tmp_path, instance, cursor)
+    assert ranges(result) == [("a", "a")]
+
+
+@pytest.fixture
+def nightly() -> dg.ScheduleDefinition:
+    (schedule,) = [s for s in build_schedules(Mode.FIND_ALL) if s.name == "nightly_unfinished"]
+    return schedule
+
+
+def night(root: Path, instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> list[str]:
+    store = DealStoreResource(root=LocalRoot(path=str(root)))
+    with dg.build_schedule_context(
+        instance=instance,
+        resources={"store": store},
+        scheduled_execution_time=dt.datetime(2026, 1, 2, 2, tzinfo=dt.UTC),
+    ) as context:
+        data = schedule.evaluate_tick(context)
+    return [r.tags["dagster/asset_partition_range_start"] for r in data.run_requests or []]
+
+
+def test_the_night_runs_unfinished_deals_but_not_those_known_to_be_bad(
+    tmp_path: Path, instance: dg.DagsterInstance, nightly: dg.ScheduleDefinition
+) -> None:
+    for deal in ("bad", "done", "missing"):
+        make_deal(tmp_path, deal)
+    put_photos(tmp_path, "bad", {"x.jpg": b"text"})
+    run_deals(make_defs(tmp_path), instance, ["bad", "done"])
+    instance.add_dynamic_partitions("deals", ["missing", "gone"])
+
+    assert night(tmp_path, instance, nightly) == ["missing"]
+
+    put_photos(tmp_path, "bad", {"x.jpg": goods_photo(1)})
+    assert night(tmp_path, instance, nightly) == ["bad", "missing"]
+
+
+def test_the_sweep_job_removes_what_a_killed_run_left(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store = make_deal(tmp_path, "a")
+    staging = store.stage("a", Mode.FIND_ALL, run_id="killed")
+    staging.__enter__().write("crops", "half.png", b"half")
+    leftover = tmp_path / "deals" / "a" / "runs" / "killed.0"
+    assert leftover.exists()
+    job = make_defs(tmp_path).resolve_job_def("sweep")
+    config = {"ops": {"sweep_store": {"config": {"min_age_hours": 0.0}}}}
+    assert job.execute_in_process(instance=instance, run_config=config).success
+    assert not leftover.exists()

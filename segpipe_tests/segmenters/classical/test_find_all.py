@@ -1,0 +1,174 @@
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from segpipe.segmenters.base import SegmentationResult
+from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
+from segpipe.segmenters.prompt import Prompt
+from segpipe.vision.image import RgbImage
+from segpipe_tests.scenes import iou, make_scene, match
+from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, find_all, full, table
+
+# Read off the picture by eye, (x, y), row by row.
+COIN_CENTRES = [
+    *((44, 54), (101, 56), (156, 51), (216, 51), (276, 53), (335, 44)),
+    *((46, 125), (103, 126), (154, 127), (206, 125), (271, 120), (337, 125)),
+    *((44, 197), (102, 196), (154, 198), (213, 193), (273, 195), (347, 187)),
+    *((46, 260), (114, 266), (173, 262), (244, 264), (301, 264), (358, 268)),
+]
+SCENES = 50
+THREADS = 2
+
+
+def coins() -> RgbImage:
+    return np.repeat(photo("coins")[..., None], 3, axis=2)
+
+
+def photo(name: str) -> NDArray[np.uint8]:
+    """One of the photos that scikit-image carries."""
+    pixels: NDArray[np.uint8] = getattr(data, name)()
+    return pixels
+
+
+def assert_one_on_each_coin(image: RgbImage, scale: float = 1.0) -> None:
+    masks = [full(detection) for detection in find_all(image)]
+    assert len(masks) == len(COIN_CENTRES) == 24
+    for x, y in COIN_CENTRES:
+        holding = [mask for mask in masks if mask[round(y * scale), round(x * scale)]]
+        assert len(holding) == 1, (x, y)
+
+
+def test_coins_gives_exactly_one_detection_on_each_coin() -> None:
+    assert_one_on_each_coin(coins())
+
+
+@pytest.mark.parametrize("scale", [0.75, 3.0])
+def test_coins_are_found_at_other_sizes_too(scale: float) -> None:
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(coins(), None, fx=scale, fy=scale, interpolation=interpolation)
+    assert_one_on_each_coin(np.asarray(resized, np.uint8), scale)
+
+
+def test_dark_coins_on_a_bright_table_are_found_too() -> None:
+    assert_one_on_each_coin(255 - coins())
+
+
+def test_scenes_are_segmented_well_on_average() -> None:
+    """Mean IoU of the matched at least .85 and F1 at least .9 over 50 scenes of 800 x 600."""
+
+    async def segment_all(images: list[RgbImage]) -> list[SegmentationResult]:
+        segmenter = ClassicalSegmenter()
+        return await asyncio.gather(*(segmenter.segment(image, Prompt()) for image in images))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        scenes = list(pool.map(make_scene, range(SCENES)))
+    results = asyncio.run(segment_all([scene.image for scene in scenes]))
+    matchings = [
+        match([full(detection) for detection in result.detections], scene.masks)
+        for result, scene in zip(results, scenes, strict=True)
+    ]
+
+    assert np.mean([matching.mean_iou for matching in matchings]) >= 0.85
+    assert np.mean([matching.f1 for matching in matchings]) >= 0.9
+
+
+def test_the_cup_on_its_saucer_is_one_item() -> None:
+    (cup,) = find_all(photo("coffee"))
+    for x, y in [(300, 200), (150, 200), (460, 180), (320, 30)]:  # coffee, saucer, saucer, rim
+        assert full(cup)[y, x]
+
+
+@pytest.mark.parametrize("name", ["chelsea", "rocket", "astronaut"])
+def test_photos_of_other_things_give_no_confetti(name: str) -> None:
+    image = photo(name)
+    found = find_all(image)
+
+    assert 1 <= len(found) <= 30
+    smallest = ClassicalConfig().min_area_fraction * image.shape[0] * image.shape[1]
+    assert all(full(detection).sum() >= 0.9 * smallest for detection in found)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(1, 1), (1, 300), (300, 1), (15, 15), (16, 16), (2000, 20), (20, 2000), (640, 480)],
+)
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_one_colour_holds_no_item(width: int, height: int, grey: int) -> None:
+    assert find_all(np.full((height, width, 3), grey, np.uint8)) == ()
+
+
+def test_noise_holds_no_item() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    assert find_all(noise) == ()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(0, 120), (319, 120), (160, 0), (160, 239), (160, 120)], ids=str
+)
+def test_an_item_that_the_photo_cuts_reaches_the_border(x: int, y: int) -> None:
+    image = table()
+    truth = disc(image, x, y, 40)
+    (found,) = find_all(image)
+    assert iou(full(found), truth) > 0.95
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.85])
+def test_an_item_may_fill_most_of_the_frame(part: float) -> None:
+    image = table()
+    truth = np.zeros(image.shape[:2], np.uint8)
+    height, width = round(240 * part**0.5), round(320 * part**0.5)
+    top, left = (240 - height) // 2, (320 - width) // 2
+    truth[top : top + height, left : left + width] = 1
+    image[truth > 0] = BLUE
+    (found,) = find_all(image)
+    assert iou(full(found), truth) > 0.95
+
+
+def test_a_cut_off_corner_beside_the_table_is_no_item() -> None:
+    image = table()
+    cv2.fillPoly(image, [np.array([[0, 0], [70, 0], [0, 50]])], RED)
+    assert find_all(image) == ()
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 3000), (6000, 200)])
+def test_large_photos_get_masks_at_their_own_size(width: int, height: int) -> None:
+    image = table(width, height)
+    truth = disc(image, width // 3, height // 2, height // 4)
+    (found,) = find_all(image)
+    assert full(found).shape == (height, width)
+    assert iou(full(found), truth) > 0.98
+
+
+def test_the_best_score_comes_first_and_contrast_raises_it() -> None:
+    image = table()
+    faint = disc(image, 80, 120, 30, (178, 172, 180))
+    clear = disc(image, 240, 120, 30, BLUE)
+    first, second = find_all(image)
+    assert first.score > second.score
+    assert iou(full(first), clear) > 0.9
+    assert iou(full(second), faint) > 0.8
+
+
+def test_compactness_raises_the_score() -> None:
+    image = table()
+    cv2.ellipse(image, (80, 120), (50, 50), 0, 0, 200, RED, 14)
+    disc(image, 240, 120, 40)
+    compact, crescent = find_all(image)
+    assert compact.box.x1 > 160
+    assert crescent.score < 0.8 * compact.score
+
+
+def test_equal_scores_come_in_reading_order() -> None:
+    image = table()
+    for x, y in [(240, 60), (80, 180), (80, 60), (240, 180)]:
+        disc(image, x, y, 30)
+    found = find_all(image)
+    assert len({detection.score for detection in found}) == 1
+    assert [detection.box[:2] for detection in found] == sorted(
+        (detection.box[:2] for detection in found), key=lambda corner: corner[::-1]
+    )

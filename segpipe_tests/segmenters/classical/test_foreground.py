@@ -1,0 +1,66 @@
+import cv2
+import numpy as np
+import pytest
+
+from segpipe.segmenters.classical.arrays import to_lab
+from segpipe.segmenters.classical.background import fit_background
+from segpipe.segmenters.classical.foreground import mark_foreground
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Bitmap
+from segpipe_tests.scenes import iou
+from segpipe_tests.segmenters.classical.pictures import BLUE, TABLE, disc, table
+
+
+def foreground(image: RgbImage) -> Bitmap:
+    lab = to_lab(image)
+    return mark_foreground(lab, fit_background(lab))
+
+
+def shaded(image: RgbImage, shadow: Bitmap, *, depth: float, softness: float) -> RgbImage:
+    """The image under a soft shadow."""
+    light = 1 - depth * cv2.GaussianBlur(shadow.astype(np.float32), (0, 0), softness)
+    return np.asarray(image * light[..., None], np.uint8)
+
+
+@pytest.mark.parametrize("depth", [0.1, 0.25, 0.4])
+def test_a_soft_shadow_is_no_item(depth: float) -> None:
+    image = table()
+    shadow = disc(table(), 160, 120, 50)
+    assert not foreground(shaded(image, shadow, depth=depth, softness=10)).any()
+
+
+@pytest.mark.parametrize("colour", [BLUE, (100, 98, 96), (240, 240, 238)], ids=str)
+def test_the_shadow_of_an_item_is_left_out(colour: tuple[int, int, int]) -> None:
+    shadow = disc(table(), 170, 130, 50)
+    image = shaded(table(), shadow, depth=0.35, softness=9)
+    truth = disc(image, 160, 120, 50, colour)
+    assert iou(foreground(image), truth) > 0.9
+
+
+def test_an_item_in_a_shade_of_the_table_is_no_shadow() -> None:
+    """Its edge is sharp."""
+    image = table()
+    truth = disc(image, 160, 120, 50, (160, 156, 152))
+    assert iou(foreground(image), truth) > 0.95
+
+
+def test_stripes_in_the_colour_of_the_table_stay_in_the_item() -> None:
+    image = table(640, 480)
+    truth = disc(image, 320, 240, 100)
+    for y in range(150, 330, 12):
+        image[y : y + 5][truth[y : y + 5] > 0] = TABLE
+    assert iou(foreground(image), truth) > 0.95
+
+
+def test_holes_are_filled() -> None:
+    image = table()
+    truth = disc(image, 160, 120, 60)
+    disc(image, 160, 120, 30, TABLE)
+    assert iou(foreground(image), truth) > 0.95
+
+
+def test_outlines_lie_on_the_edge_of_a_blurred_item() -> None:
+    image = table()
+    truth = disc(image, 160, 120, 60)
+    blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), np.uint8)
+    assert iou(foreground(blurred), truth) > 0.97

@@ -1,0 +1,138 @@
+import asyncio
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segpipe.errors import PromptError
+from segpipe.segmenters.classical import ClassicalSegmenter
+from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.vision.boxes import Box
+from segpipe_tests.scenes import iou, make_scene
+from segpipe_tests.segmenters.classical.pictures import BLUE, disc, full, inside, table
+
+TEXTURED_SCENES = range(1000, 1008)
+JITTER_PX = 4
+
+
+def test_items_on_a_textured_table_are_cut_out_well_on_average() -> None:
+    """Mean IoU at least .8 with boxes drawn by an unsteady hand."""
+    rng = np.random.default_rng(0)
+    ious: list[float] = []
+    for seed in TEXTURED_SCENES:
+        scene = make_scene(seed, textured_background=True)
+        boxes = [Box(*(box + rng.uniform(-JITTER_PX, JITTER_PX, 4))) for box in scene.boxes]
+        found = inside(scene.image, *boxes)
+        ious += [iou(full(item), mask) for item, mask in zip(found, scene.masks, strict=True)]
+
+    assert np.mean(ious) >= 0.8
+
+
+def test_each_box_gives_one_detection_in_order() -> None:
+    image = table()
+    left, right = disc(image, 80, 120, 30), disc(image, 240, 120, 30, BLUE)
+    first, second, third = inside(
+        image, Box(205, 85, 275, 155), Box(45, 85, 115, 155), Box(205, 85, 275, 155)
+    )
+    assert iou(full(first), right) > 0.95
+    assert iou(full(second), left) > 0.95
+    assert np.array_equal(full(first), full(third))
+
+
+def test_a_mask_stays_inside_its_box() -> None:
+    image = table()
+    disc(image, 160, 120, 60)
+    (found,) = inside(image, Box(150.5, 100.5, 240.2, 200.7))
+    assert found.box.x1 >= 150
+    assert found.box.y1 >= 100
+    assert found.box.x2 <= 241
+    assert found.box.y2 <= 201
+
+
+def test_a_large_item_is_cut_out_at_full_size() -> None:
+    image = table(2000, 1500)
+    truth = disc(image, 1000, 700, 500)
+    (found,) = inside(image, Box(480, 190, 1520, 1210))
+    assert iou(full(found), truth) > 0.98
+
+
+@pytest.mark.parametrize(
+    "box",
+    [Box(20, 20, 100, 80), Box(20, 20, 21, 21), Box(5.2, 5.2, 5.4, 5.4), Box(0, 0, 320, 240)],
+    ids=["large", "one pixel", "part of a pixel", "whole image"],
+)
+def test_nothing_to_see_falls_back_to_the_box_without_a_score(box: Box) -> None:
+    (found,) = inside(table(), box)
+    outward = Box(math.floor(box.x1), math.floor(box.y1), math.ceil(box.x2), math.ceil(box.y2))
+    assert found.score == 0
+    assert found.box == outward
+    assert full(found).sum() == (outward.x2 - outward.x1) * (outward.y2 - outward.y1)
+
+
+def test_a_box_around_the_whole_photo_finds_the_item() -> None:
+    image = table()
+    truth = disc(image, 160, 120, 70)
+    (found,) = inside(image, Box(0, 0, 320, 240))
+    assert iou(full(found), truth) > 0.95
+
+
+def test_a_box_over_the_edge_is_clipped() -> None:
+    image = table()
+    truth = disc(image, 0, 120, 50)
+    (found,) = inside(image, Box(-80, 60, 60, 180))
+    assert iou(full(found), truth) > 0.9
+
+
+def test_holes_are_filled() -> None:
+    image = table()
+    truth = disc(image, 160, 120, 50)
+    cv2.circle(image, (160, 120), 12, (200, 195, 190), cv2.FILLED)
+    (found,) = inside(image, Box(100, 60, 220, 180))
+    assert iou(full(found), truth) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (Box(10, 10, math.nan, 50), "finite"),
+        (Box(10, 10, math.inf, 50), "finite"),
+        (Box(50, 10, 10, 50), "x1 < x2"),
+        (Box(10, 50, 50, 10), "y1 < y2"),
+        (Box(10, 10, 10, 50), "x1 < x2"),
+        (Box(400, 10, 450, 50), "outside the image of 320 x 240"),
+        (Box(-50, 10, 0, 50), "outside the image"),
+    ],
+)
+def test_a_box_that_makes_no_sense_is_named(box: Box, message: str) -> None:
+    with pytest.raises(PromptError, match=message) as caught:
+        inside(table(), Box(10, 10, 50, 50), box)
+    assert caught.value.field == "boxes[1]"
+    assert "boxes[1]" in caught.value.message
+
+
+@given(
+    corner=st.tuples(st.floats(-30, 39), st.floats(-30, 29)),
+    size=st.tuples(st.floats(0.01, 90), st.floats(0.01, 90)),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_box_on_the_photo_gives_a_mask_inside_it(
+    corner: tuple[float, float], size: tuple[float, float]
+) -> None:
+    image = table(40, 30)
+    disc(image, 20, 15, 8)
+    box = Box(*corner, corner[0] + size[0], corner[1] + size[1])
+    if box.x2 <= 0 or box.y2 <= 0:
+        return
+    prompt = Prompt(mode=Mode.INSIDE_BOX, boxes=(box,))
+    (found,) = asyncio.run(ClassicalSegmenter().segment(image, prompt)).detections
+
+    assert found.mask is not None
+    assert found.mask.area > 0
+    assert found.mask.box == found.box
+    assert found.box.x1 >= max(0, math.floor(box.x1))
+    assert found.box.y1 >= max(0, math.floor(box.y1))
+    assert found.box.x2 <= min(40, math.ceil(box.x2))
+    assert found.box.y2 <= min(30, math.ceil(box.y2))

@@ -1,0 +1,79 @@
+import cv2
+import numpy as np
+import pytest
+
+from segpipe.segmenters.classical.arrays import Labels, to_lab
+from segpipe.segmenters.classical.split import split_items
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Bitmap
+from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, table
+
+MIN_AREA_PX = 60
+
+
+def split(image: RgbImage, goods: Bitmap) -> Labels:
+    return split_items(goods, to_lab(image), min_area=MIN_AREA_PX)
+
+
+def numbers(labels: Labels) -> list[int]:
+    return [int(number) for number in np.unique(labels)]
+
+
+@pytest.mark.parametrize("colour", [RED, BLUE], ids=["same colour", "other colour"])
+@pytest.mark.parametrize("radius", [20, 40])
+def test_touching_discs_are_two_items(radius: int, colour: tuple[int, int, int]) -> None:
+    image = table()
+    left = disc(image, 100, 120, 40)
+    right = disc(image, 100 + 38 + radius, 120, radius, colour)
+    labels = split(image, left | right)
+
+    assert numbers(labels) == [0, 1, 2]
+    for part in (left, right):
+        number = np.bincount(labels[part > 0]).argmax()
+        assert np.count_nonzero((labels == number) & (part > 0)) > 0.95 * np.count_nonzero(part)
+
+
+def test_a_chain_of_discs_is_as_many_items() -> None:
+    image = table()
+    goods = np.zeros(image.shape[:2], np.uint8)
+    for x in range(40, 300, 58):
+        goods |= disc(image, x, 120, 30)
+    assert numbers(split(image, goods)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_every_pixel_of_the_goods_belongs_to_an_item_and_no_other() -> None:
+    image = table()
+    goods = disc(image, 100, 120, 40) | disc(image, 170, 120, 40, BLUE)
+    assert np.array_equal(split(image, goods) > 0, goods > 0)
+
+
+@pytest.mark.parametrize("angle", [0, 17, 45, 80])
+@pytest.mark.parametrize("axes", [(60, 60), (100, 40), (110, 15)], ids=["round", "oval", "rod"])
+@pytest.mark.parametrize("kind", ["ellipse", "box"])
+def test_one_convex_item_is_not_cut_in_two(kind: str, axes: tuple[int, int], angle: int) -> None:
+    image = table()
+    goods = np.zeros(image.shape[:2], np.uint8)
+    if kind == "ellipse":
+        cv2.ellipse(goods, (160, 120), axes, angle, 0, 360, (1,), cv2.FILLED)
+    else:
+        corners = cv2.boxPoints(((160, 120), (2 * axes[0], 2 * axes[1]), angle))
+        cv2.fillPoly(goods, [np.round(corners).astype(np.int32)], (1,))
+    image[goods > 0] = RED
+    image[:, 160:][goods[:, 160:] > 0] = (150, 60, 60)  # its two halves differ a little
+    assert numbers(split(image, goods)) == [0, 1]
+
+
+def test_a_ragged_outline_does_not_cut_an_item() -> None:
+    rng = np.random.default_rng(0)
+    image = table()
+    goods = disc(image, 160, 120, 60)
+    rim = cv2.dilate(goods, np.ones((5, 5), np.uint8)) - cv2.erode(goods, np.ones((5, 5), np.uint8))
+    goods = np.where(rim > 0, rng.integers(0, 2, goods.shape), goods).astype(np.uint8)
+    labels = split(image, np.asarray(cv2.medianBlur(goods, 3), np.uint8))
+    sizes = np.bincount(labels.ravel())[1:]
+    assert np.count_nonzero(sizes > MIN_AREA_PX) == 1
+
+
+def test_no_goods_give_no_item() -> None:
+    image = table()
+    assert numbers(split(image, np.zeros(image.shape[:2], np.uint8))) == [0]

@@ -1,0 +1,65 @@
+"""Stores on a local disk and in memory."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from segpipe.store.store import DealStore
+from segpipe_tests.store.deals import memory_root
+
+SHARED_MEMORY = Path("/dev/shm")
+SMALL_DISK_BYTES = 256 * 1024
+
+
+@pytest.fixture(params=["local", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
+    return UPath(tmp_path) if request.param == "local" else memory_root()
+
+
+@pytest.fixture
+def store(root: UPath) -> DealStore:
+    return DealStore(root)
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> DealStore:
+    return DealStore(tmp_path)
+
+
+@pytest.fixture
+def ram_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a kill needs no disk, and thousands of syncs none."""
+    if not SHARED_MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KB."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None:
+        pytest.skip("no mount command")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(folder)]
+    if subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted")
+    yield folder
+    subprocess.run([umount, "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def remount_read_only() -> Callable[[Path], None]:
+    def remount(folder: Path) -> None:
+        options = "remount,ro"
+        subprocess.run(["mount", "-o", options, str(folder)], check=True)
+
+    return remount

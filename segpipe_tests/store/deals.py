@@ -1,0 +1,106 @@
+"""Deals, runs and readers for the tests of the store."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from upath import UPath
+
+from segpipe.store.documents import PHOTOS
+from segpipe.store.snapshot import Snapshot
+from segpipe.store.staging import Promotion, Staging
+from segpipe.store.store import DealStore
+
+DEAL = "d1"
+MODE = "find_all"
+UPSTREAM = {"segmentation": PHOTOS, "crops": "segmentation"}
+ASSETS = tuple(UPSTREAM)
+PHOTOS_VERSION = "0" * 64
+
+
+def payload(version: str, asset: str) -> dict[str, bytes]:
+    """Files that tell which version and asset they belong to."""
+    text = f"{version} {asset}"
+    return {"table.bin": text.encode() * 10, "crops/a/0000.bin": text.encode()}
+
+
+def stage(
+    staging: Staging, assets: Sequence[str] = ASSETS, *, current: Snapshot | None = None
+) -> None:
+    """Write and seal assets, made from what is staged along or is current."""
+    for asset in assets:
+        for name, data in payload(staging.version_name, asset).items():
+            staging.write(asset, name, data)
+        above = UPSTREAM[asset]
+        version = PHOTOS_VERSION
+        if above in assets:
+            version = staging.version_name
+        elif above != PHOTOS:
+            assert current
+            version = current.version(above).name
+        staging.seal(asset, made_from={above: version}, info={"by": staging.version_name})
+
+
+def promote(
+    store: DealStore,
+    run_id: str,
+    assets: Sequence[str] = ASSETS,
+    *,
+    deal: str = DEAL,
+    mode: str = MODE,
+    attempt: int = 0,
+) -> Promotion:
+    """A whole run."""
+    with store.stage(deal, mode, run_id=run_id, attempt=attempt) as staging:
+        stage(staging, assets, current=store.current(deal, mode))
+        return staging.promote()
+
+
+def read_whole(snapshot: Snapshot) -> dict[str, str]:
+    """The version of each asset, every byte of which was read and is its own."""
+    versions = {}
+    for asset in snapshot.commit.assets:
+        name = snapshot.version(asset).name
+        found = {entry.path: snapshot.read(asset, entry.path) for entry in snapshot.files(asset)}
+        assert found == payload(name, asset)
+        versions[asset] = name
+    return versions
+
+
+def current(store: DealStore, deal: str = DEAL, mode: str = MODE) -> Snapshot:
+    """What is current; something is."""
+    snapshot = store.current(deal, mode)
+    assert snapshot
+    return snapshot
+
+
+def current_versions(store: DealStore) -> dict[str, str]:
+    """The version of each asset that is current, read whole; none before the first promotion."""
+    snapshot = store.current(DEAL, MODE)
+    return read_whole(snapshot) if snapshot else {}
+
+
+def leftovers(root: Path, store: DealStore, deal: str = DEAL) -> set[str]:
+    """Files under a deal that are neither input nor named by a kept commit, and empty folders."""
+    folder = root / "deals" / deal
+    named = set()
+    for mode in store.modes(deal):
+        for commit in store.commits(deal, mode):
+            named.add(f"commits/{mode}/{commit.generation:010}.json")
+            snapshot = store.snapshot(deal, mode, commit.generation)
+            for asset in commit.assets:
+                version = Path(snapshot.folder(asset).path).relative_to(folder)
+                named.add(f"{version}/manifest.json")
+                named.update(f"{version}/{entry.path}" for entry in snapshot.files(asset))
+    found = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() or (path.is_dir() and not any(path.iterdir()))
+    }
+    layout = {"images", "failures", "commits", f"commits/{MODE}", "runs"}
+    return {name for name in found - named - layout if not name.startswith("images/a")}
+
+
+def memory_root() -> UPath:
+    """A data root in memory that no other test uses."""
+    return UPath(f"memory://{uuid.uuid4().hex}")

@@ -1,0 +1,64 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from segpipe.errors import CorruptVersionError
+from segpipe.store.documents import Failure, FailureItem
+from segpipe.store.store import DealStore
+from segpipe_tests.store.deals import DEAL, MODE, promote
+
+FAILURE = Failure(
+    run_id="r1",
+    attempt=1,
+    created_at=datetime(2024, 1, 2, tzinfo=UTC),
+    photos_fingerprint="f" * 64,
+    retryable=False,
+    errors=(
+        FailureItem(image="a.jpg", error="CorruptImageError", message="truncated"),
+        FailureItem(image=None, error="StoreError", message="no space"),
+    ),
+)
+
+
+def test_the_last_failure_is_kept_for_each_mode(store: DealStore) -> None:
+    assert store.last_failure(DEAL, MODE) is None
+    store.record_failure(DEAL, MODE, FAILURE)
+    again = FAILURE.model_copy(update={"run_id": "r2"})
+    store.record_failure(DEAL, MODE, again)
+    assert store.last_failure(DEAL, MODE) == again
+    assert store.last_failure(DEAL, "inside_box") is None
+
+
+def test_a_promotion_makes_a_failure_void(store: DealStore) -> None:
+    promote(store, "r1")
+    store.record_failure(DEAL, MODE, FAILURE)
+    promote(store, "r2", mode="inside_box")
+    assert store.last_failure(DEAL, MODE) == FAILURE
+    promote(store, "r2")
+    assert store.last_failure(DEAL, MODE) is None
+    store.record_failure(DEAL, MODE, FAILURE)
+    assert store.last_failure(DEAL, MODE) == FAILURE
+
+
+def test_a_rollback_does_not_make_a_failure_void(store: DealStore) -> None:
+    promote(store, "r1")
+    store.record_failure(DEAL, MODE, FAILURE)
+    store.rollback(DEAL, MODE, "crops", "r1")
+    assert store.last_failure(DEAL, MODE) == FAILURE
+
+
+def test_a_failure_older_than_all_kept_commits_is_void(store: DealStore) -> None:
+    few = DealStore(store.root, keep_commits=2)
+    promote(few, "r1")
+    few.record_failure(DEAL, MODE, FAILURE)
+    promote(few, "r2")
+    for _ in range(2):
+        few.rollback(DEAL, MODE, "crops", "r2")
+    assert few.last_failure(DEAL, MODE) is None
+
+
+def test_a_damaged_record_is_an_error(store: DealStore) -> None:
+    store.record_failure(DEAL, MODE, FAILURE)
+    (store.root / "deals" / DEAL / "failures" / f"{MODE}.json").write_bytes(b"{}")
+    with pytest.raises(CorruptVersionError):
+        store.last_failure(DEAL, MODE)

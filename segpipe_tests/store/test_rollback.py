@@ -1,0 +1,115 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from segpipe.errors import VersionNotFoundError
+from segpipe.store.documents import CommitKind
+from segpipe.store.local_storage import LocalStorage
+from segpipe.store.store import DealStore
+from segpipe_tests.store.deals import (
+    ASSETS,
+    DEAL,
+    MODE,
+    current,
+    current_versions,
+    promote,
+)
+
+
+def test_a_rollback_is_a_new_commit_that_names_the_old_version(store: DealStore) -> None:
+    promote(store, "r1")
+    promote(store, "r2")
+    promotion = store.rollback(DEAL, MODE, "crops", "r1")
+    assert promotion.commit.generation == 3
+    assert promotion.commit.kind is CommitKind.ROLLBACK
+    assert promotion.overtook == ()
+    assert current_versions(store) == {"segmentation": "r2.0", "crops": "r1.0"}
+    assert list(store.verify()) == []
+
+
+def test_a_rollback_can_be_rolled_back(store: DealStore) -> None:
+    promote(store, "r1")
+    promote(store, "r2")
+    store.rollback(DEAL, MODE, "crops", "r1")
+    store.rollback(DEAL, MODE, "crops", "r2")
+    assert current_versions(store) == dict.fromkeys(ASSETS, "r2.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("alpha", "alpha.2"),
+        ("alpha.0", "alpha.0"),
+        ("alpha.1", "alpha.1"),
+        ("al", "alpha.2"),
+        ("b", "beta.0"),
+        ("gamma", "gamma.0"),
+        ("gamma-2", "gamma-2.0"),
+    ],
+)
+def test_a_version_is_named_by_its_run_or_an_unambiguous_part(
+    store: DealStore, name: str, version: str
+) -> None:
+    for attempt in (0, 2, 1):
+        promote(store, "alpha", attempt=attempt)
+    for run in ("beta", "gamma", "gamma-2"):
+        promote(store, run)
+    store.rollback(DEAL, MODE, "crops", name)
+    assert current_versions(store)["crops"] == version
+
+
+@pytest.mark.parametrize("name", ["gam", "unknown", "", "alpha.9", "a.0", ".0"])
+def test_an_unknown_or_ambiguous_version_is_refused_and_the_known_ones_named(
+    store: DealStore, name: str
+) -> None:
+    for run in ("alpha", "gamma", "gamma-2"):
+        promote(store, run)
+    with pytest.raises(VersionNotFoundError, match=r"gamma-2\.0, gamma\.0, alpha\.0") as caught:
+        store.rollback(DEAL, MODE, "crops", name)
+    assert caught.value.deal == DEAL
+    assert current(store).generation == 3
+
+
+def test_there_is_nothing_to_roll_back_to_before_the_first_promotion(store: DealStore) -> None:
+    with pytest.raises(VersionNotFoundError, match="none"):
+        store.rollback(DEAL, MODE, "crops", "r1")
+
+
+def test_a_version_beyond_the_kept_commits_is_refused(tmp_path: Path) -> None:
+    store = DealStore(tmp_path, keep_commits=2)
+    for run in range(3):
+        promote(store, f"r{run}")
+    with pytest.raises(VersionNotFoundError):
+        store.rollback(DEAL, MODE, "crops", "r0")
+
+
+def test_a_version_whose_manifest_is_gone_is_refused(local_store: DealStore) -> None:
+    promote(local_store, "r1")
+    Path((current(local_store).folder("crops") / "manifest.json").path).unlink()
+    promote(local_store, "r2")
+    with pytest.raises(VersionNotFoundError):
+        local_store.rollback(DEAL, MODE, "crops", "r1")
+
+
+def test_a_rollback_is_refused_when_its_version_expires_before_it_commits(tmp_path: Path) -> None:
+    """The rule that makes sweeping safe: only what the base's kept commits name."""
+
+    class Slow(LocalStorage):
+        waits = True
+
+        def put_if_absent(self, key: str, chunks: Iterable[bytes]) -> None:
+            if self.waits:
+                self.waits = False
+                promote(others, "r2")
+                others.sweep(min_age_s=0)
+            super().put_if_absent(key, chunks)
+
+    others = DealStore(tmp_path, keep_commits=2)
+    promote(others, "r0")
+    promote(others, "r1")
+    store = DealStore(tmp_path, keep_commits=2, storage=Slow(tmp_path))
+    with pytest.raises(VersionNotFoundError, match=r"r2\.0, r1\.0"):
+        store.rollback(DEAL, MODE, "crops", "r0")
+    assert current_versions(others) == dict.fromkeys(ASSETS, "r2.0")
+    assert list(others.verify()) == []

@@ -1,0 +1,97 @@
+"""What the folder tree promises."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import segpipe
+from segpipe import errors
+
+ROOT = Path(segpipe.__file__).parent
+LAYERS = (
+    ("definitions", "cli"),
+    ("pipeline",),
+    ("flow",),
+    ("store",),
+    ("segmenters",),
+    ("refiners",),
+    ("vision",),
+    ("digests",),
+    ("errors",),
+)
+RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+MAX_LINES = 340
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path: Path) -> None:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    if len(parts) == 2 and parts[1] == "__init__":
+        return
+    own = RANK[parts[1]]
+    for module in imports_of(path):
+        if module.startswith("segpipe."):
+            assert RANK[room_of(module)] >= own, f"{path} imports {module} from above"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_dagster_is_imported_by_the_pipeline_and_its_faces_alone(path: Path) -> None:
+    may = path.relative_to(ROOT).parts[0] in {"pipeline", "cli", "definitions.py"}
+    if not may:
+        assert not [module for module in imports_of(path) if module.split(".")[0] == "dagster"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_has_grown_out_of_one_subject(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_the_drawn_tree_of_errors_is_the_real_one() -> None:
+    drawing = (errors.__doc__ or "").partition("::")[2].partition("``retryable``")[0]
+    drawn = {line.split()[0] for line in _names(drawing)}
+    real = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.SegpipeError)
+    }
+    assert drawn == real
+    for line in _names(drawing):
+        name, is_retryable = line.split()[0], "(retryable)" in line
+        assert getattr(errors, name).retryable == is_retryable
+
+
+def _names(drawing: str) -> list[str]:
+    return [line.strip(" │├└─") for line in drawing.splitlines() if "Error" in line]
+
+
+def test_loading_the_definitions_is_silent_and_needs_no_deep_learning() -> None:
+    program = (
+        "import warnings; warnings.simplefilter('error', UserWarning)\n"
+        "from dagster import BetaWarning, PreviewWarning\n"
+        "import segpipe.definitions, sys\n"
+        "heavy = {'torch', 'transformers', 'skimage', 'fastapi'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
