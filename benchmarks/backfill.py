@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -40,11 +41,12 @@ from segpipe.store import layout
 from segpipe.store.store import DealStore
 from segpipe_tests.scenes import make_scene
 
-DEAL_COUNT, PHOTOS = 50, 2
+DEAL_COUNT, PHOTOS = 200, 2
 PHOTO_SIZE_PX = (400, 300)
 DIFFERENT_PHOTOS = 10
 START_LIMIT_S, BACKFILL_LIMIT_S, STOP_LIMIT_S = 120.0, 1800.0, 30.0
 POLL_S = 1.0
+LOG_CHARACTERS = 4000
 
 PROJECT = Path(__file__).parents[1]
 MODE = Mode.FIND_ALL
@@ -91,16 +93,20 @@ def time_daemon(home: Path) -> Seconds:
     deals = make_deals(root)
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(PROJECT / name, home)
-    with running_daemon(home) as session, contextlib.chdir(home):
+    with contextlib.ExitStack() as stack:
         # The paths in dagster.yaml are relative to the checkout.
-        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
-            wait_until(lambda: bool(instance.get_daemon_statuses()), START_LIMIT_S, "the daemon")
-            instance.add_dynamic_partitions(DEALS.name or "", deals)
-            wall, cpu = time.perf_counter(), cpu_seconds(session)
-            instance.add_backfill(backfill_of(deals, instance))
-            wait_until(lambda: is_over(instance), BACKFILL_LIMIT_S, "the backfill")
-            taken = Seconds(time.perf_counter() - wall, cpu_seconds(session) - cpu)
-            done = instance.get_materialized_partitions(asset_key(MODE, Stage.CROPS))
+        stack.enter_context(contextlib.chdir(home))
+        # Before the daemon, so that not both of them make the tables.
+        reference = InstanceRef.from_dir(str(home))
+        instance = stack.enter_context(dg.DagsterInstance.from_ref(reference))
+        instance.add_dynamic_partitions(DEALS.name or "", deals)
+        daemon = stack.enter_context(running_daemon(home))
+        daemon.wait_until(lambda: bool(instance.get_daemon_statuses()), START_LIMIT_S)
+        wall, cpu = time.perf_counter(), daemon.cpu_seconds()
+        instance.add_backfill(backfill_of(deals, instance))
+        daemon.wait_until(lambda: is_over(instance), BACKFILL_LIMIT_S)
+        taken = Seconds(time.perf_counter() - wall, daemon.cpu_seconds() - cpu)
+        done = instance.get_materialized_partitions(asset_key(MODE, Stage.CROPS))
     if missing := set(deals) - done:
         raise RuntimeError(f"{len(missing)} deals were not materialised")
     return taken
@@ -127,48 +133,57 @@ def is_over(instance: dg.DagsterInstance) -> bool:
     return backfill is not None and backfill.status not in UNDER_WAY
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon and all that it starts: a session of processes."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def wait_until(self, is_so: Callable[[], bool], limit_s: float) -> None:
+        """Look again and again; raise RuntimeError when the daemon ends or the time is over."""
+        deadline = time.monotonic() + limit_s
+        while not is_so():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                log = self.log.read_text(errors="replace")[-LOG_CHARACTERS:]
+                raise RuntimeError(f"nothing came of it in {limit_s:g} s; the log ends:\n{log}")
+            time.sleep(POLL_S)
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used up, and those that they have waited for."""
+        ticks = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: from state on.
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self.process.pid:
+                    ticks += sum(map(int, fields[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def running_daemon(home: Path) -> Iterator[int]:
-    """The daemon and what it starts, all in one session: its id."""
+def running_daemon(home: Path) -> Iterator[Daemon]:
     environment = os.environ | {
         "DAGSTER_HOME": str(home),
         ROOT_VARIABLE: str(home / "data"),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
-    with (home / "daemon.log").open("wb") as log:
-        daemon = subprocess.Popen(
+    log_file = home / "daemon.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
             command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        yield daemon.pid
+        yield Daemon(process, log_file)
     finally:
-        os.killpg(daemon.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
-            daemon.wait(STOP_LIMIT_S)
+            process.wait(STOP_LIMIT_S)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(daemon.pid, signal.SIGKILL)
-
-
-def cpu_seconds(session: int) -> float:
-    """What the processes of a session have used up, and those that they have waited for."""
-    ticks = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, from the third field on.
-            fields = (process / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session:
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def wait_until(is_so: Callable[[], bool], limit_s: float, what: str) -> None:
-    deadline = time.monotonic() + limit_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {limit_s:g} s for {what}")
-        time.sleep(POLL_S)
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def table(times: dict[str, Seconds]) -> Table:

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from segpipe.cli.instance import add_partitions, open_instance
-from segpipe.cli.run import run_deals
+from segpipe.cli.run import out_of_date, run_deals
 from segpipe.cli.samples import add_samples
 from segpipe.cli.tables import (
     deal_table,
@@ -103,7 +103,10 @@ def run(
             )
         if not wanted:
             raise DealNotFoundError(f"there are no deals under {root}: use 'segpipe add' first")
-        result = run_deals(root, wanted, err, force=force, config=_read_config(config))
+        settings = _read_config(config)
+        # A run that finds nothing to do would only stand between people and the one that did.
+        to_do = wanted if force or settings else out_of_date(store, wanted)
+        result = run_deals(root, to_do, err, force=force, config=settings)
         out.print(run_table(store, wanted, result))
         for place in places(store, wanted):
             out.print(place, markup=False, highlight=False, soft_wrap=True)

@@ -11,13 +11,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from segpipe.cli.instance import add_partitions, open_instance
+from segpipe.errors import SegpipeError
 from segpipe.flow.report import Counts
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.staleness import stale_stages
+from segpipe.flow.tools import Tools
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
-from segpipe.pipeline.resources import DealStoreResource
+from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore
 
 
 @dataclass(slots=True)
@@ -77,6 +82,26 @@ class RichProgress:
         """Advance the bar of the deals, and say why."""
         self._result.failures[deal] = reason
         self.bars.update(self._all, advance=1, note=f"{deal} failed")
+
+
+def out_of_date(store: DealStore, deals: Sequence[str]) -> list[str]:
+    """The deals for which a run with default settings has something to do."""
+    segmenter, refiner = SegmenterResource(), RefinerResource()
+    tools = Tools(
+        segmenter=segmenter.build(),
+        segmenter_settings=segmenter.settings(),
+        refiner=refiner.build(),
+        refiner_settings=refiner.settings(),
+        settings=FlowSettings(),
+    )
+
+    def is_out_of_date(deal: str) -> bool:
+        try:
+            return bool(stale_stages(store, deal, Mode.FIND_ALL, tools))
+        except SegpipeError:
+            return True  # the run says what is wrong with it
+
+    return [deal for deal in deals if is_out_of_date(deal)]
 
 
 def run_deals(

@@ -87,8 +87,9 @@ def failure_table(failure: Failure) -> Table:
 def versions_table(deal: str, mode: str, commits: Sequence[Commit]) -> Table:
     """The kept generations of a deal, newest first, and what each changed."""
     table = Table(title=f"{deal}, mode {mode}", caption="the first one is current")
-    for name in ("generation", "made", "kind", "asset", "run"):
+    for name in ("generation", "made", "kind", "asset"):
         table.add_column(name, overflow="fold")
+    table.add_column("version", no_wrap=True, min_width=len(commits[-1].run_id) + 2)
     older = [*commits[:-1][::-1], None]
     for commit, before in zip(commits[::-1], older, strict=True):
         changed = [

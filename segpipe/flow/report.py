@@ -152,7 +152,10 @@ def draw_contact_sheet(
     shown = tiles[:_SHEET_MAX_TILES]
     title = deal if len(shown) == len(tiles) else f"{deal}: {len(shown)} of {len(tiles)} photos"
     return contact_sheet(
-        _decoded(shown), columns=settings.columns, tile_px=settings.tile_px, title=title
+        _decoded(shown),
+        columns=min(settings.columns, len(shown)),
+        tile_px=settings.tile_px,
+        title=title,
     )
 
 

@@ -7,27 +7,26 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
 from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
 from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD
 from segpipe.vision.image import RgbImage
-from segpipe.vision.mask import Mask, dilate, intersection_area
+from segpipe.vision.mask import Bitmap, Mask, dilate, intersection_area
 
 _CHANNELS = 3
 _BRIGHTEST = 255
+# An item that shows more paint than picture is a trace of the paint.
+_MOST_PAINT = 0.5
 
 
-class _Trace(NamedTuple):
+class _Find(NamedTuple):
     """A mask and its area, which is asked for many times."""
 
     mask: Mask
     area: int
-
-    @classmethod
-    def of(cls, mask: Mask) -> "_Trace":
-        return cls(mask, mask.area)
 
 
 class RecursiveSegmenter:
@@ -46,8 +45,8 @@ class RecursiveSegmenter:
         max_passes: Passes over an image at most, 1 or more.
         min_new_detections: New detections that a pass needs to earn another one, 1 or more.
         fill_color: The RGB colour that paints out what was found, 0 to 255 each.
-        fill_dilate_px: How far the paint reaches over an item's edge. What lies in the paint or
-            as far again around it is a trace of the paint, and not new.
+        fill_dilate_px: How far the paint reaches over an item's edge. What lies mostly in the
+            paint, or as far again around it, is a trace of the paint and not new.
         iou_threshold: Above this IoU with an earlier find a detection is not new, 0 to 1.
         containment_threshold: The same for the intersection over the smaller, 0 to 1.
 
@@ -90,22 +89,24 @@ class RecursiveSegmenter:
         started = time.perf_counter()
         if prompt.mode is not Mode.FIND_ALL:
             return replace(await self._inner.segment(image, prompt), segmenter_id=self.id)
+        height, width, _ = image.shape
         picture = image
-        known: list[_Trace] = []
+        earlier: list[_Find] = []
+        # 1 in the paint and as far again around it: what the paint can make a segmenter see.
+        paint = np.zeros((height, width), np.uint8)
         detections: list[Detection] = []
         stats: list[PassStats] = []
         while not stats or stats[-1].stopped is None:
             pass_started = time.perf_counter()
             result = await self._inner.segment(picture, prompt)
-            masks = _masks(result.detections, image)
-            new = await asyncio.to_thread(self._count_new, masks, known)
+            found = _finds(result.detections, image)
+            new = sum(self._is_new(find, earlier, paint) for find in found)
             stopped = self._reason_to_stop(len(stats) + 1, new)
             if stopped is None:
-                picture = await asyncio.to_thread(self._paint_out, masks, picture)
-                known += await asyncio.to_thread(self._traces, masks)
+                picture = await asyncio.to_thread(self._paint_out, found, picture, paint)
+                earlier += found
             detections += [replace(one, pass_index=len(stats)) for one in result.detections]
-            stats.append(PassStats(len(masks), new, _ms_since(pass_started), stopped))
-        height, width, _ = image.shape
+            stats.append(PassStats(len(found), new, _ms_since(pass_started), stopped))
         return SegmentationResult(
             detections=tuple(detections),
             image_width=width,
@@ -122,39 +123,43 @@ class RecursiveSegmenter:
             return f"{passes} passes, the most allowed"
         return None
 
-    def _count_new(self, masks: Sequence[Mask], known: Sequence[_Trace]) -> int:
-        return sum(not self._is_known(_Trace.of(mask), known) for mask in masks)
-
-    def _is_known(self, found: _Trace, known: Sequence[_Trace]) -> bool:
+    def _is_new(self, find: _Find, earlier: Sequence[_Find], paint: Bitmap) -> bool:
         # What has no pixels cannot be painted out: it would be new for ever.
-        return found.area == 0 or any(self._same(found, earlier) for earlier in known)
-
-    def _same(self, found: _Trace, earlier: _Trace) -> bool:
-        shared = intersection_area(found.mask, earlier.mask)
-        smaller, both = min(found.area, earlier.area), found.area + earlier.area
-        return (
-            shared > self._iou_threshold * (both - shared)
-            or shared > self._containment_threshold * smaller
+        if find.area == 0:
+            return False
+        painted = int(np.count_nonzero(_under(paint, find.mask) & find.mask.bits))
+        return painted <= _MOST_PAINT * find.area and not any(
+            self._is_duplicate(find, other) for other in earlier
         )
 
-    def _paint_out(self, masks: Sequence[Mask], picture: RgbImage) -> RgbImage:
-        """A copy of the picture without what the masks show."""
+    def _is_duplicate(self, find: _Find, other: _Find) -> bool:
+        shared = intersection_area(find.mask, other.mask)
+        union, smaller = find.area + other.area - shared, min(find.area, other.area)
+        return (
+            shared > self._iou_threshold * union or shared > self._containment_threshold * smaller
+        )
+
+    def _paint_out(self, found: Sequence[_Find], picture: RgbImage, paint: Bitmap) -> RgbImage:
+        """A copy of the picture without the finds; their traces are added to ``paint``."""
         painted = picture.copy()
-        for mask in masks:
-            fill = dilate(mask, self._fill_dilate_px)
-            x1, y1, x2, y2 = fill.window
-            painted[y1:y2, x1:x2][fill.bits.view(np.bool_)] = self._fill_color
+        for find in found:
+            fill = dilate(find.mask, self._fill_dilate_px)
+            _under(painted, fill)[fill.bits.view(np.bool_)] = self._fill_color
+            trace = dilate(fill, self._fill_dilate_px)
+            _under(paint, trace)[trace.bits.view(np.bool_)] = 1
         return painted
 
-    def _traces(self, masks: Sequence[Mask]) -> list[_Trace]:
-        """The masks with all that the paint around them can look like."""
-        return [_Trace.of(dilate(mask, 2 * self._fill_dilate_px)) for mask in masks]
+
+def _under(plane: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+    """The view of an image under the bitmap of a mask."""
+    x1, y1, x2, y2 = mask.window
+    return plane[y1:y2, x1:x2]
 
 
-def _masks(detections: Sequence[Detection], image: RgbImage) -> list[Mask]:
+def _finds(detections: Sequence[Detection], image: RgbImage) -> list[_Find]:
     """The mask of every detection, all of them of this image."""
     height, width, _ = image.shape
-    masks = []
+    finds = []
     for index, detection in enumerate(detections):
         mask = detection.mask
         if mask is None:
@@ -167,8 +172,8 @@ def _masks(detections: Sequence[Detection], image: RgbImage) -> list[Mask]:
                 f"detection {index} has a mask for {mask.image_width} x {mask.image_height}, "
                 f"the image has {width} x {height}"
             )
-        masks.append(mask)
-    return masks
+        finds.append(_Find(mask, mask.area))
+    return finds
 
 
 def _at_least(least: int, value: int, field: str) -> int:

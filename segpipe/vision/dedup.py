@@ -125,7 +125,7 @@ class _Pairs(NamedTuple):
     iou: _Floats
     containment: _Floats
 
-    def take(self, chosen: NDArray[np.integer | np.bool_] | list[int]) -> "_Pairs":
+    def take(self, chosen: _Indices) -> "_Pairs":
         return _Pairs(
             self.better[chosen], self.worse[chosen], self.iou[chosen], self.containment[chosen]
         )
@@ -218,7 +218,7 @@ def _settle(pairs: _Pairs, items: _Items, limits: _Limits) -> _Pairs:
         if not items.masks or items.measure(pairs, pair, limits):
             beaten.add(worse)
             decisive.append(pair)
-    return pairs.take(decisive)
+    return pairs.take(np.array(decisive, np.intp))
 
 
 def _rejections(decisive: _Pairs, order: _Indices, limits: _Limits) -> Iterator[Rejection]:

@@ -80,6 +80,9 @@ class Deployment:
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     deployment = Deployment(tmp_path_factory.mktemp("deployment"))
+    # Two processes that both set up the same SQLite files at once would trip over each other.
+    with deployment.open_instance() as instance:
+        assert not instance.get_dynamic_partitions("deals")
     daemon = deployment.start_daemon()
     yield deployment
     os.killpg(daemon.pid, signal.SIGTERM)

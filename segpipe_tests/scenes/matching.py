@@ -40,12 +40,8 @@ def match(
 
     A pair counts from an IoU of :data:`MATCH_IOU`.
     """
-    candidates = [
-        (value, p, t)
-        for p, mask in enumerate(predicted)
-        for t, true_mask in enumerate(truth)
-        if (value := iou(mask, true_mask)) >= MATCH_IOU
-    ]
+    ious = _ious(predicted, truth)
+    candidates = [(ious[p, t], p, t) for p, t in np.argwhere(ious >= MATCH_IOU).tolist()]
     matched: list[float] = []
     used_predicted: set[int] = set()
     used_truth: set[int] = set()
@@ -60,3 +56,20 @@ def match(
     recall = pairs / len(truth) if truth else 1.0
     f1 = 2 * precision * recall / (precision + recall) if pairs or not (predicted or truth) else 0.0
     return Matching(float(np.mean(matched)) if matched else 0.0, precision, recall, f1)
+
+
+def _ious(
+    predicted: Sequence[NDArray[np.generic]], truth: Sequence[NDArray[np.generic]]
+) -> NDArray[np.float64]:
+    """IoU of each predicted with each true mask, (p, t)."""
+    if not predicted or not truth:
+        return np.zeros((len(predicted), len(truth)))
+    # float32 counts exactly up to 16 million pixels.
+    a, b = (
+        np.stack([mask.astype(np.bool_).ravel() for mask in masks]).astype(np.float32)
+        for masks in (predicted, truth)
+    )
+    shared = (a @ b.T).astype(np.float64)
+    union = a.sum(1)[:, None] + b.sum(1)[None] - shared
+    ious: NDArray[np.float64] = shared / np.maximum(union, 1)
+    return ious

@@ -65,7 +65,7 @@ def box_of(mask: Mask) -> Box:
 
 def brightest(light: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Items dazzle: only the brightest ones are seen, and nothing below 150."""
-    return (light == light.max()) & (light > 150)
+    return np.asarray((light == light.max()) & (light > 150), np.bool_)
 
 
 def anything_light(light: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -73,7 +73,8 @@ def anything_light(light: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def outlines(light: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return cv2.morphologyEx(light, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 30
+    edges = cv2.morphologyEx(light, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return np.asarray(edges > 30, np.bool_)
 
 
 def scene(*items: tuple[Box, int]) -> RgbImage:
@@ -207,10 +208,10 @@ def test_finds_of_every_earlier_pass_are_known() -> None:
 @pytest.mark.parametrize(
     ("again", "thresholds", "new"),
     [
-        (Box(5, 9, 15, 19), {"iou_threshold": 0.4}, 0),
-        (Box(5, 9, 15, 19), {"iou_threshold": 0.5}, 1),
-        (Box(5, 5, 7, 18), {"containment_threshold": 0.7}, 0),
-        (Box(5, 5, 7, 18), {"containment_threshold": 0.8}, 1),
+        (Box(5, 5, 15, 25), {"iou_threshold": 0.4}, 0),
+        (Box(5, 5, 15, 25), {"iou_threshold": 0.5}, 1),
+        (Box(5, 8, 25, 20), {"containment_threshold": 0.6}, 0),
+        (Box(5, 8, 25, 20), {"containment_threshold": 0.7}, 1),
     ],
 )
 def test_new_is_what_exceeds_no_threshold(
@@ -292,7 +293,7 @@ def test_segmentations_under_way_at_once_do_not_mix() -> None:
         (lambda: RecursiveSegmenter(Scripted(), max_passes=0), "max_passes"),
         (lambda: RecursiveSegmenter(Scripted(), min_new_detections=0), "min_new_detections"),
         (lambda: RecursiveSegmenter(Scripted(), fill_color=(0, 0, 256)), "fill_color"),
-        (lambda: RecursiveSegmenter(Scripted(), fill_color=(0, 0)), "fill_color"),
+        (lambda: RecursiveSegmenter(Scripted(), fill_color=(0, 0, -1)), "fill_color"),
         (lambda: RecursiveSegmenter(Scripted(), fill_dilate_px=-1), "fill_dilate_px"),
         (lambda: RecursiveSegmenter(Scripted(), iou_threshold=1.5), "iou_threshold"),
         (

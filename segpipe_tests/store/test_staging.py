@@ -236,6 +236,16 @@ def test_files_larger_than_the_buffer_arrive_whole(store: DealStore) -> None:
     assert current(store).read("crops", "x") == data
 
 
+def test_a_version_may_have_more_files_than_wait_to_be_synced_at_once(store: DealStore) -> None:
+    with store.stage(DEAL, MODE, run_id="r1") as staging:
+        for number in range(150):
+            staging.write("crops", f"{number:03}", str(number).encode())
+        staging.seal("crops", made_from={}, info={})
+        staging.promote()
+    assert len(current(store).files("crops")) == 150
+    assert list(store.verify()) == []
+
+
 def test_a_closed_file_takes_nothing_more(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="r1") as staging:
         with staging.open("crops", "x") as file:

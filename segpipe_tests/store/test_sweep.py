@@ -1,3 +1,4 @@
+import errno
 import os
 import time
 from collections.abc import Iterable
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import StoreError
+from segpipe.store.disk import Disk
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.store.sweep import SweepReport
@@ -178,6 +180,27 @@ def test_a_run_that_wakes_up_during_a_sweep_is_spared(tmp_path: Path) -> None:
         assert DealStore(tmp_path, storage=Waking(tmp_path)).sweep().versions == 0
         staging.promote()
     assert current_versions(store) == dict.fromkeys(ASSETS, "slow.0")
+
+
+def test_a_sweep_that_is_cut_off_has_taken_the_manifest_first(tmp_path: Path) -> None:
+    class CutOff(Disk):
+        removals = 0
+
+        def unlink(self, path: Path) -> None:
+            if self.removals:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self.removals += 1
+            super().unlink(path)
+
+    store = DealStore(tmp_path)
+    with store.stage(DEAL, MODE, run_id="sleepy") as staging:
+        stage(staging, ["segmentation"])
+        age(tmp_path / "deals" / DEAL / "runs", 2 * DAY_S)
+        with pytest.raises(StoreError, match="Input/output"):
+            DealStore(tmp_path, storage=LocalStorage(tmp_path, CutOff())).sweep()
+        with pytest.raises(StoreError, match="min_age_s"):
+            staging.promote()
+    assert store.current(DEAL, MODE) is None
 
 
 @pytest.mark.parametrize("keep", [1, 20])

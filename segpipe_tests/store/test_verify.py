@@ -1,8 +1,10 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.store.verify import Problem
 from segpipe_tests.store.deals import DEAL, MODE, current, promote
@@ -111,3 +113,21 @@ def test_memory_is_verified_the_same_way(store: DealStore) -> None:
     (current(store).path("crops", FILE)).write_bytes(b"r1.0 drops")
     expected = Problem(DEAL, MODE, 1, "crops", FILE, "content changed: its sha256 differs")
     assert list(store.verify(DEAL)) == [expected]
+
+
+def test_what_a_sweep_removes_during_a_verification_is_no_problem(tmp_path: Path) -> None:
+    class Overtaken(LocalStorage):
+        waits = True
+
+        def open(self, key: str) -> BinaryIO:
+            if self.waits:
+                self.waits = False
+                promote(others, "r2")
+                others.sweep(min_age_s=0)
+            return super().open(key)
+
+    others = DealStore(tmp_path, keep_commits=1)
+    promote(others, "r1")
+    store = DealStore(tmp_path, keep_commits=1, storage=Overtaken(tmp_path))
+    assert list(store.verify()) == []
+    assert current(others).generation == 2

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from segpipe.vision.mask import Bitmap
 
 _HALF_CONTRAST = 10.0  # Delta E at which the contrast counts one half
+_DIGITS = 4  # more is rounding noise, and would order equal items by it
 
 
 def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
@@ -24,4 +25,4 @@ def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
     hull = np.zeros_like(bits)
     cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(bits)), (1,))
     solidity = np.count_nonzero(inside) / np.count_nonzero(hull)
-    return round(float(median / (median + _HALF_CONTRAST) * solidity), 4)
+    return round(float(median / (median + _HALF_CONTRAST) * solidity), _DIGITS)

@@ -83,10 +83,10 @@ def _basins(depth: Plane, goods: Bitmap) -> Labels:
     if count == 1:
         return np.zeros(goods.shape, np.int32)
     # Outside is the lowest marker: a pixel between it and an item goes to the item.
-    markers = np.where(peaks, markers + 1, goods == 0).astype(np.int32)
+    markers = np.where(peaks, markers + 1, goods == 0)
     # The root spends more of the 8 bits on the necks, which are thin.
     relief = _TOP * (1 - np.sqrt(depth / depth.max()))
-    return flood(relief.astype(np.uint8), markers) - 1
+    return flood(relief.astype(np.uint8), np.asarray(markers, np.int32)) - 1
 
 
 def _measure(basins: Labels, depth: Plane, lab: LabImage) -> _Parts:

@@ -158,7 +158,7 @@ def test_compactness_raises_the_score() -> None:
     image = table()
     cv2.ellipse(image, (80, 120), (50, 50), 0, 0, 200, RED, 14)
     disc(image, 240, 120, 40)
-    compact, crescent = find_all(image)
+    compact, crescent = find_all(image, ClassicalConfig(min_score=0))
     assert compact.box.x1 > 160
     assert crescent.score < 0.8 * compact.score
 
