@@ -4,7 +4,7 @@ PYTHON ?= python3
 export SEGPIPE_ROOT ?= $(CURDIR)/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint types bench clean
+.PHONY: help setup run ui test lint types bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -17,19 +17,27 @@ $(VENV)/.installed: pyproject.toml
 
 setup: $(VENV)/.installed ## Make .venv and install
 
+run ui: export DAGSTER_HOME = $(CURDIR)
+
 run: setup ## Put two sample deals of real photos through every asset
 	$(BIN)/segpipe samples
 	$(BIN)/segpipe run
 
 ui: setup ## Open the Dagster webserver and daemon on the same deals
-	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev --workspace workspace.yaml
+	$(BIN)/dagster dev --workspace workspace.yaml
 
-lint: setup
+lint: setup ## Format and lint, checked
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: setup
+types: setup ## Types, strict
 	$(BIN)/mypy
 
 test: lint types ## Lint, types and tests
 	$(BIN)/pytest -n 2
+
+# sahi asks for OpenCV's wheel with a screen, which would overwrite the one without.
+bench: setup ## Every benchmark: tables of ratios
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps 'sahi==0.12.8'
+	$(BIN)/python -m benchmarks

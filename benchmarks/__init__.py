@@ -1,0 +1,1 @@
+"""What segpipe is measured by: ``python -m benchmarks``, or one of them: ``… benchmarks deal``."""

@@ -6,8 +6,6 @@ a file that breaks off and for one that breaks off and ends as if nothing were m
 """
 
 import io
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -18,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from skimage import data
 
+from benchmarks.photos import SIZE_PX, jpeg, photo
+from benchmarks.timing import median_seconds
 from segpipe.errors import CorruptImageError
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe_tests.vision.icc import DISPLAY_P3_PRIMARIES, rgb_profile
@@ -27,28 +26,10 @@ from segpipe_tests.vision.icc import DISPLAY_P3_PRIMARIES, rgb_profile
 Decode = Callable[[bytes], NDArray[np.uint8]]
 
 ROUNDS = 9
-SIZE_PX = (4000, 3000)
-CAMERA_NOISE = 3.0
-QUALITY = 90
 SEGPIPE = "segpipe: decode_image"
 JPEG_END = b"\xff\xd9"
 ORIENTATION = 0x0112
 LYING_ON_ITS_SIDE = 6
-
-
-def photo() -> Image.Image:
-    """Twelve million pixels with the noise of a camera."""
-    small = data.coffee()  # type: ignore[no-untyped-call]
-    large = cv2.resize(small, SIZE_PX, interpolation=cv2.INTER_CUBIC)
-    noise = np.random.default_rng(0).normal(0, CAMERA_NOISE, large.shape)
-    return Image.fromarray((large + noise).clip(0, 255).astype(np.uint8))
-
-
-def jpeg(image: Image.Image, **options: object) -> bytes:
-    """The photo as a camera would write it, 4:2:0."""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY, **options)
-    return file.getvalue()
 
 
 def with_segpipe(encoded: bytes) -> RgbImage:
@@ -80,17 +61,6 @@ DECODERS: Mapping[str, Decode] = {
 }
 
 
-def median_seconds(tasks: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Median wall time of each task over interleaved rounds."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(ROUNDS):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
-
-
 def refuses(decode: Decode, encoded: bytes) -> bool:
     """Whether the decoder raises an error."""
     try:
@@ -103,7 +73,8 @@ def refuses(decode: Decode, encoded: bytes) -> bool:
 def compare(kind: str, encoded: bytes) -> Table:
     """One table: every decoder on one file, its time as a ratio to the fastest."""
     reference = with_pillow(encoded).astype(np.int16)
-    taken = median_seconds({name: partial(decode, encoded) for name, decode in DECODERS.items()})
+    decoders = {name: partial(decode, encoded) for name, decode in DECODERS.items()}
+    taken = median_seconds(decoders, rounds=ROUNDS)
     fastest = min(taken.values())
     half = encoded[: len(encoded) // 2]
     table = Table(
@@ -132,7 +103,8 @@ def extras(image: Image.Image) -> Table:
         "turned by EXIF": jpeg(image, exif=exif.tobytes()),
         "Display P3 profile": jpeg(image, icc_profile=rgb_profile(DISPLAY_P3_PRIMARIES)),
     }
-    taken = median_seconds({kind: partial(with_segpipe, file) for kind, file in files.items()})
+    kinds = {kind: partial(with_segpipe, file) for kind, file in files.items()}
+    taken = median_seconds(kinds, rounds=ROUNDS)
     table = Table("baseline JPEG", "ratio", "ms", title=SEGPIPE)
     for kind, seconds in taken.items():
         table.add_row(kind, f"{seconds / taken[plain]:.2f}", f"{1000 * seconds:.0f}")

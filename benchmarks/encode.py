@@ -7,9 +7,8 @@ all of them alike. fpng and imagecodecs take part where they are installed.
 import importlib
 import importlib.util
 import io
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from skimage import data
 
+from benchmarks.timing import median_seconds
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY, encode_jpeg, encode_png
 from segpipe.vision.image import RgbImage
 
@@ -137,17 +137,14 @@ def comparison(
     title: str, encoders: dict[str, Encode], chosen: str, pictures: Sequence[NDArray[np.uint8]]
 ) -> Table:
     """Times are medians over the rounds, for all pictures together."""
-    seconds: dict[str, list[float]] = {name: [] for name in encoders}
     size = dict.fromkeys(encoders, 0)
-    for _ in range(ROUNDS):
-        for name, encode in encoders.items():
-            started = time.perf_counter()
-            files = [encode(picture) for picture in pictures]
-            seconds[name].append(time.perf_counter() - started)
-            size[name] = sum(map(len, files))
 
+    def encode_all(name: str) -> None:
+        size[name] = sum(len(encoders[name](picture)) for picture in pictures)
+
+    tasks = {name: partial(encode_all, name) for name in encoders}
+    median = median_seconds(tasks, rounds=ROUNDS)
     megapixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures) / 1e6
-    median = {name: statistics.median(times) for name, times in seconds.items()}
     table = Table(title=f"{title}: {len(pictures)} cut-outs, {megapixels:.1f} MP")
     table.add_column("encoder")
     for heading in ("ms", "MP/s", "time ratio", "MB", "size ratio"):

@@ -20,12 +20,22 @@ from segpipe.cli.tables import (
     run_table,
     versions_table,
 )
-from segpipe.errors import ConfigError, DealNotFoundError, SegpipeError, describe
+from segpipe.errors import (
+    ConfigError,
+    DealNotFoundError,
+    EmptyDealError,
+    InputError,
+    SegpipeError,
+    describe,
+)
 from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.ids import check_deal_id
+from segpipe.store.inputs import is_ignored
 from segpipe.store.store import DealStore
 
 _SECONDS_PER_HOUR = 3600.0
+_INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as shells have it
 
 app = typer.Typer(
     name="segpipe",
@@ -34,8 +44,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
+# Names of deals and photos are no markup.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 Root = Annotated[
     Path, typer.Option("--root", envvar=ROOT_VARIABLE, help="The data root, which holds deals/.")
@@ -49,8 +60,23 @@ def _told_errors() -> Iterator[None]:
     try:
         yield
     except SegpipeError as error:
-        err.print(describe(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(describe(error), style="red", soft_wrap=True)
         raise typer.Exit(1) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        err.print(describe(error), style="red", soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def _existing(store: DealStore, deal: str) -> str:
+    """The id of a deal that there is."""
+    deal = check_deal_id(deal)
+    if deal not in store.deals():
+        raise DealNotFoundError(
+            f"there is no such deal under {store.root}: use 'segpipe add' first", deal=deal
+        )
+    return deal
 
 
 @app.command(epilog="Example: segpipe add spring-lot photos/*.jpg")
@@ -61,11 +87,14 @@ def add(
 ) -> None:
     """Copy photos into a deal, whole or not at all."""
     with _told_errors():
+        deal = check_deal_id(deal)
         files = [file for photo in photos for file in _files(photo)]
+        if not files:
+            raise EmptyDealError("there are no photos in what was given", deal=deal)
         added = DealStore(root).add_photos(deal, files)
         with open_instance(root) as instance:
             add_partitions(instance, [deal])
-        out.print(f"{len(added)} photos are in deal {deal}", highlight=False)
+        out.print(f"{len(added)} photos are in deal {deal}")
 
 
 @app.command(epilog="Example: segpipe samples && segpipe run")
@@ -75,7 +104,7 @@ def samples(root: Root = ROOT) -> None:
         deals = add_samples(DealStore(root))
         with open_instance(root) as instance:
             add_partitions(instance, deals)
-        out.print(f"sample deals: {', '.join(deals)}", highlight=False)
+        out.print(f"sample deals: {', '.join(deals)}")
 
 
 @app.command(epilog="Example: segpipe run spring-lot --config recursive.yaml")
@@ -95,12 +124,12 @@ def run(
     """Put deals through every stage that is not up to date, in Dagster."""
     with _told_errors():
         store = DealStore(root)
-        existing = store.deals()
-        wanted = list(dict.fromkeys(deals)) if deals else existing
-        if unknown := [deal for deal in wanted if deal not in existing]:
-            raise DealNotFoundError(
-                f"there is no such deal under {root}: use 'segpipe add' first", deal=unknown[0]
-            )
+        wanted = store.deals()
+        if deals:
+            wanted = list(dict.fromkeys(_existing(store, deal) for deal in deals))
+        else:
+            for name, fault in store.invalid_deals().items():
+                err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
         if not wanted:
             raise DealNotFoundError(f"there are no deals under {root}: use 'segpipe add' first")
         settings = _read_config(config)
@@ -109,9 +138,12 @@ def run(
         result = run_deals(root, to_do, err, force=force, config=settings)
         out.print(run_table(store, wanted, result))
         for place in places(store, wanted):
-            out.print(place, markup=False, highlight=False, soft_wrap=True)
+            out.print(place, soft_wrap=True)
         for problem in (*result.failures.values(), *result.errors):
-            err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+            err.print(problem, style="red", soft_wrap=True)
+        if result.is_interrupted:
+            err.print("interrupted: what is done stays done, running again goes on", style="red")
+            raise typer.Exit(_INTERRUPTED_EXIT_CODE)
         if result.failures or result.errors:
             raise typer.Exit(1)
 
@@ -121,17 +153,21 @@ def show(deal: str, root: Root = ROOT) -> None:
     """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
     with _told_errors():
         store = DealStore(root)
-        photos = store.photos(deal)
+        deal = _existing(store, deal)
         snapshot = store.current(deal, Mode.FIND_ALL)
         summary = read_summary(snapshot)
         if snapshot and summary:
             out.print(deal_table(snapshot, summary))
             for warning in summary.warnings:
-                err.print(f"warning: {warning}", style="yellow", markup=False)
+                err.print(f"warning: {warning}", style="yellow")
         else:
-            out.print(f"{deal}: {len(photos)} photos, nothing is promoted yet")
+            out.print(f"{deal}: nothing is promoted yet")
         if failure := store.last_failure(deal, Mode.FIND_ALL):
             out.print(failure_table(failure))
+        try:
+            store.photos(deal)
+        except InputError as error:
+            err.print(f"its photos cannot be used now: {describe(error)}", style="red")
 
 
 @app.command(epilog="Example: segpipe verify spring-lot")
@@ -142,11 +178,9 @@ def verify(
     """Compare every promoted file with the size and sha256 that were recorded for it."""
     with _told_errors():
         store = DealStore(root)
-        if deal is not None and deal not in store.deals():
-            raise DealNotFoundError(f"there is no such deal under {root}", deal=deal)
-        problems = list(store.verify(deal))
+        problems = list(store.verify(None if deal is None else _existing(store, deal)))
         for problem in problems:
-            err.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
+            err.print(str(problem), style="red", soft_wrap=True)
         if problems:
             raise typer.Exit(1)
         out.print("every promoted file is what was written")
@@ -157,13 +191,15 @@ def versions(deal: str, root: Root = ROOT) -> None:
     """List the kept generations of a deal, to roll back to."""
     with _told_errors():
         store = DealStore(root)
-        if deal not in store.deals():
-            raise DealNotFoundError(f"there is no such deal under {root}", deal=deal)
-        modes = store.modes(deal)
-        for mode in modes:
-            out.print(versions_table(deal, mode, store.commits(deal, mode)))
-        if not modes:
-            out.print(f"{deal}: nothing is promoted yet", highlight=False)
+        deal = _existing(store, deal)
+        kept = {mode: store.commits(deal, mode) for mode in store.modes(deal)}
+        for mode, commits in kept.items():
+            if commits:
+                out.print(versions_table(deal, mode, commits))
+            else:
+                err.print(f"{deal}, mode {mode}: no commit can be read, see 'segpipe verify'")
+        if not kept:
+            out.print(f"{deal}: nothing is promoted yet")
 
 
 @app.command(epilog="Example: segpipe rollback spring-lot dedup 3f2a91c0")
@@ -178,10 +214,8 @@ def rollback(
     with _told_errors():
         promotion = DealStore(root).rollback(deal, mode, asset, run_id)
         held = promotion.commit.assets[asset]
-        out.print(
-            f"{deal}: {asset} is {held.version} again, generation {promotion.commit.generation}",
-            highlight=False,
-        )
+        generation = promotion.commit.generation
+        out.print(f"{deal}: {asset} is {held.version} again, generation {generation}")
 
 
 @app.command(epilog="Example: segpipe sweep --dry-run")
@@ -195,13 +229,13 @@ def sweep(
     """Remove what killed runs left behind, and generations beyond the kept ones."""
     with _told_errors():
         report = DealStore(root).sweep(min_age_s=min_age_hours * _SECONDS_PER_HOUR, dry_run=dry_run)
-        out.print(f"{'would remove' if dry_run else 'removed'}: {report}", highlight=False)
+        out.print(f"{'would remove' if dry_run else 'removed'}: {report}")
 
 
 def _files(photo: Path) -> list[Path]:
     if not photo.is_dir():
         return [photo]
-    return sorted(file for file in photo.iterdir() if not file.name.startswith("."))
+    return sorted(file for file in photo.iterdir() if not is_ignored(file.name))
 
 
 def _read_config(path: Path | None) -> dict[str, object]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from segpipe.cli.instance import add_partitions, open_instance
-from segpipe.errors import SegpipeError
+from segpipe.errors import ConfigError, SegpipeError
 from segpipe.flow.report import Counts
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.staleness import stale_stages
@@ -25,6 +26,9 @@ from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore
 
 
+_INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+
+
 @dataclass(slots=True)
 class RunResult:
     """What became of the deals.
@@ -34,12 +38,16 @@ class RunResult:
         failures: Why each deal failed that did.
         run_ids: The Dagster runs.
         errors: What went wrong with a run as a whole.
+        not_done: The deals that no run came to the end of.
+        is_interrupted: Whether somebody stopped the runs.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     run_ids: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    not_done: set[str] = field(default_factory=set)
+    is_interrupted: bool = False
 
 
 class RichProgress:
@@ -47,10 +55,10 @@ class RichProgress:
 
     def __init__(self, console: Console, deals: int, result: RunResult) -> None:
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=console,
         )
@@ -72,10 +80,12 @@ class RichProgress:
     def deal_done(self, deal: str, counts: Counts) -> None:
         """Advance the bar of the deals."""
         self._result.seconds[deal] = time.monotonic() - self._started
+        self._result.not_done.discard(deal)
         self.bars.update(self._all, advance=1, note=f"{deal}: {counts.crops} crops")
 
     def deal_skipped(self, deal: str) -> None:
         """Advance the bar of the deals."""
+        self._result.not_done.discard(deal)
         self.bars.update(self._all, advance=1, note=f"{deal} is up to date")
 
     def deal_failed(self, deal: str, reason: str) -> None:
@@ -120,8 +130,12 @@ def run_deals(
         console: Where progress is drawn.
         force: Whether to do again what is up to date.
         config: Run config, as in Dagster's launchpad.
+
+    Raises:
+        ConfigError: The run config is not one of this job.
     """
-    mode, result = Mode.FIND_ALL, RunResult()
+    mode, result = Mode.FIND_ALL, RunResult(not_done=set(deals))
+    run_config = _run_config(mode, config or {}, force=force)
     progress = RichProgress(console, len(deals), result)
     overrides = {
         "store": DealStoreResource(root=LocalRoot(path=str(root))),
@@ -130,31 +144,67 @@ def run_deals(
     # A fault that may pass is not worth waiting for at a terminal: running again goes on.
     definitions = build_defs(overrides, retry_policy=dg.RetryPolicy(max_retries=0))
     job = definitions.resolve_job_def(everything_job_name(mode))
+    try:
+        dg.validate_run_config(job, run_config)
+    except dg.DagsterInvalidConfigError as error:
+        faults = "; ".join(fault.message for fault in error.errors)
+        raise ConfigError(faults, field="--config") from error
     with open_instance(root) as instance, progress.bars:
         add_partitions(instance, list(deals))
         order = instance.get_dynamic_partitions(DEALS.name or "")
         for batch in contiguous_batches(order, frozenset(deals)):
             run = job.execute_in_process(
                 instance=instance,
-                run_config=_run_config(mode, config or {}, force=force),
+                run_config=run_config,
                 tags=range_tags(batch),
                 raise_on_error=False,
             )
             result.run_ids.append(run.run_id)
             if not run.success and not result.failures.keys() & set(batch):
                 result.errors.extend(_errors(run))
+            # Dagster takes the signal for a failure of the run that it stopped.
+            if _is_interrupted(run):
+                result.is_interrupted = True
+                break
     return result
 
 
 def _run_config(mode: Mode, config: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
-    ops = dict(config.get("ops", {}))
-    own = dict(ops.get(mode.value, {}))
-    own["config"] = {"skip_up_to_date": not force, **own.get("config", {})}
+    ops = _section(config, "ops")
+    own = _section(ops, mode.value)
+    own["config"] = {"skip_up_to_date": not force, **_section(own, "config")}
     # The run's log is in the instance, for the UI; the terminal has the progress bars.
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
     return {"loggers": quiet, **config, "ops": {**ops, mode.value: own}}
 
 
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A part of run config; YAML gives None for one with nothing in it."""
+    section = config.get(name)
+    if not isinstance(section, Mapping | None):
+        raise ConfigError(f"{name!r} must hold settings, got {section!r}", field="--config")
+    return dict(section or {})
+
+
 def _errors(run: dg.ExecuteInProcessResult) -> list[str]:
-    failures = [event for event in run.all_events if event.is_failure]
-    return [event.message or str(event.event_type) for event in failures]
+    """What stopped the run, without the traces: those are in its log."""
+    causes = _causes(run)
+    if not causes:
+        return [event.message or "" for event in run.all_events if event.is_failure]
+    return [f"run {run.run_id} failed: {cause.message.strip()}" for cause in causes]
+
+
+def _is_interrupted(run: dg.ExecuteInProcessResult) -> bool:
+    return any(cause.cls_name in _INTERRUPTS for cause in _causes(run))
+
+
+def _causes(run: dg.ExecuteInProcessResult) -> list[SerializableErrorInfo]:
+    """The first cause of each failure of a step."""
+    causes = []
+    for event in run.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error and error.cause:
+            error = error.cause
+        if error:
+            causes.append(error)
+    return causes

@@ -29,13 +29,14 @@ def run_table(store: DealStore, deals: Sequence[str], result: RunResult) -> Tabl
     for name in ("deal", "images", "detections", "survivors", "crops", "seconds"):
         table.add_column(name, justify="left" if name == "deal" else "right")
     for deal in deals:
-        summary = read_summary(store.current(deal, Mode.FIND_ALL))
-        if deal in result.failures or summary is None:
-            table.add_row(deal, "", "", "", "", "failed", style="red")
+        if deal in result.failures or deal in result.not_done:
+            said = "failed" if deal in result.failures else "not done"
+            table.add_row(deal, "", "", "", "", said, style="red")
             continue
+        summary = read_summary(store.current(deal, Mode.FIND_ALL))
         seconds = result.seconds.get(deal)
         elapsed = f"{seconds:.1f}" if seconds is not None else "up to date"
-        table.add_row(deal, *_counts(summary), elapsed)
+        table.add_row(deal, *(_counts(summary) if summary else [""] * 4), elapsed)
     return table
 
 

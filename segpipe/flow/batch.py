@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from segpipe.errors import DealFailedError, InputError, SegpipeError, is_retryable
+from segpipe.errors import DealFailedError, DealNotFoundError, InputError, SegpipeError
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.progress import Progress
 from segpipe.flow.stages import Stage
@@ -92,6 +92,8 @@ def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
     """Keep the reasons beside the deal; a full disk must not hide them from the caller."""
     try:
         photos_fingerprint = fingerprint(store.photos(task.deal))
+    except DealNotFoundError:
+        return  # a record would bring the folder of a deleted deal back
     except SegpipeError:
         photos_fingerprint = ""
     items = [
@@ -107,7 +109,8 @@ def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
         attempt=task.attempt,
         created_at=utc_now(),
         photos_fingerprint=photos_fingerprint,
-        retryable=is_retryable(failure),
+        # Free space, another upstream or a mended bug may help; the same bad photos never do.
+        retryable=not any(isinstance(error, InputError) for error in failure.errors),
         errors=tuple(items),
     )
     try:

@@ -1,16 +1,14 @@
 """The fourth stage: the cut-out of every survivor."""
 
-import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import pyarrow as pa
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.ordered import map_in_order
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.settings import CropSettings
 from segpipe.store.tables import CROPS_SCHEMA
@@ -19,8 +17,8 @@ from segpipe.vision.image import RgbImage
 
 CROPS_FILE = "crops.parquet"
 
-# Encoding releases the GIL: one on each core, and one that is done and waits to be taken.
-_CROPS_IN_FLIGHT = (os.cpu_count() or 1) + 1
+# Encoding releases the GIL: one on each core.
+_THREADS = os.cpu_count()
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ class ItemCrop:
         file: Its name in the version; None when it failed.
         kind: "mask" or "box"; None when it failed.
         window: Left, top, width and height in the photo, pixels; None when it failed.
-        data: The encoded picture; empty when it failed, when written, or when read back.
+        data: The encoded picture; empty when it failed, or when read back.
         reason: Why it failed.
     """
 
@@ -56,18 +54,14 @@ class CroppedImage:
     crops: tuple[ItemCrop, ...]
 
 
-def crop_items(
-    rgb: RgbImage, refined: RefinedImage, settings: CropSettings
-) -> AsyncGenerator[ItemCrop, None]:
-    """Cut out every survivor, in order, while the caller takes care of those before it.
+def crop_image(rgb: RgbImage, refined: RefinedImage, settings: CropSettings) -> CroppedImage:
+    """Cut out every survivor; one that fails is logged and skipped, the others go on."""
 
-    One that fails is logged and skipped, the others go on.
-    """
+    def crop(item: RefinedItem) -> ItemCrop:
+        return _crop_or_reason(rgb, refined.image, item, settings)
 
-    async def crop(item: RefinedItem) -> ItemCrop:
-        return await asyncio.to_thread(_crop_or_reason, rgb, refined.image, item, settings)
-
-    return map_in_order(crop, refined.items, limit=_CROPS_IN_FLIGHT)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return CroppedImage(refined.image, tuple(threads.map(crop, refined.items)))
 
 
 def _crop_or_reason(

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from segpipe.errors import DealFailedError, PhotosChangedError, SegpipeError
-from segpipe.flow.crops import CroppedImage, crop_items
+from segpipe.flow.crops import CroppedImage, crop_image
 from segpipe.flow.dedup import DedupedImage, dedup_image
 from segpipe.flow.ordered import map_in_order
 from segpipe.flow.photo import LoadedPhoto, load_photo
@@ -89,7 +89,7 @@ async def process_deal(
         ):
             upstream.require_same_images(photo.image for photo in photos)
             stopwatch = Stopwatch()
-            road = _Road(store, task, tools, upstream, writer, stopwatch)
+            road = _Road(store, task, tools, upstream, stopwatch)
             async with aclosing(
                 map_in_order(road.travel, photos, limit=tools.settings.photos.images_in_flight)
             ) as results:
@@ -121,7 +121,6 @@ class _Road:
         task: DealTask,
         tools: Tools,
         upstream: Upstream,
-        writer: DealWriter,
         stopwatch: Stopwatch,
     ) -> None:
         self.errors: dict[str, Exception] = {}
@@ -129,7 +128,6 @@ class _Road:
         self._task = task
         self._tools = tools
         self._upstream = upstream
-        self._writer = writer
         self._stopwatch = stopwatch
 
     async def travel(self, photo: Photo) -> ImageResult | None:
@@ -193,12 +191,10 @@ class _Road:
     async def _crops(
         self, rgb: RgbImage, image: str, refined: RefinedImage | None
     ) -> CroppedImage | None:
-        """The crops of a photo, each written while the next ones are cut out."""
         with self._stopwatch.time(Stage.CROPS):
             if Stage.CROPS in self._task.stages and refined:
-                async with aclosing(crop_items(rgb, refined, self._tools.settings.crops)) as crops:
-                    written = [self._writer.write_crop(crop) async for crop in crops]
-                return CroppedImage(image, tuple(written))
+                crops = self._tools.settings.crops
+                return await asyncio.to_thread(crop_image, rgb, refined, crops)
             return self._upstream.cropped(image) if self._upstream.needs(Stage.CROPS) else None
 
     async def _preview(

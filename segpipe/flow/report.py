@@ -126,7 +126,7 @@ def preview_image(
         tile_px: Longest side of the tile.
     """
     found = segmented.result.detections
-    kept = deduped.kept if deduped else tuple(range(len(found)))
+    kept = frozenset(deduped.kept if deduped else range(len(found)))
     refined_items = {item.detection: item for item in refined.items} if refined else {}
     survivors, rejected = [], []
     for index, detection in enumerate(found):

@@ -1,10 +1,11 @@
 """Which stages of a deal are not up to date."""
 
-from segpipe.errors import InputError
+from segpipe.errors import InputError, SegpipeError
 from segpipe.flow.photo import read_photos_version
 from segpipe.flow.stages import ALL_STAGES, DEAL_PHOTOS, UPSTREAM, Stage, with_downstream
 from segpipe.flow.tools import Tools
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.documents import CommitKind
 from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore, Snapshot
 
@@ -41,15 +42,26 @@ def stale_stages(
 
 
 def is_unfinished(store: DealStore, deal: str, mode: Mode) -> bool:
-    """Whether a run could bring a deal further: it is stale, and not known to be bad as it is."""
+    """Whether a run could bring a deal further: it is stale, and not known to be bad as it is.
+
+    What somebody rolled back to is wanted: it is finished until the photos change. A deal that
+    cannot be read is unfinished: a run says what is wrong with it.
+    """
     try:
         photos = fingerprint(store.photos(deal))
     except InputError:
         photos = ""
-    failure = store.last_failure(deal, mode)
-    if failure and not failure.retryable and failure.photos_fingerprint == photos:
-        return False
-    return not photos or bool(stale_stages(store, deal, mode))
+    try:
+        failure = store.last_failure(deal, mode)
+        if failure and not failure.retryable and failure.photos_fingerprint == photos:
+            return False
+        stale = stale_stages(store, deal, mode)
+        snapshot = store.current(deal, mode)
+    except SegpipeError:
+        return True
+    if snapshot and snapshot.commit.kind is CommitKind.ROLLBACK:
+        return stale == ALL_STAGES
+    return bool(stale)
 
 
 def _is_consistent(stage: Stage, snapshot: Snapshot, photos_version: str) -> bool:

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 
-from segpipe.flow.crops import CROPS_FILE, ItemCrop, crops_table
+from segpipe.flow.crops import CROPS_FILE, crops_table
 from segpipe.flow.dedup import DEDUP_FILE, dedup_table
 from segpipe.flow.photo import photos_version
 from segpipe.flow.refinement import REFINEMENT_FILE, refinement_table
@@ -108,17 +108,15 @@ class DealWriter:
     ) -> None:
         self._open.__exit__(kind, error, trace)
 
-    def write_crop(self, crop: ItemCrop) -> ItemCrop:
-        """Write the picture of a crop, if it has one, and give the crop without it."""
-        if crop.file:
-            self._staging.write(Stage.CROPS, crop.file, crop.data)
-        return replace(crop, data=b"")
-
     def add(self, result: ImageResult) -> None:
-        """Write one photo's rows and its preview."""
+        """Write one photo's rows and files."""
         for name, table in _tables_of(result).items():
             if name in self._writers:
                 self._writers[name].write(result.segmented.image, table)
+        if Stage.CROPS in self._stages and result.cropped:
+            for crop in result.cropped.crops:
+                if crop.file:
+                    self._staging.write(Stage.CROPS, crop.file, crop.data)
         if Stage.DEAL_REPORT in self._stages:
             name = f"previews/{result.preview.image}.jpg"
             self._staging.write(Stage.DEAL_REPORT, name, result.preview.preview)

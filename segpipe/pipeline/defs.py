@@ -59,4 +59,4 @@ def build_defs(
 
 
 def _default_store() -> DealStoreResource:
-    return DealStoreResource(root=LocalRoot(path=os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT)))
+    return DealStoreResource(root=LocalRoot(path=os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT))

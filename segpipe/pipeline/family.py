@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from segpipe.errors import DealFailedError, describe, is_retryable
 from segpipe.flow.batch import process_in_run
@@ -34,6 +35,10 @@ RETRY_POLICY = dg.RetryPolicy(
     max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 """For faults that may pass; bad input is never retried."""
+
+# Makes Dagster add no events of its own to an output: ours, deal by deal, say more and stay the
+# latest. Outputs themselves wake the steps downstream.
+_RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
 
@@ -113,9 +118,8 @@ def build_family(
 
         if failures:
             raise _step_failure(failures, deals=len(context.partition_keys))
-        if _has_other_steps(context):
-            for stage in in_order(stages):
-                yield dg.MaterializeResult(asset_key=asset_key(mode, stage))
+        for stage in in_order(stages):
+            yield dg.MaterializeResult(asset_key=asset_key(mode, stage), metadata=_RECORDED)
 
     return family
 
@@ -128,7 +132,6 @@ def _spec(mode: Mode, stage: Stage) -> dg.AssetSpec:
         group_name=mode.value,
         code_version=CODE_VERSIONS[stage],
         kinds={"opencv", "parquet"} if stage is not Stage.DEAL_REPORT else {"jpeg"},
-        # Every deal is recorded as it is promoted; outputs only wake the steps that wait for them.
         skippable=True,
     )
 
@@ -146,10 +149,6 @@ def _check_specs(mode: Mode) -> list[dg.AssetCheckSpec]:
             )
             for check in CHECKS
         ]
-
-
-def _has_other_steps(context: dg.AssetExecutionContext) -> bool:
-    return len(context.job_def.nodes) > 1
 
 
 def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Jobs of a mode, and the sweep."""
 
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -16,6 +17,11 @@ SECONDS_PER_HOUR = 3600.0
 def everything_job_name(mode: Mode) -> str:
     """The name of the job that makes every asset of a mode."""
     return f"{mode.value}_everything"
+
+
+def only_stale(mode: Mode) -> dict[str, Any]:
+    """Run config for runs that nobody started by hand: what is up to date is left alone."""
+    return {"ops": {mode.value: {"config": {"skip_up_to_date": True}}}}
 
 
 def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:

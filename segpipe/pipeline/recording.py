@@ -7,7 +7,8 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import JsonValue
 
-from segpipe.flow.checks import CHECKS, Check
+from segpipe.errors import SegpipeError
+from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealOutcome
 from segpipe.flow.settings import ReportSettings
 from segpipe.flow.stages import CODE_VERSIONS, DEAL_PHOTOS, UPSTREAM, Stage, in_order
@@ -84,7 +85,10 @@ def _evaluate(
     settings: ReportSettings,
     deal: str,
 ) -> dg.AssetCheckEvaluation:
-    finding = check.find(snapshot, settings)
+    try:
+        finding = check.find(snapshot, settings)
+    except SegpipeError as error:  # a damaged file fails the check, not the run
+        finding = Finding(False, str(error), {})
     return dg.AssetCheckEvaluation(
         asset_key=key.asset_key,
         check_name=key.name,
@@ -105,21 +109,14 @@ def _preview(sheet: bytes) -> dg.MetadataValue:
 def _metadata(
     outcome: DealOutcome, snapshot: Snapshot, stage: Stage, preview: dg.MetadataValue
 ) -> dict[str, dg.MetadataValue]:
-    summary, counts = outcome.summary, outcome.summary.counts
+    summary = outcome.summary
     manifest = snapshot.manifest(stage)
     metadata: dict[str, dg.MetadataValue] = {
         "preview": preview,
-        "images": dg.MetadataValue.int(counts.images),
-        "detections": dg.MetadataValue.int(counts.detections),
-        "survivors": dg.MetadataValue.int(counts.survivors),
-        "rejected": dg.MetadataValue.int(counts.rejected),
-        "refined": dg.MetadataValue.int(counts.refined),
-        "crops": dg.MetadataValue.int(counts.crops),
-        "failed_crops": dg.MetadataValue.int(counts.failed_crops),
+        **_count_metadata(outcome),
         "generation": dg.MetadataValue.int(snapshot.generation),
         "version": dg.MetadataValue.text(outcome.versions[stage].name),
         "segmenter": dg.MetadataValue.text(summary.segmenter),
-        "refiner": dg.MetadataValue.text(summary.refiner),
         "config_digest": dg.MetadataValue.text(str(manifest.info["identity"])),
         "settings": _json(manifest.info["settings"]),
         "pass_stats": dg.MetadataValue.json([stats.model_dump() for stats in summary.pass_stats]),
@@ -129,6 +126,8 @@ def _metadata(
     }
     for name, seconds in summary.seconds.items():
         metadata[f"seconds/{name}"] = dg.MetadataValue.float(round(seconds, 3))
+    if Stage.REFINEMENT in _known_stages(outcome):
+        metadata["refiner"] = dg.MetadataValue.text(summary.refiner)
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in summary.warnings))
     if outcome.promotion.overtook:
@@ -136,6 +135,24 @@ def _metadata(
     if tables := TABLES[stage]:
         metadata["dagster/column_schema"] = _column_schema(list(tables.values())[-1])
     return metadata
+
+
+def _count_metadata(outcome: DealOutcome) -> dict[str, dg.MetadataValue]:
+    """The counts of the stages that were made or read; the others would be false zeros."""
+    counts, known = outcome.summary.counts, _known_stages(outcome)
+    numbers = {"images": counts.images, "detections": counts.detections}
+    if Stage.DEDUP in known:
+        numbers |= {"survivors": counts.survivors, "rejected": counts.rejected}
+    if Stage.REFINEMENT in known:
+        numbers |= {"refined": counts.refined}
+    if Stage.CROPS in known:
+        numbers |= {"crops": counts.crops, "failed_crops": counts.failed_crops}
+    return {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+
+
+def _known_stages(outcome: DealOutcome) -> frozenset[Stage]:
+    made = frozenset(outcome.versions)
+    return made.union(*(UPSTREAM[stage] for stage in made))
 
 
 def _column_schema(schema: pa.Schema) -> dg.MetadataValue:

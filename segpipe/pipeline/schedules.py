@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segpipe.flow.staleness import is_unfinished
-from segpipe.pipeline.jobs import everything_job_name, sweep
+from segpipe.pipeline.jobs import everything_job_name, only_stale, sweep
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.segmenters.prompt import Mode
@@ -35,7 +35,9 @@ def build_schedules(mode: Mode) -> list[dg.ScheduleDefinition]:
             yield dg.SkipReason("every deal is finished")
         for batch in contiguous_batches(order, frozenset(wanted)):
             night = context.scheduled_execution_time.isoformat()
-            yield dg.RunRequest(run_key=f"{night} {batch[0]}", tags=range_tags(batch))
+            yield dg.RunRequest(
+                run_key=f"{night} {batch[0]}", run_config=only_stale(mode), tags=range_tags(batch)
+            )
 
     nightly_sweep = dg.ScheduleDefinition(
         name="nightly_sweep",

@@ -8,7 +8,7 @@ import dagster as dg
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
 from segpipe.flow.stages import Stage
-from segpipe.pipeline.jobs import everything_job_name
+from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import DealStoreResource
@@ -63,13 +63,13 @@ def build_new_deals_sensor(
                 settle_s=settle_s,
                 limit=max_deals,
             )
-            wanted = [deal for deal in decision.ready if not _is_done(opened, mode, deal)]
         except SegpipeError as error:
             # An empty listing would read as "no deals"; the cursor stays and the next tick retries.
             return dg.SkipReason(f"the deals cannot be listed: {error}")
 
         for deal, fault in decision.faults.items():
             context.log.warning("deal %r cannot be listed, looking again: %s", deal, fault)
+        wanted = [deal for deal in decision.ready if not _is_done(opened, mode, deal)]
         new = [deal.deal for deal in decision.ready if deal.deal not in known]
         cursor = decision.cursor.model_dump_json()
         if not wanted and not new:
@@ -92,6 +92,7 @@ def _requests(
         dg.RunRequest(
             # A key is used once for ever, so it has to carry what the deals contain.
             run_key=settings_digest({deal: versions[deal] for deal in batch} | {"": mode.value}),
+            run_config=only_stale(mode),
             tags=range_tags(batch),
         )
         for batch in contiguous_batches(order, versions)
@@ -100,10 +101,13 @@ def _requests(
 
 def _is_done(store: DealStore, mode: Mode, scanned: ScannedDeal) -> bool:
     """Whether the deal, as it is now, has been through every stage already."""
-    snapshot = store.current(scanned.deal, mode)
-    if snapshot is None or not all(snapshot.has(stage) for stage in Stage):
-        return False
-    recorded = snapshot.manifest(Stage.SEGMENTATION).info.get("photos_fingerprint")
+    try:
+        snapshot = store.current(scanned.deal, mode)
+        if snapshot is None or not all(snapshot.has(stage) for stage in Stage):
+            return False
+        recorded = snapshot.manifest(Stage.SEGMENTATION).info.get("photos_fingerprint")
+    except SegpipeError:
+        return False  # a run says what is wrong with it, and the other deals go on
     return recorded == scanned.version
 
 

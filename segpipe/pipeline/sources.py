@@ -30,7 +30,11 @@ def _observe(
 ) -> dg.DataVersionsByPartition:
     """Observe the photos of the deals of the run, or of every deal; bad ones are left out."""
     in_run = context.has_partition_key or context.has_partition_key_range
-    deals = context.partition_keys if in_run else context.instance.get_dynamic_partitions("deals")
+    deals = (
+        context.partition_keys
+        if in_run
+        else context.instance.get_dynamic_partitions(DEALS.name or "")
+    )
     opened = store.open()
     versions: dict[str, str | dg.DataVersion] = {}
     for deal in deals:

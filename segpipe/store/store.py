@@ -78,7 +78,7 @@ class DealStore:
                 f"at least the current commit has to be kept, got {keep_commits}",
                 field="keep_commits",
             )
-        self.root = UPath(root)
+        self.root = UPath(root).absolute()
         self._keep_commits = keep_commits
         self._storage = storage or storage_at(self.root)
         self._inputs = Inputs(self._storage)

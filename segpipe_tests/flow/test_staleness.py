@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import DealFailedError, EmptyDealError
-from segpipe.flow import tools as tools_module
 from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, ReportSettings
-from segpipe.flow.stages import ALL_STAGES, Stage, with_downstream
+from segpipe.flow.stages import ALL_STAGES, CODE_VERSIONS, Stage, with_downstream
 from segpipe.flow.staleness import is_unfinished, stale_stages
 from segpipe.flow.tools import Tools
 from segpipe.segmenters.prompt import Mode
@@ -67,7 +66,7 @@ def test_another_segmenter_makes_everything_stale(store: DealStore) -> None:
 def test_other_code_makes_its_stage_stale(
     store: DealStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tools_module.CODE_VERSIONS, Stage.REFINEMENT, "2")
+    monkeypatch.setitem(CODE_VERSIONS, Stage.REFINEMENT, "2")
     stale = stale_stages(store, "lot", FIND_ALL, tools())
     assert stale == with_downstream({Stage.REFINEMENT})
 

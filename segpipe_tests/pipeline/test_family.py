@@ -5,10 +5,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
 from segpipe.flow.stages import Stage
+from segpipe.pipeline.config import LocalRoot
+from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.recording import asset_key
+from segpipe.pipeline.resources import DealStoreResource
 from segpipe.segmenters.base import SegmentationResult
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.prompt import Mode, Prompt
@@ -332,10 +336,6 @@ def test_a_run_that_retries_another_goes_on_where_that_one_stopped(
 def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    from segpipe.pipeline.config import LocalRoot
-    from segpipe.pipeline.defs import build_defs
-    from segpipe.pipeline.resources import DealStoreResource
-
     store = make_deal(tmp_path, "a", items=(2,))
     root = LocalRoot(path=str(tmp_path))
     definitions = build_defs({"store": DealStoreResource(root=root)})
@@ -359,13 +359,11 @@ def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(
 
 
 def test_the_launchpad_shows_every_setting_with_its_default(tmp_path: Path) -> None:
-    from segpipe.pipeline.defs import build_defs
-
     job = build_defs().resolve_job_def("find_all_everything")
     fields = job.run_config_schema.config_type.fields  # type: ignore[attr-defined]
     resources = fields["resources"].default_value
     assert resources["segmenter"]["config"]["backend"]["classical"] == (
-        ClassicalConfig().model_dump()
+        ClassicalConfig().model_dump(exclude={"kind"})
     )
     assert "grabcut" in resources["refiner"]["config"]["backend"]
     config = fields["ops"].default_value["find_all"]["config"]
@@ -381,3 +379,10 @@ def test_wrong_settings_are_refused_by_name(tmp_path: Path, instance: dg.Dagster
     assert not result.success
     (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
     assert "iou_threshold" in str(event.step_failure_data.error_display_string)
+
+
+def test_a_pool_bounds_how_many_runs_use_a_segmenter_at_once() -> None:
+    job = build_defs().resolve_job_def("find_all_everything")
+    assert job.get_node_named("find_all").definition.pool == "segmenter"
+    settings = yaml.safe_load((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    assert settings["concurrency"]["pools"] == {"default_limit": 2, "granularity": "run"}

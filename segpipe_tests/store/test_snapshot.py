@@ -137,3 +137,15 @@ def test_a_folder_in_the_place_of_a_file_is_a_store_error(local_store: DealStore
     path.mkdir()
     with pytest.raises(StoreError):
         current(local_store).read("crops", FILE)
+
+
+def test_a_relative_root_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = DealStore("data")
+    promote(store, "r1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    snapshot = current(store)
+    assert snapshot.path("crops", FILE).read_bytes() == snapshot.read("crops", FILE)

@@ -1,0 +1,38 @@
+"""Runs the benchmarks in turn, each in a process of its own: ``python -m benchmarks [NAME …]``."""
+
+import argparse
+import subprocess
+import sys
+
+BENCHMARKS = {
+    "decode": "decoders of photos",
+    "encode": "encoders of crops",
+    "dedup": "dedup beside supervision and sahi",
+    "deal": "one 12 MP photo to promoted crops, beside the floor and the obvious way",
+    "sensor": "a look of the sensor at 20,000 deals",
+    "backfill": "200 deals by the real daemon, beside plain functions",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"{name:10}{subject}" for name, subject in BENCHMARKS.items()),
+    )
+    parser.add_argument("name", nargs="*", help="all of them when none is named")
+    names = parser.parse_args().name or list(BENCHMARKS)
+    if unknown := set(names).difference(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    failed = 0
+    for name in names:
+        print(f"\n{name}: {BENCHMARKS[name]}\n", flush=True)
+        failed += (
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+            != 0
+        )
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
