@@ -58,7 +58,7 @@ def deal_table(snapshot: Snapshot, summary: DealSummary) -> Table:
         title=f"{summary.deal}, mode {summary.mode}, generation {snapshot.generation}",
         caption=f"segmenter {summary.segmenter}, refiner {summary.refiner}",
     )
-    table.add_column("photo")
+    table.add_column("photo", overflow="fold")
     for name in ("pixels", "detections", "survivors", "refined", "crops"):
         table.add_column(name, justify="right")
     table.add_column("warnings")

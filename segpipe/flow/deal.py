@@ -85,7 +85,9 @@ async def process_deal(
         with (
             Upstream(task.deal, snapshot, task.stages) as upstream,
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
-            DealWriter(staging, task.stages, tools, upstream.versions()) as writer,
+            DealWriter(
+                staging, task.stages, tools, upstream.versions(), upstream.producers()
+            ) as writer,
         ):
             upstream.require_same_images(photo.image for photo in photos)
             stopwatch = Stopwatch()

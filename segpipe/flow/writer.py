@@ -74,6 +74,7 @@ class DealWriter:
         stages: The stages that are made.
         tools: What the run works with, for the lineage.
         upstream: The name of the version of each stage that is read.
+        producers: The segmenter or refiner that made each of them.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class DealWriter:
         stages: Iterable[Stage],
         tools: Tools,
         upstream: Mapping[Stage, str],
+        producers: Mapping[Stage, str],
     ) -> None:
         self._staging = staging
         self._stages = in_order(stages)
         self._tools = tools
         self._upstream = upstream
+        self._producers = producers
         self._open = contextlib.ExitStack()
         self._writers: dict[str, TableWriter] = {}
         self._images: list[ImageSummary] = []
@@ -136,8 +139,8 @@ class DealWriter:
             photos_version=photos_version(
                 {image.file_name: image.digest for image in self._images}
             ),
-            segmenter=self._tools.segmenter.id,
-            refiner=self._tools.refiner.id,
+            segmenter=self._producers.get(Stage.SEGMENTATION, self._tools.segmenter.id),
+            refiner=self._producers.get(Stage.REFINEMENT, self._tools.refiner.id),
             pass_stats=tuple(self._passes),
             seconds=dict(seconds),
             warnings=tuple(self._warnings()),

@@ -11,6 +11,7 @@ the look back after each put: our commit is the highest, or the next one names i
 
 import contextlib
 import hashlib
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -139,6 +140,7 @@ class CommitLog:
             base = self._newest()
             draft = decide(base.commit if base else None)
             commit = Commit(
+                id=uuid.uuid4().hex,
                 deal=self._deal,
                 mode=self._mode,
                 generation=base.commit.generation + 1 if base else 1,

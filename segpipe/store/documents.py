@@ -123,9 +123,11 @@ class Commit(Document):
     """One generation of a deal and mode: the version of each asset that is current with it.
 
     ``base_sha256`` is the digest of the commit before, so a commit that came too late to be part
-    of the chain cannot be taken for one that is.
+    of the chain cannot be taken for one that is. ``id`` is unique, so of two who say the same at
+    the same moment each knows which one was first.
     """
 
+    id: str
     deal: _Name
     mode: _Name
     generation: PositiveInt

@@ -70,6 +70,8 @@ def pixel_window(box: Box, *, image_width: int, image_height: int) -> PixelWindo
     """
     if not all(map(math.isfinite, box)):
         raise InputError(f"a box needs finite coordinates, got {tuple(box)}", field="box")
+    if box.x1 >= box.x2 or box.y1 >= box.y2:
+        return PixelWindow(0, 0, 0, 0)
     touched = PixelWindow(
         math.floor(box.x1), math.floor(box.y1), math.ceil(box.x2), math.ceil(box.y2)
     )

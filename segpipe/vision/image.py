@@ -26,6 +26,7 @@ from segpipe.vision.image_formats import (
     find_format,
     open_header,
     strict_pillow,
+    without_jpeg_padding,
 )
 
 RgbImage = NDArray[np.uint8]
@@ -56,8 +57,11 @@ _HARMLESS_TO_JPEG_PIXELS = (
     "Unknown Adobe color transform code",
 )
 """Complaints of libjpeg (jerror.h) about headers only; phones do write such files. simplejpeg
-passes on the last complaint, and any about pixels comes after these. "Extraneous bytes" is not
-among them: it is padding in some files, and all that is heard of a missing piece in others."""
+passes on the last complaint, and any about pixels comes after these."""
+
+_SURPLUS_BYTES = "extraneous bytes before marker"
+"""The complaint about padding, which phones, drones and webcams write, and at times all that is
+heard of a missing piece: without the padding, the second cannot be taken for the first."""
 
 _ODD_SUBSAMPLING = "Could not determine subsampling"
 """What TurboJPEG says of sound files whose colours are subsampled in a way it has no name for."""
@@ -164,6 +168,8 @@ def _jpeg_pixels(data: bytes, colorspace: str) -> tuple[NDArray[np.uint8], tuple
         pixels = simplejpeg.decode_jpeg(data, colorspace=colorspace)
     except ValueError as error:
         complaint = str(error)
+        if _SURPLUS_BYTES in complaint and (unpadded := without_jpeg_padding(data)) != data:
+            return _jpeg_pixels(unpadded, colorspace)
         if not any(harmless in complaint for harmless in _HARMLESS_TO_JPEG_PIXELS):
             raise
         warnings = (f"odd JPEG header: {complaint}",)

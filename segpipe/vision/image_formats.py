@@ -54,6 +54,9 @@ _SEPARATE_PLANES = 2
 _WEBP_SIDE = 0x3FFF
 """Fourteen bits: a side of a WebP picture (its canvas may be larger)."""
 _PNG_END = b"IEND\xaeB`\x82"
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xda", b"\xff\xd9"
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+"""ITU-T T.81, B.1.1.2."""
 
 _pillow_settings = threading.Lock()
 
@@ -124,6 +127,25 @@ def _refuse_misread(header: TiffImageFile) -> None:
         raise CorruptImageError(
             "a compressed big-endian TIFF of numbers cannot be read: save it uncompressed"
         )
+
+
+def without_jpeg_padding(data: bytes) -> bytes:
+    """Leave out what lies between the segments of a JPEG's header, and the zeros before its end.
+
+    Cameras pad with it. Zeros that fill the place of pixels are left out as well: what then
+    decodes whole has all of its pixels.
+    """
+    header, after = _JPEG_START, len(_JPEG_START)
+    while (marker := _JPEG_MARKER.search(data, after)) and marker[1] != _JPEG_SCAN:
+        after = marker.end() + max(1, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
+        header += b"\xff" + data[marker.start(1) : after]
+    end = data.find(_JPEG_END, after)
+    if marker is None or end < 0:
+        return data
+    scans = data[marker.end() - 2 : end].rstrip(b"\xff").rstrip(b"\0")
+    if scans.endswith(b"\xff"):
+        scans += b"\0"  # the two are one byte of pixels
+    return header + scans + data[end:]
 
 
 def announced_sizes(data: bytes, name: str) -> list[tuple[int, int]]:

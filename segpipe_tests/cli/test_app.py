@@ -1,5 +1,7 @@
 """The command line as an operator uses it."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
+from segpipe.cli.run import RichProgress
+from segpipe.flow.report import Counts
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe_tests.goods import goods_photo, put_photos
@@ -163,3 +167,103 @@ def test_the_samples_are_real_photos_and_adding_them_twice_is_fine(
     store = DealStore(tmp_path / "data")
     assert store.deals() == ["sample-coins", "sample-things"]
     assert [photo.name for photo in store.photos("sample-coins")] == ["coins.png"]
+
+
+def test_names_are_shown_as_they_are_and_never_as_markup(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    odd = photos[0].with_name("[b]c.png")
+    photos[0].rename(odd)
+    added = cli("add", "lot [red]x", str(odd))
+    assert "lot [red]x" in added.stdout
+    ran = cli("run")
+    assert ran.exit_code == 0
+    assert "lot [red]x " in ran.stdout
+    assert "[b]c.png" in cli("show", "lot [red]x").stdout
+
+
+def test_a_deal_may_be_named_in_either_unicode_form(cli: Cli, photos: list[Path]) -> None:
+    assert cli("add", "u\u0308ber", str(photos[0])).exit_code == 0
+    assert cli("run", "u\u0308ber").exit_code == 0
+    assert "generation 1" in cli("show", "\u00fcber").stdout
+
+
+def test_a_folder_without_photos_makes_no_deal(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    (folder / "Thumbs.db").write_bytes(b"litter")
+    result = cli("add", "lot", str(folder))
+    assert result.exit_code == 1
+    assert "no photos" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("ops: 5", "'ops' must hold settings, got 5"),
+        ("ops: {nope: {config: {}}}", "nope"),
+        ("ops: {find_all: {config: {dedup: {iou_threshold: 1.5}}}}", "iou_threshold"),
+        ("ops: [", "run.yaml cannot be read"),
+        ("- a list", "run.yaml holds no run config"),
+    ],
+)
+def test_a_bad_run_config_is_told_without_a_traceback(
+    cli: Cli, photos: list[Path], tmp_path: Path, config: str, says: str
+) -> None:
+    cli("add", "lot", *map(str, photos))
+    (tmp_path / "run.yaml").write_text(config)
+    result = cli("run", "--config", str(tmp_path / "run.yaml"))
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+    assert "up to date" not in result.stdout
+
+
+def test_sections_without_anything_in_them_are_the_defaults(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    cli("add", "lot", *map(str, photos))
+    (tmp_path / "run.yaml").write_text("ops:\n  find_all:\n")
+    assert cli("run", "--config", str(tmp_path / "run.yaml")).exit_code == 0
+
+
+def test_what_is_current_is_shown_even_when_the_photos_cannot_be_used(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    cli("add", "lot", *map(str, photos))
+    cli("run")
+    (tmp_path / "data" / "deals" / "lot" / "images" / "x.jpg").mkdir()
+    result = cli("show", "lot")
+    assert "generation 1" in result.stdout
+    assert "x.jpg" in result.stderr
+
+
+def test_a_folder_that_cannot_be_a_deal_is_told(
+    cli: Cli, photos: list[Path], tmp_path: Path
+) -> None:
+    cli("add", "lot", *map(str, photos))
+    (tmp_path / "data" / "deals" / " spaced").mkdir()
+    result = cli("run")
+    assert result.exit_code == 0
+    assert "' spaced'" in result.stderr
+
+
+def test_an_interrupted_run_ends_the_command(
+    cli: Cli, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for deal in ("a", "b", "c"):
+        cli("add", deal, *map(str, photos))
+    cli("run", "b")  # so that a and c are two runs
+    done = RichProgress.deal_done
+
+    def interrupt(self: RichProgress, deal: str, counts: Counts) -> None:
+        done(self, deal, counts)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RichProgress, "deal_done", interrupt)
+    result = cli("run")
+    assert result.exit_code == 130
+    assert "running again goes on" in result.stderr
+    store = DealStore(tmp_path / "data")
+    promoted = [deal for deal in ("a", "c") if store.current(deal, Mode.FIND_ALL)]
+    assert promoted == ["a"]

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from segpipe.flow.checks import CHECKS, Check, Finding
@@ -11,6 +12,7 @@ from segpipe.flow.settings import FlowSettings, ReportSettings
 from segpipe.flow.stages import Stage
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore, Snapshot
+from segpipe.store.tables import CROPS_SCHEMA, DETECTIONS_SCHEMA, IMAGES_SCHEMA, TableWriter
 from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
 
 
@@ -69,3 +71,44 @@ def test_too_many_rejected_detections_are_worth_a_warning(
 
 def test_names_are_unique_for_each_asset() -> None:
     assert len({(check.stage, check.name) for check in CHECKS}) == len(CHECKS)
+
+
+def promote_table(
+    root: Path, stage: Stage, name: str, schema: pa.Schema, rows: list[dict[str, object]]
+) -> Snapshot:
+    """Make a version current with a table that no run would write, and empty ones beside it."""
+    store = DealStore(root)
+    with store.stage("lot", Mode.FIND_ALL, run_id="tampered") as staging:
+        with TableWriter(staging, stage, name, schema) as writer:
+            writer.write("a", pa.Table.from_pylist(rows, schema=schema))
+        if stage is Stage.SEGMENTATION:
+            with TableWriter(staging, stage, "images.parquet", IMAGES_SCHEMA) as writer:
+                image = {"image": "a", "width": 160, "height": 120}
+                writer.write("a", pa.Table.from_pylist([image], schema=IMAGES_SCHEMA))
+        staging.seal(stage, made_from={}, info={})
+        staging.promote()
+    snapshot = store.current("lot", Mode.FIND_ALL)
+    assert snapshot is not None
+    return snapshot
+
+
+def test_a_survivor_with_neither_crop_nor_reason_is_named(tmp_path: Path) -> None:
+    made(tmp_path)
+    crop = {"image": "a", "detection": 0, "file": None, "format": "png", "reason": "too thin"}
+    snapshot = promote_table(tmp_path, Stage.CROPS, "crops.parquet", CROPS_SCHEMA, [crop])
+    finding = find("survivors_have_crops", Stage.CROPS, snapshot)
+    assert not finding.passed
+    assert finding.text == "no crop and no reason for: a 1"
+
+
+def test_a_mask_that_leaves_its_photo_is_named(tmp_path: Path) -> None:
+    made(tmp_path)
+    mask = {"x": 150, "y": 0, "w": 16, "h": 1, "bits": b"\xff\xff"}
+    row = {"image": "a", "detection": 0, "mask": mask}
+    row |= {"x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0, "score": 1.0, "pass_index": 0}
+    snapshot = promote_table(
+        tmp_path, Stage.SEGMENTATION, "detections.parquet", DETECTIONS_SCHEMA, [row]
+    )
+    finding = find("masks_inside_image", Stage.SEGMENTATION, snapshot)
+    assert not finding.passed
+    assert finding.text == "outside their image: a 0"

@@ -406,3 +406,16 @@ def test_crops_show_the_photo_and_nothing_around_the_item(tmp_path: Path) -> Non
     truth = goods_image(3)[18:38, 2:18]
     assert (crop[2:-2, 2:-2, :3] == truth[2:-2, 2:-2]).all()
     assert (crop[:2] == 0).all()
+
+
+def test_a_subset_names_the_segmenter_that_found_what_it_reads(tmp_path: Path) -> None:
+    class Other(BrightSegmenter):
+        @property
+        def id(self) -> str:
+            return "other"
+
+    store = make_deal(tmp_path, "lot")
+    process(store)
+    after = with_downstream({Stage.DEDUP})
+    outcome = process(store, run_id="run-2", segmenter=Other(), stages=after)
+    assert outcome.summary.segmenter == "bright"

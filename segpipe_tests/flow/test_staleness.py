@@ -103,3 +103,28 @@ def test_a_deal_known_to_be_bad_is_finished_until_its_photos_change(tmp_path: Pa
     assert not is_unfinished(store, "lot", FIND_ALL)
     put_photos(tmp_path, "lot", {"x.jpg": goods_photo(1)})
     assert is_unfinished(store, "lot", FIND_ALL)
+
+
+def test_a_deal_whose_failure_was_not_its_photos_stays_unfinished(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot")
+    crops_alone = DealTask("lot", "run-1", stages=frozenset({Stage.CROPS}))
+    with pytest.raises(DealFailedError, match="must be made first"):
+        asyncio.run(process_in_run(store, crops_alone, tools(), NoProgress()))
+    assert is_unfinished(store, "lot", FIND_ALL)
+
+
+def test_what_somebody_rolled_back_to_is_finished_until_the_photos_change(
+    store: DealStore, tmp_path: Path
+) -> None:
+    asyncio.run(process_deal(store, DealTask("lot", "run-2"), tools()))
+    store.rollback("lot", FIND_ALL, Stage.CROPS, "run-1")
+    assert not is_unfinished(store, "lot", FIND_ALL)
+    put_photos(tmp_path, "lot", {"a.png": goods_photo(5)})
+    assert is_unfinished(store, "lot", FIND_ALL)
+
+
+def test_a_deal_that_is_not_there_is_not_made_by_its_failure(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot")
+    with pytest.raises(DealFailedError, match="no such deal"):
+        asyncio.run(process_in_run(store, DealTask("gone", "run-1"), tools(), NoProgress()))
+    assert store.deals() == ["lot"]

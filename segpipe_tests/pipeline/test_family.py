@@ -8,6 +8,8 @@ import pytest
 import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
+from segpipe.flow.progress import NoProgress
+from segpipe.flow.report import Counts
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
@@ -19,7 +21,7 @@ from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.image import RgbImage
 from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, put_photos
-from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
+from segpipe_tests.pipeline.dagster_runs import FixedSegmenter, make_defs, run_deals
 
 FIND_ALL = Mode.FIND_ALL
 
@@ -383,6 +385,43 @@ def test_wrong_settings_are_refused_by_name(tmp_path: Path, instance: dg.Dagster
 
 def test_a_pool_bounds_how_many_runs_use_a_segmenter_at_once() -> None:
     job = build_defs().resolve_job_def("find_all_everything")
-    assert job.get_node_named("find_all").definition.pool == "segmenter"
+    assert job.get_node_named("find_all").definition.pools == {"segmenter"}
     settings = yaml.safe_load((Path(__file__).parents[2] / "dagster.yaml").read_text())
     assert settings["concurrency"]["pools"] == {"default_limit": 2, "granularity": "run"}
+
+
+def test_a_run_of_segmentation_alone_claims_no_counts_of_later_stages(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a", items=(2,))
+    assert run_deals(make_defs(tmp_path), instance, ["a"], stages=[Stage.SEGMENTATION]).success
+    metadata = materializations(instance, Stage.SEGMENTATION)["a"].metadata
+    assert metadata["detections"].value == 2
+    assert not {"survivors", "rejected", "refined", "crops", "refiner"} & set(metadata)
+
+
+def test_a_file_damaged_right_after_promotion_fails_checks_and_no_other_deal(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for deal in ("a", "b"):
+        make_deal(tmp_path, deal)
+
+    class Vandal(NoProgress):
+        def deal_done(self, deal: str, counts: Counts) -> None:
+            for path in tmp_path.glob("deals/a/runs/*/find_all/segmentation/detections.parquet"):
+                path.write_bytes(b"x")
+
+    definitions = build_defs(
+        {
+            "store": DealStoreResource(root=LocalRoot(path=str(tmp_path))),
+            "segmenter": FixedSegmenter(BrightSegmenter),
+            "progress": Vandal(),
+        }
+    )
+    assert run_deals(definitions, instance, ["a", "b"]).success
+    assert set(materializations(instance)) == {"a", "b"}
+    found = _evaluations(instance, Stage.SEGMENTATION, "masks_inside_image")
+    assert {deal: evaluation.passed for deal, evaluation in found.items()} == {
+        "a": False,
+        "b": True,
+    }

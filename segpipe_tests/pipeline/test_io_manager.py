@@ -10,6 +10,7 @@ import pytest
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.io_manager import StoredAsset, StoredAssets
 from segpipe.pipeline.partitions import DEALS, range_tags
+from segpipe.pipeline.recording import asset_key
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe_tests.goods import make_deal
@@ -157,6 +158,10 @@ def test_a_run_of_everything_wakes_the_downstream_asset(
         instance=instance, tags=range_tags(["a", "b"])
     )
     assert result.success
+    # What Dagster adds to outputs by itself must not cover what was recorded deal by deal.
+    records = instance.fetch_materializations(asset_key(Mode.FIND_ALL, Stage.CROPS), limit=9)
+    recorded = [record.asset_materialization for record in records.records]
+    assert [event.metadata["generation"].value for event in recorded if event] == [1, 1]
     snapshot = DealStore(tmp_path).current("b", Mode.FIND_ALL)
     assert snapshot is not None
     assert snapshot.has("sizes")

@@ -12,7 +12,7 @@ from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.schedules import build_schedules
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.segmenters.prompt import Mode
-from segpipe_tests.goods import goods_photo, make_deal, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, put_photos
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
 
 SENSOR = build_new_deals_sensor(Mode.FIND_ALL, settle_s=0.0, max_deals=100)
@@ -185,3 +185,41 @@ def test_the_sweep_job_removes_what_a_killed_run_left(
     config = {"ops": {"sweep_store": {"config": {"min_age_hours": 0.0}}}}
     assert job.execute_in_process(instance=instance, run_config=config).success
     assert not leftover.exists()
+
+
+def damage_commit(root: Path, deal: str) -> None:
+    (commit,) = root.glob(f"deals/{deal}/commits/find_all/*.json")
+    commit.write_bytes(b"{")
+
+
+def test_a_deal_with_a_damaged_commit_stops_neither_sensor_nor_schedule_for_the_others(
+    tmp_path: Path, instance: dg.DagsterInstance, nightly: dg.ScheduleDefinition
+) -> None:
+    for deal in ("a", "b"):
+        make_deal(tmp_path, deal)
+    run_deals(make_defs(tmp_path), instance, ["a"])
+    damage_commit(tmp_path, "a")
+    result, _ = tick(tmp_path, instance)
+    assert ranges(result) == [("a", "b")]
+    assert night(tmp_path, instance, nightly) == ["a"]
+
+
+def test_photos_that_were_only_touched_are_not_segmented_again(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a")
+    segmenter = BrightSegmenter()
+    definitions = make_defs(tmp_path, lambda: segmenter)
+    run_deals(definitions, instance, ["a"])
+    calls = segmenter.calls
+    os.utime(tmp_path / "deals" / "a" / "images" / "a.png")
+
+    result, _ = tick(tmp_path, instance)
+
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or []
+    job = definitions.resolve_job_def("find_all_everything")
+    assert job.execute_in_process(
+        instance=instance, tags=request.tags, run_config=request.run_config
+    ).success
+    assert segmenter.calls == calls

@@ -1,9 +1,11 @@
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from segpipe.errors import VersionNotFoundError
+from segpipe.store import commits
 from segpipe.store.documents import CommitKind
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
@@ -26,6 +28,26 @@ def test_a_rollback_is_a_new_commit_that_names_the_old_version(store: DealStore)
     assert promotion.overtook == ()
     assert current_versions(store) == {"segmentation": "r2.0", "crops": "r1.0"}
     assert list(store.verify()) == []
+
+
+def test_of_two_equal_rollbacks_at_the_same_moment_one_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Overtaken(LocalStorage):
+        waits = True
+
+        def put_if_absent(self, key: str, chunks: Iterable[bytes]) -> None:
+            if self.waits:
+                self.waits = False
+                others.rollback(DEAL, MODE, "crops", "r1")
+            super().put_if_absent(key, chunks)
+
+    others = DealStore(tmp_path)
+    promote(others, "r1")
+    monkeypatch.setattr(commits, "utc_now", lambda: datetime(2024, 1, 2, tzinfo=UTC))
+    store = DealStore(tmp_path, storage=Overtaken(tmp_path))
+    promotion = store.rollback(DEAL, MODE, "crops", "r1")
+    assert (promotion.commit.generation, promotion.overtook) == (3, (2,))
 
 
 def test_a_rollback_can_be_rolled_back(store: DealStore) -> None:

@@ -23,8 +23,24 @@ def test_a_box_touches_the_pixels_it_covers_in_part(box: Box, expected: PixelWin
 
 @pytest.mark.parametrize(
     "box",
-    [Box(3, 3, 3, 5), Box(8, 0, 9, 6), Box(-2, -2, 0, 0), Box(5, 1, 2, 4)],
-    ids=["no width", "right of the image", "left of the image", "inverted"],
+    [
+        Box(3, 3, 3, 5),
+        Box(5.5, 2, 5.5, 5),
+        Box(1, 2.5, 4, 2.5),
+        Box(3.9, 1, 3.1, 4),
+        Box(8, 0, 9, 6),
+        Box(-2, -2, 0, 0),
+        Box(5, 1, 2, 4),
+    ],
+    ids=[
+        "no width",
+        "no width within a pixel",
+        "no height within a pixel",
+        "inverted within a pixel",
+        "right of the image",
+        "left of the image",
+        "inverted",
+    ],
 )
 def test_a_box_without_pixels_has_an_empty_window(box: Box) -> None:
     assert pixel_window(box, image_width=8, image_height=6).is_empty

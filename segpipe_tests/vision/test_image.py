@@ -384,8 +384,60 @@ def test_a_jpeg_with_a_wrong_header_as_some_phones_write_is_decoded_with_a_warni
     assert decoded.warnings == ("odd JPEG header: Invalid SOS parameters for sequential JPEG",)
 
 
-def test_bytes_after_the_end_of_a_jpeg_do_not_matter() -> None:
-    assert decode_image(FILES["JPEG"] + b"a video of a moving photo").warnings == ()
+_MOTION = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [bytes(4096), b"\xff" * 999, _MOTION, FILES["JPEG"], b"\0\0\x01\nImage_UTC_DataSEFHe\0SEFT"],
+    ids=["zeros", "ones", "moving photo", "second picture", "named blocks"],
+)
+@pytest.mark.parametrize("name", ["JPEG", "progressive", "grey", "cmyk"])
+def test_what_phones_write_after_the_end_of_a_jpeg_does_not_matter(
+    name: str, trailer: bytes
+) -> None:
+    decoded = decode_image(FILES[name] + trailer)
+
+    np.testing.assert_array_equal(decoded.rgb, decode_image(FILES[name]).rgb)
+    assert decoded.warnings == decode_image(FILES[name]).warnings
+
+
+@pytest.mark.parametrize("padding", [b"\0", bytes(16), bytes(5000), b"\xff\xff", b"\0\xff\0any"])
+@pytest.mark.parametrize("marker", [b"\xff\xdb", b"\xff\xc4", b"\xff\xda"])
+@pytest.mark.parametrize("name", ["JPEG", "progressive", "grey", "turned", "profile"])
+def test_padding_in_the_header_of_a_jpeg_does_not_matter(
+    name: str, marker: bytes, padding: bytes
+) -> None:
+    data = FILES[name]
+    at = data.index(marker)
+
+    decoded = decode_image(data[:at] + padding + data[at:])
+
+    np.testing.assert_array_equal(decoded.rgb, decode_image(data).rgb)
+    assert decoded.warnings == ()
+
+
+@pytest.mark.parametrize("padding", [b"\0", bytes(40), bytes(5000), bytes(40) + b"\xff\xff"])
+@pytest.mark.parametrize("seed", range(8))  # of some of these pictures the last byte is 255
+def test_zeros_before_the_end_of_a_jpeg_do_not_matter(seed: int, padding: bytes) -> None:
+    data = encode(np.random.default_rng(seed).integers(0, 256, (40, 56, 3), np.uint8), "JPEG")
+
+    decoded = decode_image(data[:-2] + padding + data[-2:] + _MOTION)
+
+    np.testing.assert_array_equal(decoded.rgb, decode_image(data).rgb)
+    assert decoded.warnings == ()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.97])
+@pytest.mark.parametrize("zeros", [1, 300, 100_000])
+def test_zeros_in_place_of_pixels_are_no_padding(
+    zeros: int, kept: float, options: dict[str, object]
+) -> None:
+    data = encode(corners(400, 300), "JPEG", **options)
+
+    with pytest.raises(CorruptImageError):
+        decode_image(data[: int(len(data) * kept)] + bytes(zeros) + b"\xff\xd9")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -21,11 +21,14 @@ def flood(relief: NDArray[np.uint8], markers: Labels) -> Labels:
 
     Args:
         relief: Shape (h, w) uint8.
-        markers: Shape (h, w) int32, 0 where nothing is known yet; at least one marker.
+        markers: Shape (h, w) int32, 0 where nothing is known yet.
 
     Returns:
-        Shape (h, w) int32, the marker of each pixel; no line is left between two of them.
+        Shape (h, w) int32, the marker of each pixel; no line is left between two of them. All
+        0 when there is no marker.
     """
+    if not markers.any():
+        return markers.copy()
     half = relief >> 1
     checkered = _MIDDLE - 1 - half
     for square in (np.s_[::2, 1::2], np.s_[1::2, ::2]):
@@ -35,15 +38,19 @@ def flood(relief: NDArray[np.uint8], markers: Labels) -> Labels:
         cv2.cvtColor(np.pad(checkered, 1, mode="edge"), cv2.COLOR_GRAY2RGB),
         np.pad(markers, 1).astype(np.int32),
     )
-    return _without_lines(np.asarray(basins[1:-1, 1:-1], np.int32))
+    return _without_gaps(np.asarray(basins[1:-1, 1:-1], np.int32))
 
 
-def _without_lines(basins: Labels) -> Labels:
-    """Give the pixels of the dividing lines to a neighbour, the highest label first."""
-    labels = np.pad(basins, 1)
-    while (lines := np.nonzero(labels < 0))[0].size:
-        rows, columns = lines
-        labels[lines] = np.max(
-            [labels[rows + dy, columns + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)], axis=0
+def _without_gaps(basins: Labels) -> Labels:
+    """Give what is in no basin to a neighbour, the highest label first.
+
+    It is the lines that OpenCV leaves between basins, and pixels that such lines enclose.
+    """
+    around = np.pad(basins, 1)
+    labels = around[1:-1, 1:-1]
+    while (gaps := np.nonzero(labels <= 0))[0].size:
+        rows, columns = gaps
+        labels[gaps] = np.max(
+            [around[rows + dy, columns + dx] for dy in range(3) for dx in range(3)], axis=0
         )
-    return labels[1:-1, 1:-1].copy()
+    return labels.copy()

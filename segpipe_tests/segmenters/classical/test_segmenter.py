@@ -59,7 +59,7 @@ def test_many_calls_at_once_give_the_bytes_of_a_single_one(scene: Scene, index: 
     segmenter, prompt = ClassicalSegmenter(), prompts(scene)[index]
 
     async def all_at_once() -> list[list[tuple[Box, float, bytes]]]:
-        results = await asyncio.gather(*(segmenter.segment(scene.image, prompt) for _ in range(4)))
+        results = await asyncio.gather(*(segmenter.segment(scene.image, prompt) for _ in range(3)))
         return [as_bytes(result.detections) for result in results]
 
     alone = as_bytes(asyncio.run(segmenter.segment(scene.image, prompt)).detections)

@@ -55,7 +55,7 @@ def _pass_heights(relief: NDArray[np.uint8], start: tuple[int, int]) -> NDArray[
 
 
 @given(st_numpy.arrays(np.uint8, (7, 9), elements=st.integers(0, 255)), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_pixel_goes_to_a_marker_that_reaches_it_lowest(
     relief: NDArray[np.uint8], data: st.DataObject
 ) -> None:
@@ -65,6 +65,7 @@ def test_every_pixel_goes_to_a_marker_that_reaches_it_lowest(
     for label, place in enumerate(places, 1):
         markers[place] = label
     flooded = flood(relief, markers)
+    assert set(np.unique(flooded)) <= set(range(1, len(places) + 1))
 
     heights = np.stack([_pass_heights(relief, place) for place in places])
     lowest = heights.min(0)
@@ -77,6 +78,20 @@ def test_every_pixel_goes_to_a_marker_that_reaches_it_lowest(
     for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)):
         on_line |= np.roll(flooded, (dy, dx), (0, 1)) != flooded
     assert (agreeing | on_line).all()
+
+
+def test_no_pixel_is_left_behind_a_dividing_line() -> None:
+    """OpenCV's lines may enclose pixels that no water reaches."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        markers = np.zeros((6, 7), np.int32)
+        for label in range(1, 5):
+            markers[rng.integers(6), rng.integers(7)] = label
+        assert flood(rng.integers(0, 256, (6, 7), dtype=np.uint8), markers).min() > 0
+
+
+def test_without_a_marker_nothing_is_flooded() -> None:
+    assert not flood(np.zeros((4, 5), np.uint8), np.zeros((4, 5), np.int32)).any()
 
 
 def test_a_marker_that_covers_everything_stays() -> None:
