@@ -4,6 +4,7 @@
 
     SegpipeError
     ├── InputError                    what came in cannot be used: never retried
+    │   ├── KnownFailureError         an earlier attempt of the run found so
     │   ├── InvalidIdError            a deal or image id that is not allowed
     │   ├── DealNotFoundError         no such deal under the root
     │   ├── EmptyDealError            a deal without photos
@@ -95,6 +96,10 @@ def _rebuild(
 
 class InputError(SegpipeError):
     """What came in cannot be used; a retry cannot help."""
+
+
+class KnownFailureError(InputError):
+    """An earlier attempt of this run found that the deal's input is bad."""
 
 
 class InvalidIdError(InputError):
@@ -215,6 +220,8 @@ def is_retryable(error: BaseException) -> bool:
     """
     if isinstance(error, DealFailedError):
         return all(is_retryable(reason) for reason in error.errors)
+    if type(error) is StoreError and isinstance(error.__cause__, OSError):
+        return is_retryable(error.__cause__)  # what the storage said decides
     if isinstance(error, SegpipeError):
         return error.retryable
     return isinstance(error, OSError) and error.errno not in _LASTING_OS_ERRORS

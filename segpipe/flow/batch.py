@@ -3,21 +3,24 @@
 import logging
 from dataclasses import replace
 
-from segpipe.errors import DealFailedError, DealNotFoundError, InputError, SegpipeError
+from segpipe.errors import (
+    DealFailedError,
+    DealNotFoundError,
+    InputError,
+    KnownFailureError,
+    SegpipeError,
+)
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.progress import Progress
+from segpipe.flow.report import SHEET_FILE, DealSummary
 from segpipe.flow.stages import Stage
 from segpipe.flow.staleness import stale_stages
 from segpipe.flow.tools import Tools
 from segpipe.store.documents import Failure, FailureItem, utc_now
 from segpipe.store.inputs import fingerprint
-from segpipe.store.store import DealStore
+from segpipe.store.store import DealStore, Promotion
 
 _log = logging.getLogger(__name__)
-
-
-class KnownFailureError(InputError):
-    """An earlier attempt of this run found that the deal's input is bad."""
 
 
 async def process_in_run(
@@ -30,8 +33,8 @@ async def process_in_run(
 ) -> DealOutcome | None:
     """Process what is left to do of a deal; None when that is nothing.
 
-    Nothing is left when an earlier attempt of the run has promoted it, or when the task skips
-    what is up to date and everything is.
+    What an earlier attempt of the run has promoted is not done again: its outcome is read back.
+    Nothing is left to do when the task skips what is up to date and everything is.
 
     Args:
         store: Where the deal lives.
@@ -46,8 +49,8 @@ async def process_in_run(
     """
     if task.attempt or goes_on_with:
         runs = goes_on_with | {task.run_id}
-        if _is_promoted_by(store, task, runs):
-            return None
+        if promoted := _promoted_by(store, task, runs):
+            return promoted
         if known := _known_failure(store, task, runs):
             raise known
     try:
@@ -66,13 +69,24 @@ def _stale_stages(store: DealStore, task: DealTask, tools: Tools) -> frozenset[S
         return task.stages  # processing the deal says all that is wrong with it
 
 
-def _is_promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> bool:
-    """Whether a kept commit of these runs made every stage of the task current."""
-    for commit in store.commits(task.deal, task.mode):
-        versions = [commit.version(stage) for stage in task.stages]
-        if all(version and version.name.rpartition(".")[0] in runs for version in versions):
-            return True
-    return False
+def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> DealOutcome | None:
+    """What these runs promoted, if a kept commit of theirs has every stage of the task."""
+    for commit in reversed(store.commits(task.deal, task.mode)):
+        versions = {stage: commit.version(stage) for stage in task.stages}
+        made = {stage: version for stage, version in versions.items() if version}
+        if len(made) == len(versions) and all(
+            version.name.rpartition(".")[0] in runs for version in made.values()
+        ):
+            snapshot = store.snapshot(task.deal, task.mode, commit.generation)
+            has_report = snapshot.has(Stage.DEAL_REPORT)
+            return DealOutcome(
+                task,
+                Promotion(commit, ()),
+                made,
+                DealSummary.model_validate(snapshot.manifest(next(iter(made))).info["summary"]),
+                snapshot.read(Stage.DEAL_REPORT, SHEET_FILE) if has_report else b"",
+            )
+    return None
 
 
 def _known_failure(

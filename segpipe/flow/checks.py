@@ -11,7 +11,7 @@ from segpipe.flow.crops import CROPS_FILE
 from segpipe.flow.dedup import DEDUP_FILE
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.segmentation import DETECTIONS_FILE, IMAGES_FILE
-from segpipe.flow.settings import ReportSettings
+from segpipe.flow.settings import CheckSettings
 from segpipe.flow.stages import Stage
 from segpipe.store.store import Snapshot
 from segpipe.store.tables import TableReader
@@ -45,11 +45,11 @@ class Check:
     stage: Stage
     description: str
     is_warning: bool
-    find: Callable[[Snapshot, ReportSettings], Finding]
+    find: Callable[[Snapshot, CheckSettings], Finding]
 
 
-def _verify_manifest(stage: Stage) -> Callable[[Snapshot, ReportSettings], Finding]:
-    def find(snapshot: Snapshot, _: ReportSettings) -> Finding:
+def _verify_manifest(stage: Stage) -> Callable[[Snapshot, CheckSettings], Finding]:
+    def find(snapshot: Snapshot, _: CheckSettings) -> Finding:
         files = size = 0
         try:
             for entry in snapshot.files(stage):
@@ -67,7 +67,7 @@ def _verify_manifest(stage: Stage) -> Callable[[Snapshot, ReportSettings], Findi
     return find
 
 
-def _masks_inside(snapshot: Snapshot, _: ReportSettings) -> Finding:
+def _masks_inside(snapshot: Snapshot, _: CheckSettings) -> Finding:
     sizes: dict[str, tuple[int, int]] = {}
     for table in _tables(snapshot, Stage.SEGMENTATION, IMAGES_FILE):
         for row in table.select(["image", "width", "height"]).to_pylist():
@@ -88,7 +88,7 @@ def _masks_inside(snapshot: Snapshot, _: ReportSettings) -> Finding:
     return Finding(True, f"{masks} masks lie inside their images", {"masks": masks})
 
 
-def _has_detections(snapshot: Snapshot, _: ReportSettings) -> Finding:
+def _has_detections(snapshot: Snapshot, _: CheckSettings) -> Finding:
     with TableReader(snapshot, Stage.SEGMENTATION, IMAGES_FILE) as reader:
         images = reader.images()
     found = dict.fromkeys(images, 0)
@@ -102,7 +102,7 @@ def _has_detections(snapshot: Snapshot, _: ReportSettings) -> Finding:
     return Finding(True, "something was found in every photo", numbers)
 
 
-def _few_rejected(snapshot: Snapshot, settings: ReportSettings) -> Finding:
+def _few_rejected(snapshot: Snapshot, settings: CheckSettings) -> Finding:
     detections = kept = 0
     for table in _tables(snapshot, Stage.DEDUP, DEDUP_FILE):
         detections += table.num_rows
@@ -116,7 +116,7 @@ def _few_rejected(snapshot: Snapshot, settings: ReportSettings) -> Finding:
     )
 
 
-def _survivors_have_crops(snapshot: Snapshot, _: ReportSettings) -> Finding:
+def _survivors_have_crops(snapshot: Snapshot, _: CheckSettings) -> Finding:
     files = {entry.path for entry in snapshot.files(Stage.CROPS)}
     crops: dict[tuple[str, int], bool] = {}
     for table in _tables(snapshot, Stage.CROPS, CROPS_FILE):

@@ -56,7 +56,8 @@ class DealOutcome:
         promotion: The commit that made the versions current, and whom it overtook.
         versions: The version of each stage that was made.
         summary: Counts, warnings and seconds.
-        sheet: The contact sheet, JPEG; smaller pictures for metadata are made from it.
+        sheet: The contact sheet, JPEG; smaller pictures for metadata are made from it. Empty
+            when what an earlier attempt promoted has none.
     """
 
     task: DealTask

@@ -63,12 +63,17 @@ class CropSettings(Settings):
     jpeg_quality: int = Field(default=92, ge=1, le=100, description="For the format jpg.")
 
 
-class ReportSettings(Settings):
-    """The report, and when its checks warn."""
+class CheckSettings(Settings):
+    """When checks warn; no result depends on it."""
 
     max_rejected_percent: float = Field(
         default=50.0, ge=0, le=100, description="Warn when dedup rejects more than this."
     )
+
+
+class ReportSettings(Settings):
+    """The report."""
+
     preview_side_px: int = Field(
         default=1600, ge=64, description="Longest side of the preview of a photo."
     )
@@ -83,6 +88,7 @@ class FlowSettings(Settings):
     dedup: DedupSettings = DedupSettings()
     crops: CropSettings = CropSettings()
     report: ReportSettings = ReportSettings()
+    checks: CheckSettings = CheckSettings()
 
 
 def settings_of(stage: Stage, settings: FlowSettings) -> BaseModel | None:

@@ -177,8 +177,8 @@ class DealWriter:
                 "producer": identity.producer,
                 "settings": identity.settings,
                 "photos_fingerprint": photos_fingerprint,
-                "counts": summary.counts.model_dump(),
-                "seconds": {**summary.seconds},
+                # The photos are listed in the report; here they would be in every manifest.
+                "summary": summary.model_copy(update={"images": ()}).model_dump(mode="json"),
             },
         )
 

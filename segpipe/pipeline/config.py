@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from segpipe.flow.settings import (
+    CheckSettings,
     CropSettings,
     DedupSettings,
     FlowSettings,
@@ -61,7 +62,11 @@ class CropOptions(CropSettings, dg.Config):
 
 
 class ReportOptions(ReportSettings, dg.Config):
-    """The report, and when its checks warn."""
+    """The report."""
+
+
+class CheckOptions(CheckSettings, dg.Config):
+    """When checks warn."""
 
 
 class FlowOptions(FlowSettings, dg.Config):
@@ -71,6 +76,7 @@ class FlowOptions(FlowSettings, dg.Config):
     dedup: DedupOptions = DedupOptions()
     crops: CropOptions = CropOptions()
     report: ReportOptions = ReportOptions()
+    checks: CheckOptions = CheckOptions()
 
 
 class RunOptions(FlowOptions):

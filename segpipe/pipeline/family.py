@@ -24,7 +24,7 @@ from segpipe.flow.tools import Tools
 from segpipe.pipeline.config import RunOptions
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
-from segpipe.pipeline.recording import asset_key, record_checks, record_outcome
+from segpipe.pipeline.recording import asset_key, is_recorded, record_checks, record_outcome
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.segmenters.prompt import Mode
 
@@ -40,6 +40,7 @@ RETRY_POLICY = dg.RetryPolicy(
 # latest. Outputs themselves wake the steps downstream.
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
+_ROOT_RUN_TAG = "dagster/root_run_id"
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
 
 
@@ -106,13 +107,13 @@ def build_family(
                 except DealFailedError as failure:
                     failures.append(failure)
                     continue
-                if outcome is None:
+                if outcome is None or is_recorded(outcome, context.instance):
                     listeners.deal_skipped(deal)
                     continue
-                for event in record_outcome(outcome, opened):
+                for event in record_outcome(outcome, opened, context.instance):
                     context.log_event(event)
                 for evaluation in record_checks(
-                    outcome, opened, config.report, context.selected_asset_check_keys
+                    outcome, opened, config.checks, context.selected_asset_check_keys
                 ):
                     context.log_event(evaluation)
 
@@ -155,8 +156,11 @@ def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:
     """The runs whose work this run goes on with: those that it retries, not re-executes."""
     if not any(context.run.tags.get(tag) not in {None, "false"} for tag in _RETRY_TAGS):
         return frozenset()
-    group = context.instance.get_run_group(context.run.run_id)
-    return frozenset(run.run_id for run in group[1]) if group else frozenset()
+    root = context.run.tags.get(_ROOT_RUN_TAG)
+    if root is None:
+        return frozenset()
+    group = context.instance.get_runs(dg.RunsFilter(tags={_ROOT_RUN_TAG: root}))
+    return frozenset({root, *(run.run_id for run in group)})
 
 
 def _step_failure(failures: list[DealFailedError], *, deals: int) -> dg.Failure:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from segpipe.errors import SegpipeError
 from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealOutcome
-from segpipe.flow.settings import ReportSettings
+from segpipe.flow.settings import CheckSettings
 from segpipe.flow.stages import CODE_VERSIONS, DEAL_PHOTOS, UPSTREAM, Stage, in_order
 from segpipe.flow.writer import TABLES
 from segpipe.segmenters.prompt import Mode
@@ -36,13 +36,13 @@ def asset_key(mode: Mode, stage: Stage) -> dg.AssetKey:
 
 
 def record_outcome(
-    outcome: DealOutcome, store: DealStore
+    outcome: DealOutcome, store: DealStore, instance: dg.DagsterInstance
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
     """The events of a promoted deal: each asset in order, and the photos they were made from.
 
     They carry the data versions of this very deal. Those that Dagster adds by itself to the
     outputs of a run of many deals are the same for all of them, which would show every deal as
-    stale.
+    stale. Each event has to be logged before the next one is taken: that points to it.
     """
     deal, mode = outcome.task.deal, outcome.task.mode
     snapshot = store.snapshot(deal, mode, outcome.promotion.commit.generation)
@@ -52,20 +52,39 @@ def record_outcome(
         metadata={"images": outcome.summary.counts.images},
         tags={_DATA_VERSION_TAG: outcome.summary.photos_version},
     )
-    preview = _preview(outcome.sheet)
+    preview = _preview(outcome.sheet) if outcome.sheet else {}
     for stage in in_order(outcome.versions):
         yield dg.AssetMaterialization(
             asset_key(mode, stage),
             partition=deal,
             metadata=_metadata(outcome, snapshot, stage, preview),
-            tags=_lineage_tags(outcome, snapshot, stage),
+            tags=_lineage_tags(outcome, snapshot, stage, instance),
         )
+
+
+def is_recorded(outcome: DealOutcome, instance: dg.DagsterInstance) -> bool:
+    """Whether the last thing that Dagster knows of the deal's assets is this outcome.
+
+    A run may be killed after it has promoted a deal and before it has said so.
+    """
+    for stage, version in outcome.versions.items():
+        latest = instance.fetch_materializations(
+            dg.AssetRecordsFilter(
+                asset_key(outcome.task.mode, stage), asset_partitions=[outcome.task.deal]
+            ),
+            limit=1,
+        ).records
+        materialization = latest[0].asset_materialization if latest else None
+        tags = (materialization and materialization.tags) or {}
+        if tags.get(_DATA_VERSION_TAG) != version.manifest_sha256:
+            return False
+    return True
 
 
 def record_checks(
     outcome: DealOutcome,
     store: DealStore,
-    settings: ReportSettings,
+    settings: CheckSettings,
     selected: Iterable[dg.AssetCheckKey],
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Check what was promoted for a deal, and give an evaluation for each check."""
@@ -82,7 +101,7 @@ def _evaluate(
     check: Check,
     key: dg.AssetCheckKey,
     snapshot: Snapshot,
-    settings: ReportSettings,
+    settings: CheckSettings,
     deal: str,
 ) -> dg.AssetCheckEvaluation:
     try:
@@ -100,19 +119,23 @@ def _evaluate(
     )
 
 
-def _preview(sheet: bytes) -> dg.MetadataValue:
+def _preview(sheet: bytes) -> dict[str, dg.MetadataValue]:
     picture = inline_preview(decode_image(sheet).rgb, max_bytes=PREVIEW_MAX_BYTES)
     data = base64.b64encode(picture).decode("ascii")
-    return dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{data})")
+    picture_text = f"![contact sheet](data:image/jpeg;base64,{data})"
+    return {"preview": dg.MetadataValue.md(picture_text)}
 
 
 def _metadata(
-    outcome: DealOutcome, snapshot: Snapshot, stage: Stage, preview: dg.MetadataValue
+    outcome: DealOutcome,
+    snapshot: Snapshot,
+    stage: Stage,
+    preview: Mapping[str, dg.MetadataValue],
 ) -> dict[str, dg.MetadataValue]:
     summary = outcome.summary
     manifest = snapshot.manifest(stage)
     metadata: dict[str, dg.MetadataValue] = {
-        "preview": preview,
+        **preview,
         **_count_metadata(outcome),
         "generation": dg.MetadataValue.int(snapshot.generation),
         "version": dg.MetadataValue.text(outcome.versions[stage].name),
@@ -161,8 +184,10 @@ def _column_schema(schema: pa.Schema) -> dg.MetadataValue:
     )
 
 
-def _lineage_tags(outcome: DealOutcome, snapshot: Snapshot, stage: Stage) -> Mapping[str, str]:
-    mode = outcome.task.mode
+def _lineage_tags(
+    outcome: DealOutcome, snapshot: Snapshot, stage: Stage, instance: dg.DagsterInstance
+) -> Mapping[str, str]:
+    deal, mode = outcome.task.deal, outcome.task.mode
     inputs = {PHOTOS_KEY: outcome.summary.photos_version}
     for above in UPSTREAM[stage]:
         inputs[asset_key(mode, above)] = snapshot.version(above).manifest_sha256
@@ -174,8 +199,9 @@ def _lineage_tags(outcome: DealOutcome, snapshot: Snapshot, stage: Stage) -> Map
     for key, version in inputs.items():
         name = key.to_user_string()
         tags[f"{_INPUT_DATA_VERSION_TAG}/{name}"] = version
-        # Dagster takes an input for known only when it has both; the version alone is compared.
-        tags[f"{_INPUT_EVENT_POINTER_TAG}/{name}"] = "NULL"
+        # Dagster looks from this event on for newer versions of the input's partition.
+        event = instance.get_latest_data_version_record(key, key == PHOTOS_KEY, deal)
+        tags[f"{_INPUT_EVENT_POINTER_TAG}/{name}"] = str(event.storage_id) if event else "NULL"
     return tags
 
 

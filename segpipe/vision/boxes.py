@@ -70,9 +70,7 @@ def pixel_window(box: Box, *, image_width: int, image_height: int) -> PixelWindo
     """
     if not all(map(math.isfinite, box)):
         raise InputError(f"a box needs finite coordinates, got {tuple(box)}", field="box")
-    if box.x1 >= box.x2 or box.y1 >= box.y2:
-        return PixelWindow(0, 0, 0, 0)
-    touched = PixelWindow(
-        math.floor(box.x1), math.floor(box.y1), math.ceil(box.x2), math.ceil(box.y2)
-    )
-    return touched.intersect(PixelWindow(0, 0, image_width, image_height))
+    x1, y1 = math.floor(box.x1), math.floor(box.y1)
+    x2 = math.ceil(box.x2) if box.x1 < box.x2 else x1
+    y2 = math.ceil(box.y2) if box.y1 < box.y2 else y1
+    return PixelWindow(x1, y1, x2, y2).intersect(PixelWindow(0, 0, image_width, image_height))

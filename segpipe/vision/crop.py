@@ -116,7 +116,7 @@ def encode_crop(
 def _covered(box: Box, whole: PixelWindow) -> PixelWindow:
     """The pixels of the image that the box touches."""
     window = pixel_window(box, image_width=whole.width, image_height=whole.height)
-    if box.x1 >= box.x2 or box.y1 >= box.y2 or window.is_empty:
+    if window.is_empty:
         raise InputError(
             f"{tuple(box)} covers no pixel of the {whole.width} x {whole.height} image: it must "
             "be (x1, y1, x2, y2) in pixels with x1 < x2 and y1 < y2, at least partly inside",

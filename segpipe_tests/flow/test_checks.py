@@ -8,7 +8,7 @@ import pytest
 
 from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings, ReportSettings
+from segpipe.flow.settings import CheckSettings, FlowSettings
 from segpipe.flow.stages import Stage
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore, Snapshot
@@ -27,14 +27,14 @@ def made(root: Path, *, doubles: bool = False) -> Snapshot:
 
 def find(name: str, stage: Stage, snapshot: Snapshot, percent: float = 50.0) -> Finding:
     (check,) = [check for check in CHECKS if (check.name, check.stage) == (name, stage)]
-    return check.find(snapshot, ReportSettings(max_rejected_percent=percent))
+    return check.find(snapshot, CheckSettings(max_rejected_percent=percent))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.stage}-{check.name}")
 def test_a_deal_that_is_all_right_passes_but_for_the_photo_without_goods(
     tmp_path: Path, check: Check
 ) -> None:
-    finding = check.find(made(tmp_path), ReportSettings())
+    finding = check.find(made(tmp_path), CheckSettings())
     assert finding.passed == (check.name != "has_detections")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot, NoneOptions
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.partitions import range_tags
@@ -51,7 +52,7 @@ def run_deals(
     known = set(instance.get_dynamic_partitions("deals"))
     if new := [deal for deal in deals if deal not in known]:
         instance.add_dynamic_partitions("deals", new)
-    selection = [asset_key(Mode.FIND_ALL, stage) for stage in stages]  # type: ignore[arg-type]
+    selection = [asset_key(Mode.FIND_ALL, Stage(stage)) for stage in stages]
     return definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         tags=range_tags(deals),

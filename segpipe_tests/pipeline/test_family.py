@@ -1,5 +1,6 @@
 """The assets of a mode in real Dagster runs."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
+from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.report import Counts
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.segmenters.base import SegmentationResult
@@ -20,7 +23,7 @@ from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.image import RgbImage
-from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos
 from segpipe_tests.pipeline.dagster_runs import FixedSegmenter, make_defs, run_deals
 
 FIND_ALL = Mode.FIND_ALL
@@ -333,6 +336,38 @@ def test_a_run_that_retries_another_goes_on_where_that_one_stopped(
     again = job.execute_in_process(instance=instance, tags={**group, **span})
     assert again.success
     assert segmenter.calls == calls + 6  # re-executing means everything
+
+
+def test_a_deal_that_a_killed_run_promoted_but_did_not_record_is_recorded_by_the_retry(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for deal in ("a", "b"):
+        store = make_deal(tmp_path, deal)
+    segmenter = BrightSegmenter()
+    definitions = make_defs(tmp_path, lambda: segmenter)
+    first = run_deals(definitions, instance, ["a"])
+    instance.add_dynamic_partitions("deals", ["b"])
+    asyncio.run(process_deal(store, DealTask("b", first.run_id), make_tools(segmenter)))
+    calls = segmenter.calls
+
+    retry = definitions.resolve_job_def("find_all_everything").execute_in_process(
+        instance=instance,
+        tags={
+            "dagster/parent_run_id": first.run_id,
+            "dagster/root_run_id": first.run_id,
+            "dagster/is_resume_retry": "true",
+            **range_tags(["a", "b"]),
+        },
+    )
+
+    assert retry.success
+    assert segmenter.calls == calls
+    recorded = materializations(instance)
+    assert set(recorded) == {"a", "b"}
+    assert recorded["b"].metadata["crops"].value == 5
+    assert "preview" in recorded["b"].metadata
+    crops = instance.fetch_materializations(asset_key(FIND_ALL, Stage.CROPS), limit=10).records
+    assert len(crops) == 2  # a is not recorded a second time
 
 
 def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(

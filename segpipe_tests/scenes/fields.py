@@ -46,11 +46,12 @@ def polar(rng: Rng, length: float) -> tuple[float, float]:
 
 
 def unit_grid(shape: tuple[int, int]) -> tuple[Field, Field]:
-    """Coordinates y and x from -1 to 1."""
+    """Coordinates y, (h, 1), and x, (1, w), from -1 to 1."""
     y, x = np.meshgrid(
         np.linspace(-1, 1, shape[0], dtype=np.float32),
         np.linspace(-1, 1, shape[1], dtype=np.float32),
         indexing="ij",
+        sparse=True,
     )
     return y, x
 

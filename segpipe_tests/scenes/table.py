@@ -54,7 +54,8 @@ def light(rng: Rng, shape: tuple[int, int]) -> Picture:
     y, x = unit_grid(shape)
     slope_x, slope_y = polar(rng, rng.uniform(0.0, 0.3))
     lamp_x, lamp_y = (float(where) for where in rng.uniform(-1, 1, 2))
-    pool = float(rng.uniform(0.0, 0.25)) * np.exp(-((x - lamp_x) ** 2 + (y - lamp_y) ** 2))
+    pool = np.exp(-((x - lamp_x) ** 2)) * np.exp(-((y - lamp_y) ** 2))
+    pool = float(rng.uniform(0.0, 0.25)) * pool
     vignette = 1 - float(rng.uniform(0.0, 0.12)) * (x**2 + y**2)
     cast = rng.uniform(0.95, 1.05, 3).astype(np.float32)
     light: Picture = ((0.95 + slope_x * x + slope_y * y + pool) * vignette)[..., None] * cast
@@ -79,9 +80,10 @@ def photograph(rng: Rng, picture: Picture) -> RgbImage:
     """Lens blur, sensor noise (more in the light) and JPEG."""
     blurred = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 1.1))
     exposed = np.clip(blurred, 0, 1)
-    noise = rng.standard_normal(exposed.shape, np.float32) * np.float32(rng.uniform(0.004, 0.016))
-    exposed = np.clip(exposed + noise * np.sqrt(0.3 + exposed), 0, 1)
-    pixels = (exposed * 255 + 0.5).astype(np.uint8)
+    noise = rng.standard_normal(exposed.shape, np.float32)
+    noise *= np.float32(rng.uniform(0.004, 0.016))
+    noise *= np.sqrt(0.3 + exposed)
+    pixels = (np.clip(exposed + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
     quality = int(rng.integers(75, 95))
     _, jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -123,7 +123,7 @@ def test_tight_keeps_the_pixels_in_the_smallest_bitmap(full: Full) -> None:
 def test_a_window_reads_zero_outside_the_image(
     full: Full, left: int, top: int, width: int, height: int
 ) -> None:
-    margin = 20
+    margin = 30
     plane = np.pad(full, margin)
     right, bottom = left + max(width, 0), top + max(height, 0)
     window = Mask.from_full(full).crop_to(left, top, right, bottom)
