@@ -14,7 +14,8 @@
     │   │   ├── DuplicateImageError   two photos with one image id
     │   │   ├── UnsupportedFormatError  not one of the image formats that are opened
     │   │   ├── CorruptImageError     truncated or damaged
-    │   │   └── ImageTooLargeError    more pixels than the limit
+    │   │   ├── ImageTooLargeError    more pixels than the limit
+    │   │   └── BadPhotosError        several photos of a deal cannot be used
     │   ├── PromptError               a prompt that makes no sense for its image
     │   │   └── UnsupportedPromptError  one that this segmenter cannot follow
     │   └── ConfigError               a setting that cannot work
@@ -140,6 +141,23 @@ class CorruptImageError(PhotoError):
 
 class ImageTooLargeError(PhotoError):
     """The header announces more pixels than the limit."""
+
+
+class BadPhotosError(PhotoError):
+    """Several photos of a deal cannot be used; ``errors`` has the reason for each."""
+
+    def __init__(self, errors: Sequence[PhotoError]) -> None:
+        super().__init__("; ".join(describe(error) for error in errors))
+        self.errors = tuple(errors)
+
+    def at(self, *, deal: str | None = None, image: str | None = None) -> Self:
+        """Fill in the deal, here and in every reason."""
+        for error in self.errors:
+            error.at(deal=deal)
+        return super().at(deal=deal)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.errors,))
 
 
 class PromptError(InputError):

@@ -48,8 +48,22 @@ app = typer.Typer(
 out = Console(markup=False, emoji=False, highlight=False)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
+
+def _local_root(value: str) -> Path:
+    if "://" in value:
+        raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
+    return Path(value)
+
+
 Root = Annotated[
-    Path, typer.Option("--root", envvar=ROOT_VARIABLE, help="The data root, which holds deals/.")
+    Path,
+    typer.Option(
+        "--root",
+        envvar=ROOT_VARIABLE,
+        help="The data root, which holds deals/.",
+        parser=_local_root,
+        metavar="FOLDER",
+    ),
 ]
 ROOT = Path(DEFAULT_ROOT)
 

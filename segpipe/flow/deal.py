@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from segpipe.errors import DealFailedError, PhotosChangedError, SegpipeError
+from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
 from segpipe.flow.crops import CroppedImage, crop_image
 from segpipe.flow.dedup import DedupedImage, dedup_image
 from segpipe.flow.ordered import map_in_order
@@ -234,4 +234,6 @@ def _as_failure(deal: str, error: Exception) -> DealFailedError:
         return error
     if isinstance(error, SegpipeError):
         error.at(deal=deal)
+    if isinstance(error, BadPhotosError):
+        return DealFailedError(deal, error.errors)
     return DealFailedError(deal, [error])

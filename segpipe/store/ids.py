@@ -14,6 +14,7 @@ _SEPARATORS = frozenset("/\\")
 # Control, format (bidi overrides, zero-width joiners), surrogates, line and paragraph separators:
 # none can be seen, and each makes two names look alike or a log line lie.
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_RANGE = "..."
 _SUBSTITUTE = "_"
 _HASH_DIGITS = 8
 
@@ -43,7 +44,13 @@ def is_id(value: str) -> bool:
 
 
 def check_deal_id(deal: str) -> str:
-    """The id of a deal in Unicode's NFC form; raises InvalidIdError as :func:`check_id` does."""
+    """The id of a deal in Unicode's NFC form.
+
+    Raises:
+        InvalidIdError: As :func:`check_id`, and for "...", which Dagster takes for a range.
+    """
+    if _RANGE in deal:
+        raise InvalidIdError(f"{deal!r} is not allowed as a name: it holds '...'", field="deal")
     return check_id(deal, field="deal")
 
 

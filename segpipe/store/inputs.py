@@ -10,11 +10,13 @@ from pathlib import Path
 from unicodedata import normalize
 
 from segpipe.errors import (
+    BadPhotosError,
     DealNotFoundError,
     DuplicateImageError,
     EmptyDealError,
     InputError,
     InvalidIdError,
+    PhotoError,
     PhotosChangedError,
     UnreadablePhotoError,
     UnsafePathError,
@@ -94,10 +96,9 @@ class Inputs:
             check_inside(folder)
             entries = self._storage.list(images) if folder and folder.kind is Kind.FOLDER else []
             visible = (entry for entry in entries if not is_ignored(entry.name))
-            photos = [_photo(entry) for entry in sorted(visible, key=lambda entry: entry.name)]
+            photos = _photos(sorted(visible, key=lambda entry: entry.name))
             if not photos:
                 raise EmptyDealError("the deal has no photos; put some into its images/ folder")
-            _check_unique(photos)
         return tuple(photos)
 
     def read(self, deal: str, photo: Photo) -> bytes:
@@ -222,12 +223,23 @@ def _check_text(name: str) -> None:
         ) from error
 
 
-def _check_unique(photos: Sequence[Photo]) -> None:
-    names_by_image: dict[str, str] = {}
-    for photo in photos:
-        other = names_by_image.setdefault(photo.image, photo.name)
-        if other != photo.name:
-            raise _duplicate(other, photo.name)
+def _photos(entries: Sequence[Entry]) -> list[Photo]:
+    """The photos that these entries are; all that is wrong with them is told at once."""
+    photos: dict[str, Photo] = {}
+    faults: list[PhotoError] = []
+    for entry in entries:
+        try:
+            photo = _photo(entry)
+            if other := photos.get(photo.image):
+                raise _duplicate(other.name, photo.name)
+            photos[photo.image] = photo
+        except PhotoError as fault:
+            faults.append(fault)
+    if len(faults) > 1:
+        raise BadPhotosError(faults)
+    if faults:
+        raise faults[0]
+    return list(photos.values())
 
 
 def _duplicate(one: str, other: str) -> DuplicateImageError:

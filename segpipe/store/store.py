@@ -117,6 +117,7 @@ class DealStore:
             UnreadablePhotoError: Something in ``images/`` is no file, or its name is no text.
             UnsafePathError: A link leaves the data root.
             DuplicateImageError: Two photos have the same image id.
+            BadPhotosError: Several of these; it has each.
         """
         return self._inputs.photos(check_deal_id(deal))
 
@@ -295,14 +296,18 @@ class DealStore:
         cutoff_s = (time.time() if now is None else now) - min_age_s
         report = SweepReport()
         for deal in self.deals():
-            with store_errors(deal):
-                report += DealSweep(
-                    self._storage,
-                    deal,
-                    functools.partial(self._log, deal),
-                    cutoff_ns=int(cutoff_s * _NS_PER_S),
-                    dry_run=dry_run,
-                ).run()
+            sweep = DealSweep(
+                self._storage,
+                deal,
+                functools.partial(self._log, deal),
+                cutoff_ns=int(cutoff_s * _NS_PER_S),
+                dry_run=dry_run,
+            )
+            try:
+                with store_errors(deal):
+                    report += sweep.run()
+            except StoreError:  # one folder that cannot be listed must not keep the others full
+                report += SweepReport(skipped=(deal,))
         return report
 
     def _log(self, deal: str, mode: str) -> CommitLog:

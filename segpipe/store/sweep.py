@@ -38,7 +38,7 @@ class SweepReport:
         files: Temporary files, and others that are part of no version.
         bytes: Size of all removed files.
         skipped: ``<deal>/<mode>`` whose versions were left alone because a kept commit cannot be
-            read, so what it names is unknown.
+            read, so what it names is unknown; ``<deal>`` that could not be listed or changed.
     """
 
     commits: int = 0

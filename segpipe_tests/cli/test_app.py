@@ -124,6 +124,7 @@ def test_a_bad_deal_is_told_and_the_good_one_is_done(
         (("add", "../escape", "x.png"), "../escape"),
         (("add", "lot", "missing.png"), "missing.png"),
         (("show", "a/b"), "a/b"),
+        (("show", "a...b"), "..."),
         (("run", "--config", "missing.yaml"), "no deals"),
     ],
 )
@@ -267,3 +268,9 @@ def test_an_interrupted_run_ends_the_command(
     store = DealStore(tmp_path / "data")
     promoted = [deal for deal in ("a", "c") if store.current(deal, Mode.FIND_ALL)]
     assert promoted == ["a"]
+
+
+def test_a_url_is_refused_as_a_root(cli: Cli) -> None:
+    result = cli("run", "--root", "s3://bucket/prefix")
+    assert result.exit_code == 2
+    assert "is a URL" in result.stderr

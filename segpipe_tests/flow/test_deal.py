@@ -419,3 +419,12 @@ def test_a_subset_names_the_segmenter_that_found_what_it_reads(tmp_path: Path) -
     after = with_downstream({Stage.DEDUP})
     outcome = process(store, run_id="run-2", segmenter=Other(), stages=after)
     assert outcome.summary.segmenter == "bright"
+
+
+def test_every_fault_of_the_folder_is_named(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(1,))
+    images = tmp_path / "deals" / "lot" / "images"
+    (images / "folder.jpg").mkdir()
+    os.mkfifo(images / "pipe.jpg")
+    errors = fails_with(store)
+    assert [getattr(error, "image", None) for error in errors] == ["folder.jpg", "pipe.jpg"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import (
+    BadPhotosError,
     DealNotFoundError,
     DuplicateImageError,
     EmptyDealError,
@@ -380,3 +381,20 @@ def test_a_run_never_touches_the_photos(deal: DealStore, images: Path, camera: P
     deal.sweep(min_age_s=0)
     assert deal.photos(DEAL) == before[:2]
     assert sorted(os.listdir(images)) == ["a.jpg", "b.jpg"]  # noqa: PTH208
+
+
+def test_everything_that_is_wrong_with_the_photos_is_told_at_once(tmp_path: Path) -> None:
+    images = tmp_path / "deals" / "lot" / "images"
+    (images / "folder.jpg").mkdir(parents=True)
+    (images / "nowhere.jpg").symlink_to(images / "missing.jpg")
+    for name in ("a.jpg", "a.png"):
+        (images / name).write_bytes(b"x")
+    with pytest.raises(BadPhotosError) as caught:
+        DealStore(tmp_path).photos("lot")
+    kinds = {error.image: type(error) for error in caught.value.errors}
+    assert kinds == {
+        "a.png": DuplicateImageError,
+        "folder.jpg": UnreadablePhotoError,
+        "nowhere.jpg": UnreadablePhotoError,
+    }
+    assert {error.deal for error in caught.value.errors} == {"lot"}

@@ -268,3 +268,15 @@ def test_folders_with_names_that_no_run_gives_do_not_stop_a_sweep(
     assert local_store.sweep(min_age_s=0).files == 1
     assert not odd.parents[1].exists()
     assert current_versions(local_store) == dict.fromkeys(ASSETS, "r1.0")
+
+
+def test_a_deal_that_cannot_be_listed_does_not_keep_the_others_from_being_swept(
+    tmp_path: Path,
+) -> None:
+    for deal in ("bad", "good"):
+        (tmp_path / "deals" / deal / "runs" / "killed.0" / "find_all" / "crops").mkdir(parents=True)
+        (tmp_path / "deals" / deal / "runs" / "killed.0" / "find_all" / "crops" / "x").touch()
+    (tmp_path / "deals" / "bad" / "commits").write_text("a file where the folder should be")
+    report = DealStore(tmp_path).sweep(min_age_s=0)
+    assert report.skipped == ("bad",)
+    assert not (tmp_path / "deals" / "good" / "runs" / "killed.0").exists()
