@@ -49,6 +49,7 @@ _MIN_STROKE_PX = 2
 _DASH_STROKES = 4
 _FONT_PER_SIDE = 1 / 75
 _SMOOTHING_PX = 0.8
+_PLATE_SHARE = 4  # an item is at least so many times as large as its plate
 
 _PREVIEW_SIDES_PX = (640, 480, 360, 270, 200, 150, 100, 64, 32)
 _PREVIEW_QUALITIES = (85, 70, 55)
@@ -287,13 +288,20 @@ def _with_labels(
     corner: Literal["top left", "bottom right"] = "top left",
     plate: Colour | None = None,
 ) -> RgbImage:
-    """A copy with the label of each figure on a plate in a corner of the figure."""
+    """A copy with the label of each figure on a plate in a corner of the figure.
+
+    A figure that a plate would hide has none.
+    """
+    size = max(MIN_FONT_PX, round(max(canvas.shape[:2]) * _FONT_PER_SIDE))
+    padding = size // 4
+    plate_area = (size + 2 * padding) ** 2  # of the shortest label
+    labelled = [figure for figure in figures if figure.bits.size >= _PLATE_SHARE * plate_area]
+    if not labelled:
+        return canvas.copy()
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    size = max(MIN_FONT_PX, round(max(canvas.shape[:2]) * _FONT_PER_SIDE))
     font = font_of(size)
-    padding = size // 4
-    for figure in figures:
+    for figure in labelled:
         text = fitted(printable(figure.label), font, canvas.shape[1] - 2 * padding)
         colour = plate or figure.colour
         width = round(font.getlength(text)) + 2 * padding
