@@ -51,6 +51,14 @@ _TURNS: dict[int, Callable[[RgbImage], Any]] = {
 
 _EXIF_LOST = ("EXIF data without a readable tag: the photo may lie on its side",)
 
+_NO_PROFILE = (
+    "EXIF names Adobe RGB, but there is no colour profile: read as sRGB, colours may look dull",
+)
+_EXIF_ADOBE_RGB = 2
+"""ColorSpace of cameras that do not keep to EXIF, which knows 1 (sRGB) and 65535 alone."""
+_DCF_OPTION_FILE = "R03"
+"""InteroperabilityIndex of an Adobe RGB photo (DCF 2.0, JEITA CP-3461B)."""
+
 _HARMLESS_TO_JPEG_PIXELS = (
     "Invalid SOS parameters for sequential JPEG",
     "unknown JFIF revision number",
@@ -145,7 +153,7 @@ def _decode_jpeg(data: bytes, name: str, max_pixels: int) -> tuple[RgbImage, tup
     with strict_pillow():
         header = _open_within(data, name, max_pixels)
         profile = header.info.get("icc_profile")
-        orientation, warnings = _orientation(header)
+        orientation, warnings = _read_exif(header)
     try:
         pixels, complaints = _jpeg_pixels(data, _JPEG_COLORSPACES[header.mode])
     except ValueError as error:
@@ -187,7 +195,7 @@ def _decode_with_pillow(
         warnings = _left_out(photo, name)
         photo.load()
         # Only now: a PNG may hold its EXIF after its pixels, and a TIFF is upright once loaded.
-        orientation, notes = _orientation(photo)
+        orientation, notes = _read_exif(photo)
         rgb, colour_notes = to_srgb(photo, photo.info.get("icc_profile"))
     return _upright(rgb, orientation), warnings + notes + colour_notes
 
@@ -218,8 +226,8 @@ def _left_out(photo: ImageFile, name: str) -> tuple[str, ...]:
     return (f"animated: only the first of {frames} frames is used",)
 
 
-def _orientation(photo: ImageFile) -> tuple[int, tuple[str, ...]]:
-    """EXIF orientation still to be applied.
+def _read_exif(photo: ImageFile) -> tuple[int, tuple[str, ...]]:
+    """EXIF orientation still to be applied, and what EXIF warns of.
 
     It is 1, upright, already where the file or library turned the picture (TIFF, HEIF), and
     Pillow translates AVIF's own rotation into it.
@@ -227,10 +235,20 @@ def _orientation(photo: ImageFile) -> tuple[int, tuple[str, ...]]:
     try:
         exif = photo.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
+        is_adobe_rgb = _names_adobe_rgb(exif)
     except Exception:  # noqa: BLE001 - as with pixels, damaged EXIF raises anything
         return 1, _EXIF_LOST
-    lost = photo.info.get("exif") and not exif
-    return orientation, _EXIF_LOST if lost else ()
+    if photo.info.get("exif") and not exif:
+        return orientation, _EXIF_LOST
+    has_profile = bool(photo.info.get("icc_profile"))
+    return orientation, _NO_PROFILE if is_adobe_rgb and not has_profile else ()
+
+
+def _names_adobe_rgb(exif: Image.Exif) -> bool:
+    """Whether EXIF names Adobe RGB, by DCF's option file or as some cameras do on their own."""
+    space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
+    rule = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    return space == _EXIF_ADOBE_RGB or rule == _DCF_OPTION_FILE
 
 
 def _upright(rgb: RgbImage, orientation: int) -> RgbImage:

@@ -595,3 +595,21 @@ def test_rubbish_behind_a_true_beginning_is_refused_and_nothing_else(
     name: str, kept: int, tail: bytes
 ) -> None:
     _rgb_or_refused(FILES[name][:kept] + tail)
+
+
+@pytest.mark.parametrize(
+    ("tags", "warns"),
+    [
+        ({0xA001: 0xFFFF, 0xA005: {1: "R03"}}, True),
+        ({0xA001: 2}, True),
+        ({0xA001: 0xFFFF, 0xA005: {1: "R98"}}, False),
+        ({0xA001: 1}, False),
+        ({}, False),
+    ],
+)
+def test_adobe_rgb_that_only_exif_names_is_a_warning(tags: dict[int, object], warns: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    exif.get_ifd(0x8769).update(tags)
+    data = encode(PICTURE, "JPEG", exif=exif.tobytes())
+    assert any("Adobe RGB" in warning for warning in decode_image(data).warnings) is warns
