@@ -194,7 +194,13 @@ def verify(
         store = DealStore(root)
         problems = list(store.verify(None if deal is None else _existing(store, deal)))
         for problem in problems:
-            err.print(str(problem), style="red", soft_wrap=True)
+            place = f"{problem.asset} {problem.file}" if problem.asset else "its commit"
+            err.print(
+                f"deal {problem.deal!r}, mode {problem.mode}, generation {problem.generation}, "
+                f"{place}: {problem.what}",
+                style="red",
+                soft_wrap=True,
+            )
         if problems:
             raise typer.Exit(1)
         out.print("every promoted file is what was written")
@@ -243,7 +249,14 @@ def sweep(
     """Remove what killed runs left behind, and generations beyond the kept ones."""
     with _told_errors():
         report = DealStore(root).sweep(min_age_s=min_age_hours * _SECONDS_PER_HOUR, dry_run=dry_run)
-        out.print(f"{'would remove' if dry_run else 'removed'}: {report}")
+        out.print(
+            f"{'would remove' if dry_run else 'removed'} {report.versions} versions, "
+            f"{report.commits} commits and {report.files} other files: {report.bytes:,} bytes"
+        )
+        for place in report.skipped:
+            err.print(f"left alone, as it cannot be read: {place}", style="red", soft_wrap=True)
+        if report.skipped:
+            raise typer.Exit(1)
 
 
 def _files(photo: Path) -> list[Path]:

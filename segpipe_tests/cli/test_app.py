@@ -274,3 +274,12 @@ def test_a_url_is_refused_as_a_root(cli: Cli) -> None:
     result = cli("run", "--root", "s3://bucket/prefix")
     assert result.exit_code == 2
     assert "is a URL" in result.stderr
+
+
+def test_sweep_says_what_it_had_to_leave(cli: Cli, photos: list[Path], tmp_path: Path) -> None:
+    cli("add", "lot", *map(str, photos))
+    (tmp_path / "data" / "deals" / "lot" / "commits").write_text("no folder")
+    result = cli("sweep", "--min-age-hours", "0")
+    assert result.exit_code == 1
+    assert "removed 0 versions" in result.stdout
+    assert "cannot be read: lot" in result.stderr
