@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 
 from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
@@ -84,7 +84,7 @@ async def process_deal(
         progress.deal_started(task.deal, len(photos))
         snapshot = store.current(task.deal, task.mode)
         with (
-            Upstream(task.deal, snapshot, task.stages) as upstream,
+            closing(Upstream(task.deal, snapshot, task.stages)) as upstream,
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
             DealWriter(
                 staging, task.stages, tools, upstream.versions(), upstream.producers()

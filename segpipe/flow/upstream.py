@@ -1,8 +1,6 @@
 """What the stages of a subset run read from the current versions."""
 
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self
 
 from segpipe.errors import NotPromotedError, StaleUpstreamError
 from segpipe.flow.crops import CROPS_FILE, CroppedImage, cropped_from_table
@@ -42,15 +40,8 @@ class Upstream:
         self._require_promoted()
         self._require_consistent()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close what was opened to read."""
         for reader in self._readers.values():
             reader.close()
 
