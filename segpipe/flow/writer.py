@@ -97,10 +97,12 @@ class DealWriter:
         self._tiles: list[tuple[bytes, str]] = []
 
     def __enter__(self) -> Self:
-        for stage in self._stages:
-            for name, schema in TABLES[stage].items():
-                writer = TableWriter(self._staging, stage, name, schema)
-                self._writers[name] = self._open.enter_context(writer)
+        with contextlib.ExitStack() as opened:  # closes those before it when one cannot be opened
+            for stage in self._stages:
+                for name, schema in TABLES[stage].items():
+                    writer = TableWriter(self._staging, stage, name, schema)
+                    self._writers[name] = opened.enter_context(writer)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(

@@ -166,17 +166,21 @@ class TableWriter:
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
-        file = self._stack.enter_context(self._staging.open(self._asset, self._name))
-        self._writer = self._stack.enter_context(
-            pq.ParquetWriter(
-                file,
-                self._schema,
-                compression=_COMPRESSION,
-                # Packed masks never repeat: a dictionary of them would only cost.
-                use_dictionary=[field.name for field in self._schema if field.type == pa.string()],
-                write_page_checksum=True,
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(self._staging.open(self._asset, self._name))
+            self._writer = opened.enter_context(
+                pq.ParquetWriter(
+                    file,
+                    self._schema,
+                    compression=_COMPRESSION,
+                    # Packed masks never repeat: a dictionary of them would only cost.
+                    use_dictionary=[
+                        field.name for field in self._schema if field.type == pa.string()
+                    ],
+                    write_page_checksum=True,
+                )
             )
-        )
+            self._stack = opened.pop_all()
         return self
 
     def __exit__(

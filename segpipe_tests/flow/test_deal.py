@@ -1,6 +1,7 @@
 """The road of one deal, from photos to promoted versions."""
 
 import asyncio
+import errno
 import json
 import os
 from pathlib import Path
@@ -24,6 +25,8 @@ from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, Pho
 from segpipe.flow.stages import ALL_STAGES, Stage, with_downstream
 from segpipe.segmenters.base import Detection, SegmentationResult
 from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.store.disk import Disk
+from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat
@@ -428,3 +431,54 @@ def test_every_fault_of_the_folder_is_named(tmp_path: Path) -> None:
     os.mkfifo(images / "pipe.jpg")
     errors = fails_with(store)
     assert [getattr(error, "image", None) for error in errors] == ["folder.jpg", "pipe.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "read-only")]
+)
+@pytest.mark.parametrize("writes", [0, 1, 4])
+def test_a_disk_that_takes_no_more_fails_the_deal_and_loses_nothing(
+    tmp_path: Path, code: int, says: str, writes: int
+) -> None:
+    class Full(Disk):
+        left = writes
+
+        def open_new(self, path: Path) -> int:
+            if not self.left:
+                raise OSError(code, os.strerror(code))
+            self.left -= 1
+            return super().open_new(path)
+
+    process(make_deal(tmp_path, "lot"))
+    full = DealStore(tmp_path, storage=LocalStorage(tmp_path, Full()))
+
+    with pytest.raises(DealFailedError) as failure:
+        process(full, run_id="run-2")
+
+    assert says in str(failure.value).lower()
+    assert not is_retryable(failure.value)
+    snapshot = DealStore(tmp_path).current("lot", Mode.FIND_ALL)
+    assert snapshot is not None
+    assert snapshot.generation == 1
+    assert not list(DealStore(tmp_path).verify())
+    assert [path.name for path in (tmp_path / "deals" / "lot" / "runs").iterdir()] == ["run-1.0"]
+
+
+def test_of_two_runs_at_once_the_one_that_comes_second_says_so(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot")
+
+    async def both() -> list[DealOutcome]:
+        tasks = [DealTask("lot", f"run-{n}") for n in (1, 2)]
+        runs = [process_deal(store, task, make_tools(BrightSegmenter())) for task in tasks]
+        return list(await asyncio.gather(*runs))
+
+    first, second = sorted(asyncio.run(both()), key=lambda o: o.promotion.commit.generation)
+
+    assert [o.promotion.commit.generation for o in (first, second)] == [1, 2]
+    assert (first.promotion.overtook, second.promotion.overtook) == ((), (1,))
+    snapshot = store.current("lot", Mode.FIND_ALL)
+    assert snapshot is not None
+    assert {version.version for version in snapshot.commit.assets.values()} == {
+        f"{second.task.run_id}.0"
+    }
+    assert not list(store.verify())
