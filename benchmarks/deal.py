@@ -119,6 +119,9 @@ class KnowingSegmenter:
         stats = PassStats(len(self._found), len(self._found), 0.0)
         return SegmentationResult(self._found, width, height, self.id, 0.0, (stats,))
 
+    async def aclose(self) -> None:
+        pass
+
 
 def put_photo(root: Path) -> None:
     folder = root / "deals" / DEAL / "images"

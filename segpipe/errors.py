@@ -20,7 +20,14 @@
     │   │   └── UnsupportedPromptError  one that this segmenter cannot follow
     │   └── ConfigError               a setting that cannot work
     ├── SegmenterError                the segmenter failed
-    │   └── MissingMaskError          a detection without the mask that a step needs
+    │   ├── MissingMaskError          a detection without the mask that a step needs
+    │   ├── CheckpointError           the weights are missing, gated or unfit, or the runtime is
+    │   └── BackendError              the service behind the segmenter failed
+    │       ├── BackendUnavailableError  it gave no answer, and did no work (retryable)
+    │       ├── BackendUncertainError    it gave no answer, and may have done (and billed) the work
+    │       ├── BackendRefusedError      it will not do this: the key, the credits, the request
+    │       ├── BackendProtocolError     its answer makes no sense
+    │       └── BudgetExceededError      the next call would pass a limit of the run
     ├── RefinerError                  the refiner failed
     ├── StoreError                    the deal store refused or failed
     │   ├── NotPromotedError          nothing is current yet for this asset
@@ -178,6 +185,36 @@ class SegmenterError(SegpipeError):
 
 class MissingMaskError(SegmenterError):
     """A detection lacks the mask that a step needs."""
+
+
+class CheckpointError(SegmenterError):
+    """The weights are missing, gated or unfit, or what runs them is not installed."""
+
+
+class BackendError(SegmenterError):
+    """The service behind the segmenter failed."""
+
+
+class BackendUnavailableError(BackendError):
+    """The service gave no answer and did no work: unreachable, busy or failing."""
+
+    retryable = True
+
+
+class BackendUncertainError(BackendError):
+    """The service gave no answer, and may have done and billed the work: not sent again."""
+
+
+class BackendRefusedError(BackendError):
+    """The service will not do this: the key, the credits or the request is not good."""
+
+
+class BackendProtocolError(BackendError):
+    """The service's answer is not one of the kinds that are understood."""
+
+
+class BudgetExceededError(BackendError):
+    """The next call would pass a limit of the run; it was not made."""
 
 
 class RefinerError(SegpipeError):

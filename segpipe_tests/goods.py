@@ -54,6 +54,7 @@ class BrightSegmenter:
 
     def __init__(self, *, doubles: bool = False, threshold: int = 128) -> None:
         self.calls = 0
+        self.closed = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self._doubles = doubles
@@ -74,6 +75,9 @@ class BrightSegmenter:
         height, width = image.shape[:2]
         stats = PassStats(len(detections), len(detections), elapsed_ms, "one pass")
         return SegmentationResult(detections, width, height, self.id, elapsed_ms, (stats,))
+
+    async def aclose(self) -> None:
+        self.closed += 1
 
     def _find(self, image: RgbImage) -> tuple[Detection, ...]:
         bright = (image.max(axis=2) > self._threshold).astype(np.uint8)

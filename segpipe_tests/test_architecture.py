@@ -14,6 +14,7 @@ from segpipe import errors
 ROOT = Path(segpipe.__file__).parent
 LAYERS = (
     ("definitions", "cli"),
+    ("server",),
     ("pipeline",),
     ("flow",),
     ("store",),

@@ -20,6 +20,7 @@ from segpipe.flow.stopwatch import Stopwatch
 from segpipe.flow.tools import Tools
 from segpipe.flow.upstream import Upstream
 from segpipe.flow.writer import DealWriter
+from segpipe.segmenters.occasion import occasion
 from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore, Promotion, Version
@@ -165,7 +166,8 @@ class _Road:
         with clock.time(Stage.SEGMENTATION):
             if Stage.SEGMENTATION in stages:
                 prompt = Prompt(mode=self._task.mode)
-                segmented = await segment_photo(loaded, tools.segmenter, prompt)
+                with occasion(self._task.run_id, self._task.deal, loaded.photo.name):
+                    segmented = await segment_photo(loaded, tools.segmenter, prompt)
             else:
                 segmented = self._upstream.segmented(loaded)
 

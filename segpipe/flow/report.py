@@ -54,6 +54,15 @@ class PassSummary(_Summary):
     elapsed_ms: float
 
 
+class UsageSummary(_Summary):
+    """What the segmenter took from a service for a deal's photos, in the run that asked it."""
+
+    calls: int = 0
+    cached: int = 0
+    cost: float = 0.0
+    remaining_credits: float | None = None
+
+
 class ImageSummary(_Summary):
     """What became of one photo."""
 
@@ -76,6 +85,7 @@ class DealSummary(_Summary):
     segmenter: str
     refiner: str
     pass_stats: tuple[PassSummary, ...]
+    usage: UsageSummary
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     images: tuple[ImageSummary, ...]

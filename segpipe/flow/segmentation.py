@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from segpipe.errors import SegmenterError
 from segpipe.flow.photo import LoadedPhoto
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
 from segpipe.segmenters.prompt import Prompt
 from segpipe.store.tables import (
     DETECTIONS_SCHEMA,
@@ -44,7 +44,7 @@ async def segment_photo(
         file_name=loaded.photo.name,
         digest=loaded.digest,
         format=loaded.decoded.format,
-        warnings=loaded.decoded.warnings,
+        warnings=(*loaded.decoded.warnings, *result.notes),
         result=result,
     )
 
@@ -84,6 +84,7 @@ def images_table(segmented: SegmentedImage) -> pa.Table:
         "elapsed_ms": result.elapsed_ms,
         "pass_stats": [asdict(stats) for stats in result.pass_stats],
         "warnings": list(segmented.warnings),
+        "usage": asdict(result.usage),
     }
     return pa.Table.from_pylist([row], schema=IMAGES_SCHEMA)
 
@@ -135,5 +136,6 @@ def segmented_from_tables(images: pa.Table, detections: pa.Table) -> SegmentedIm
             segmenter_id=row["segmenter_id"],
             elapsed_ms=row["elapsed_ms"],
             pass_stats=tuple(PassStats(**stats) for stats in row["pass_stats"]),
+            usage=Usage(**row["usage"]) if row.get("usage") else Usage(),
         ),
     )

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,7 @@ from segpipe.flow.report import (
     DealSummary,
     ImageSummary,
     PassSummary,
+    UsageSummary,
     draw_contact_sheet,
     same_bytes_warnings,
     sum_passes,
@@ -32,6 +33,7 @@ from segpipe.flow.segmentation import (
 )
 from segpipe.flow.stages import DEAL_PHOTOS, UPSTREAM, Stage, in_order
 from segpipe.flow.tools import Tools
+from segpipe.segmenters.base import Usage
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint
 from segpipe.store.store import Staging, Version
@@ -94,6 +96,7 @@ class DealWriter:
         self._writers: dict[str, TableWriter] = {}
         self._images: list[ImageSummary] = []
         self._passes: list[PassSummary] = []
+        self._usage = Usage()
         self._tiles: list[tuple[bytes, str]] = []
 
     def __enter__(self) -> Self:
@@ -127,6 +130,8 @@ class DealWriter:
             self._staging.write(Stage.DEAL_REPORT, name, result.preview.preview)
         self._images.append(result.summary())
         self._passes = sum_passes(self._passes, result.segmented)
+        if Stage.SEGMENTATION in self._stages:
+            self._usage += result.segmented.result.usage
         self._tiles.append((result.preview.tile, result.preview.caption))
 
     def seal(
@@ -144,6 +149,7 @@ class DealWriter:
             segmenter=self._producers.get(Stage.SEGMENTATION, self._tools.segmenter.id),
             refiner=self._producers.get(Stage.REFINEMENT, self._tools.refiner.id),
             pass_stats=tuple(self._passes),
+            usage=UsageSummary(**asdict(self._usage)),
             seconds=dict(seconds),
             warnings=tuple(self._warnings()),
             images=tuple(self._images),

@@ -1,17 +1,19 @@
 """The assets of a mode: one multi-asset, so that a photo is decoded once for all of them."""
 
 import asyncio
+import contextlib
 import warnings
 from collections.abc import Iterator
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from segpipe.errors import DealFailedError, describe, is_retryable
+from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
 from segpipe.flow.batch import process_in_run
 from segpipe.flow.checks import CHECKS
 from segpipe.flow.deal import DealTask
 from segpipe.flow.progress import Progress
+from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import (
     CODE_VERSIONS,
     DEAL_PHOTOS,
@@ -76,21 +78,14 @@ def build_family(
         refiner: RefinerResource,
         progress: dg.ResourceParam[Progress],
     ) -> Iterator[dg.MaterializeResult[None]]:
-        tools = Tools(
-            segmenter=segmenter.build(),
-            segmenter_settings=segmenter.settings(),
-            refiner=refiner.build(),
-            refiner_settings=refiner.settings(),
-            settings=config,
-        )
+        tools = _build_tools(segmenter, refiner, config)
         opened = store.open()
         stages = frozenset(Stage(key.path[-1]) for key in context.selected_asset_keys)
         retried = _retried_runs(context)
         listeners = LogProgress(context.log, progress)
 
-        # One event loop for the run, so that connections and models live as long as it does.
         failures: list[DealFailedError] = []
-        with asyncio.Runner() as runner:
+        with _event_loop(tools) as runner:
             for deal in context.partition_keys:
                 task = DealTask(
                     deal=deal,
@@ -123,6 +118,32 @@ def build_family(
             yield dg.MaterializeResult(asset_key=asset_key(mode, stage), metadata=_RECORDED)
 
     return family
+
+
+def _build_tools(
+    segmenter: SegmenterResource, refiner: RefinerResource, settings: FlowSettings
+) -> Tools:
+    """The tools of a run; what they lack (a key, weights) will be lacking at a retry, too."""
+    try:
+        return Tools(
+            segmenter=segmenter.build(),
+            segmenter_settings=segmenter.settings(),
+            refiner=refiner.build(),
+            refiner_settings=refiner.settings(),
+            settings=settings,
+        )
+    except SegpipeError as error:
+        raise dg.Failure(describe(error), allow_retries=is_retryable(error)) from error
+
+
+@contextlib.contextmanager
+def _event_loop(tools: Tools) -> Iterator[asyncio.Runner]:
+    """One event loop for a run: connections and models live as long as it does."""
+    with asyncio.Runner() as runner:
+        try:
+            yield runner
+        finally:
+            runner.run(tools.segmenter.aclose())
 
 
 def _spec(mode: Mode, stage: Stage) -> dg.AssetSpec:

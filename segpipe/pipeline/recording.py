@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from segpipe.errors import SegpipeError
 from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealOutcome
+from segpipe.flow.report import UsageSummary
 from segpipe.flow.settings import CheckSettings
 from segpipe.flow.stages import CODE_VERSIONS, DEAL_PHOTOS, UPSTREAM, Stage, in_order
 from segpipe.flow.writer import TABLES
@@ -153,6 +154,8 @@ def _metadata(
         metadata["refiner"] = dg.MetadataValue.text(summary.refiner)
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in summary.warnings))
+    if stage is Stage.SEGMENTATION:
+        metadata |= _usage_metadata(summary.usage)
     if outcome.promotion.overtook:
         metadata["overtook_generations"] = dg.MetadataValue.json(list(outcome.promotion.overtook))
     if tables := TABLES[stage]:
@@ -171,6 +174,20 @@ def _count_metadata(outcome: DealOutcome) -> dict[str, dg.MetadataValue]:
     if Stage.CROPS in known:
         numbers |= {"crops": counts.crops, "failed_crops": counts.failed_crops}
     return {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+
+
+def _usage_metadata(usage: UsageSummary) -> dict[str, dg.MetadataValue]:
+    """What a paid or slow service took; nothing when no service was asked."""
+    if not usage.calls and not usage.cached:
+        return {}
+    metadata: dict[str, dg.MetadataValue] = {
+        "usage/calls": dg.MetadataValue.int(usage.calls),
+        "usage/from_cache": dg.MetadataValue.int(usage.cached),
+        "usage/cost": dg.MetadataValue.float(usage.cost),
+    }
+    if usage.remaining_credits is not None:
+        metadata["usage/remaining_credits"] = dg.MetadataValue.float(usage.remaining_credits)
+    return metadata
 
 
 def _known_stages(outcome: DealOutcome) -> frozenset[Stage]:

@@ -45,9 +45,47 @@ class PassStats:
     stopped: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer took from a service that is paid for or slow.
+
+    Attributes:
+        calls: Calls that were sent, whatever became of them.
+        cached: Answers that were already there: no call was needed.
+        cost: What the service said that it billed, in its credits.
+        remaining_credits: What it said was left after the last call; None when it did not.
+    """
+
+    calls: int = 0
+    cached: int = 0
+    cost: float = 0.0
+    remaining_credits: float | None = None
+
+    def __add__(self, later: "Usage") -> "Usage":
+        left = later.remaining_credits
+        return Usage(
+            calls=self.calls + later.calls,
+            cached=self.cached + later.cached,
+            cost=self.cost + later.cost,
+            remaining_credits=self.remaining_credits if left is None else left,
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentationResult:
-    """Everything that was found in one image, in the segmenter's order."""
+    """Everything that was found in one image, in the segmenter's order.
+
+    Attributes:
+        detections: What was found.
+        image_width: Pixels of the upright image.
+        image_height: Pixels of the upright image.
+        segmenter_id: Who found it.
+        elapsed_ms: Wall time of the whole answer.
+        pass_stats: One entry for each look at the image.
+        usage: What it took from a service.
+        notes: What a reader has to know of the answer, in sentences, such as that one combined
+            mask was cut into its connected parts.
+    """
 
     detections: tuple[Detection, ...]
     image_width: int
@@ -55,6 +93,8 @@ class SegmentationResult:
     segmenter_id: str
     elapsed_ms: float
     pass_stats: tuple[PassStats, ...]
+    usage: Usage = Usage()
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter(Protocol):
@@ -73,4 +113,8 @@ class Segmenter(Protocol):
 
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and models; the segmenter is not used any more."""
         ...

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
 from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD
 from segpipe.vision.image import RgbImage
@@ -96,6 +96,7 @@ class RecursiveSegmenter:
         paint = np.zeros((height, width), np.uint8)
         detections: list[Detection] = []
         stats: list[PassStats] = []
+        usage, notes = Usage(), list[str]()
         while not stats or stats[-1].stopped is None:
             pass_started = time.perf_counter()
             result = await self._inner.segment(picture, prompt)
@@ -106,6 +107,8 @@ class RecursiveSegmenter:
                 picture = await asyncio.to_thread(self._paint_out, found, picture, paint)
                 earlier += found
             detections += [replace(one, pass_index=len(stats)) for one in result.detections]
+            usage += result.usage
+            notes += [note for note in result.notes if note not in notes]
             stats.append(PassStats(len(found), new, _ms_since(pass_started), stopped))
         return SegmentationResult(
             detections=tuple(detections),
@@ -114,7 +117,13 @@ class RecursiveSegmenter:
             segmenter_id=self.id,
             elapsed_ms=_ms_since(started),
             pass_stats=tuple(stats),
+            usage=usage,
+            notes=tuple(notes),
         )
+
+    async def aclose(self) -> None:
+        """Close the inner segmenter."""
+        await self._inner.aclose()
 
     def _reason_to_stop(self, passes: int, new: int) -> str | None:
         if new < self._min_new_detections:

@@ -39,6 +39,14 @@ _PASS_TYPE = pa.struct(
         ("stopped", pa.string()),
     ]
 )
+_USAGE_TYPE = pa.struct(
+    [
+        ("calls", pa.int32()),
+        ("cached", pa.int32()),
+        ("cost", pa.float64()),
+        ("remaining_credits", pa.float64()),
+    ]
+)
 _KEY = [
     pa.field("image", pa.string(), nullable=False),
     pa.field("detection", pa.int32(), nullable=False),
@@ -57,9 +65,10 @@ IMAGES_SCHEMA = pa.schema(
         ("elapsed_ms", pa.float64()),
         ("pass_stats", pa.list_(_PASS_TYPE)),
         ("warnings", pa.list_(pa.string())),
+        ("usage", _USAGE_TYPE),
     ]
 )
-"""One row an image; digest is the sha256 of the photo."""
+"""One row an image; digest is the sha256 of the photo, usage what a paid service took for it."""
 
 DETECTIONS_SCHEMA = pa.schema(
     [

@@ -35,6 +35,9 @@ class Finder:
             self.id, image, [Detection(box_of(mask), 0.9, mask=mask) for mask in masks]
         )
 
+    async def aclose(self) -> None:
+        pass
+
 
 class Scripted:
     """Gives prepared answers, one a pass; an error among them is raised."""
@@ -49,6 +52,9 @@ class Scripted:
         if isinstance(answer, Exception):
             raise answer
         return result_of(self.id, image, answer)
+
+    async def aclose(self) -> None:
+        pass
 
 
 def result_of(

@@ -55,6 +55,9 @@ class ClassicalSegmenter:
             pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
         )
 
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
+
     def _detect(self, image: RgbImage, prompt: Prompt) -> tuple[Detection, ...]:
         try:
             if prompt.mode is Mode.INSIDE_BOX:
