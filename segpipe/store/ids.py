@@ -1,6 +1,7 @@
 """Names that come from outside: deals, images, runs, and files inside a version."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import PurePosixPath
 from unicodedata import category, normalize
 
@@ -91,6 +92,7 @@ def _is_unsafe(character: str) -> bool:
     return character in _SEPARATORS or category(character) in _INVISIBLE_CATEGORIES
 
 
+@lru_cache(maxsize=4096)  # the same few names make up every path
 def _fault(name: str, max_bytes: int) -> str | None:
     """Why a name is not allowed."""
     if not name:

@@ -82,24 +82,43 @@ def buffered(file: HashedFile) -> Iterator[BinaryIO]:
         raise
 
 
-class BackgroundSync:
-    """Finishes files in threads, so that writing goes on while the disk works."""
+def write_whole(file: HashedFile, data: bytes) -> None:
+    """Write all of a file and make it durable; drop it when that fails."""
+    try:
+        file.write(data)
+    except BaseException:
+        file.drop()
+        raise
+    file.finish()
+
+
+class BackgroundWriter:
+    """Writes and syncs files in threads, so that the work goes on meanwhile."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="segpipe-sync")
+        self._failure: BaseException | None = None
         self._slots = threading.BoundedSemaphore(_MAX_UNSYNCED_FILES)
 
-    def submit(self, finish: Callable[[], None]) -> Future[None]:
-        """Call ``finish`` soon; waits while too many are under way."""
+    def submit(self, task: Callable[[], None]) -> Future[None]:
+        """Call ``task`` soon; waits while too many are under way."""
         self._slots.acquire()
-        return self._threads.submit(self._finish, finish)
+        return self._threads.submit(self._run, task)
 
     def close(self) -> None:
         """Wait for everything that was submitted, failed or not."""
         self._threads.shutdown()
 
-    def _finish(self, finish: Callable[[], None]) -> None:
+    def raise_failure(self) -> None:
+        """Raise what went wrong with a file, if anything did: the others need not be begun."""
+        if self._failure:
+            raise self._failure
+
+    def _run(self, task: Callable[[], None]) -> None:
         try:
-            finish()
+            task()
+        except BaseException as error:
+            self._failure = error
+            raise
         finally:
             self._slots.release()

@@ -7,9 +7,11 @@ current, a kill after it the new one.
 
 import contextlib
 import posixpath
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 from pydantic import JsonValue
@@ -29,7 +31,7 @@ from segpipe.store.documents import (
 )
 from segpipe.store.faults import store_errors
 from segpipe.store.ids import check_file_name, check_id
-from segpipe.store.staged_file import BackgroundSync, HashedFile, buffered
+from segpipe.store.staged_file import BackgroundWriter, HashedFile, buffered, write_whole
 from segpipe.store.storage import NewFile, Storage
 
 
@@ -50,7 +52,8 @@ class Promotion:
 @dataclass(slots=True)
 class _StagedAsset:
     folder: str
-    files: dict[str, FileEntry | None] = field(default_factory=dict)  # None: still open
+    files: dict[str, HashedFile | None] = field(default_factory=dict)  # None: still open
+    written: list[Future[None]] = field(default_factory=list)
     version: Version | None = None
 
 
@@ -72,9 +75,10 @@ class Staging:
         self._log = log
         self._base_generation = log.newest_generation()
         self._assets: dict[str, _StagedAsset] = {}
+        self._claiming = threading.Lock()
         self._attempted: list[str] = []
         self._created: list[str] = []
-        self._sync = BackgroundSync()
+        self._background = BackgroundWriter()
         self._synced: list[Future[None]] = []
         self._is_promoted = False
         self._may_be_named = False
@@ -91,31 +95,31 @@ class Staging:
             InvalidIdError: The name is not allowed.
             StoreError: The file or version is there already, or the storage failed.
         """
-        staged = self._staged(asset)
-        name = check_file_name(name)
-        if staged.version or name in staged.files or name == layout.MANIFEST:
-            state = "sealed" if staged.version else "that it has already, or keeps for itself"
-            raise StoreError(f"cannot add {name!r} to {asset!r}: {state}", deal=self.deal)
-        key = f"{staged.folder}/{name}"
-        file = HashedFile(self._create(key), self.deal)
-        staged.files[name] = None
+        staged, name, file = self._new_file(asset, name)
         try:
             with buffered(file) as writer:
                 yield writer
         except BaseException:
             # The version can go on without this file, once no part of it is left.
+            key = f"{staged.folder}/{name}"
             with contextlib.suppress(OSError):
                 self._storage.remove(key)
                 self._created.remove(key)
                 del staged.files[name]
             raise
-        staged.files[name] = FileEntry(path=name, size=file.size, sha256=file.sha256)
-        self._synced.append(self._sync.submit(file.finish))
+        staged.files[name] = file
+        self._synced.append(self._background.submit(file.finish))
 
     def write(self, asset: str, name: str, data: bytes) -> None:
-        """Write a whole file; see :meth:`open`."""
-        with self.open(asset, name) as file:
-            file.write(data)
+        """Write a whole file in the background; see :meth:`open`.
+
+        When the storage cannot take it, the next call or :meth:`seal` says so.
+        """
+        with store_errors(self.deal):
+            self._background.raise_failure()
+        staged, name, file = self._new_file(asset, name)
+        staged.files[name] = file
+        staged.written.append(self._background.submit(partial(write_whole, file, data)))
 
     def seal(
         self, asset: str, *, made_from: Mapping[str, str], info: Mapping[str, JsonValue]
@@ -131,10 +135,17 @@ class Staging:
             StoreError: A file is still open, it is sealed already, or the storage failed.
         """
         staged = self._staged(asset)
-        files = [entry for entry in staged.files.values() if entry]
-        if staged.version or len(files) != len(staged.files):
+        if staged.version or None in staged.files.values():
             state = "it is sealed already" if staged.version else "a file of it is still open"
             raise StoreError(f"cannot seal {asset!r}: {state}", deal=self.deal)
+        with store_errors(self.deal):
+            for written in staged.written:
+                written.result()
+        files = [
+            FileEntry(path=name, size=file.size, sha256=file.sha256)
+            for name, file in staged.files.items()
+            if file
+        ]
         manifest = Manifest(
             deal=self.deal,
             mode=self.mode,
@@ -149,7 +160,7 @@ class Staging:
         file = HashedFile(self._create(f"{staged.folder}/{layout.MANIFEST}"), self.deal)
         with buffered(file) as writer:
             writer.write(manifest.to_bytes())
-        self._synced.append(self._sync.submit(file.finish))
+        self._synced.append(self._background.submit(file.finish))
         staged.version = Version(asset, self.version_name, file.sha256, manifest.made_from)
         return staged.version
 
@@ -189,7 +200,7 @@ class Staging:
 
     def close(self) -> None:
         """End the staging; unless it was promoted, remove what it wrote, as far as possible."""
-        self._sync.close()
+        self._background.close()
         if self._is_promoted or (self._may_be_named and not self._is_surely_unnamed()):
             return
         for key in self._created:
@@ -203,17 +214,29 @@ class Staging:
 
     def _staged(self, asset: str) -> _StagedAsset:
         """The asset's state; the first time, claim its folder."""
-        if asset not in self._assets:
-            folder = layout.version_key(self.deal, self.version_name, self.mode, asset)
-            with store_errors(self.deal):
-                if self._storage.list(folder):
-                    raise StoreError(
-                        f"version {self.version_name!r} of {asset!r} was begun before; versions "
-                        "never change: use another run id or attempt",
-                        deal=self.deal,
-                    )
-            self._assets[asset] = _StagedAsset(folder)
-        return self._assets[asset]
+        with self._claiming:
+            if asset not in self._assets:
+                folder = layout.version_key(self.deal, self.version_name, self.mode, asset)
+                with store_errors(self.deal):
+                    if self._storage.list(folder):
+                        raise StoreError(
+                            f"version {self.version_name!r} of {asset!r} was begun before; "
+                            "versions never change: use another run id or attempt",
+                            deal=self.deal,
+                        )
+                self._assets[asset] = _StagedAsset(folder)
+            return self._assets[asset]
+
+    def _new_file(self, asset: str, name: str) -> tuple[_StagedAsset, str, HashedFile]:
+        """A file that is open for writing, among those of its asset."""
+        staged = self._staged(asset)
+        name = check_file_name(name)
+        if staged.version or name in staged.files or name == layout.MANIFEST:
+            state = "sealed" if staged.version else "that it has already, or keeps for itself"
+            raise StoreError(f"cannot add {name!r} to {asset!r}: {state}", deal=self.deal)
+        file = HashedFile(self._create(f"{staged.folder}/{name}"), self.deal)
+        staged.files[name] = None
+        return staged, name, file
 
     def _create(self, key: str) -> NewFile:
         self._attempted.append(key)  # its folders may come to be, even if it does not
