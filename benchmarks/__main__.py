@@ -9,6 +9,8 @@ BENCHMARKS = {
     "encode": "encoders of crops",
     "dedup": "dedup beside supervision and sahi",
     "deal": "one 12 MP photo to promoted crops, beside the floor and the obvious way",
+    "service": "200 images against the service with a model of 50 ms",
+    "local": "SAM 3 in process beside transformers alone",
     "sensor": "a look of the sensor at 20,000 deals",
     "backfill": "200 deals by the real daemon, beside plain functions",
 }

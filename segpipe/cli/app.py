@@ -1,9 +1,10 @@
 """The commands."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -12,7 +13,9 @@ from rich.console import Console
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.run import out_of_date, run_deals
 from segpipe.cli.samples import add_samples
+from segpipe.cli.serve import serve
 from segpipe.cli.tables import (
+    costs_table,
     deal_table,
     failure_table,
     places,
@@ -30,6 +33,8 @@ from segpipe.errors import (
 )
 from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.segmenters.prompt import Mode
+from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
+from segpipe.segmenters.sam3.segmind.costs import read_costs
 from segpipe.store.ids import check_deal_id
 from segpipe.store.inputs import is_ignored
 from segpipe.store.store import DealStore
@@ -148,7 +153,7 @@ def run(
             raise DealNotFoundError(f"there are no deals under {root}: use 'segpipe add' first")
         settings = _read_config(config)
         # A run that finds nothing to do would only stand between people and the one that did.
-        to_do = wanted if force or settings else out_of_date(store, wanted)
+        to_do = wanted if force or settings else out_of_date(root, store, wanted)
         result = run_deals(root, to_do, err, force=force, config=settings)
         out.print(run_table(store, wanted, result))
         for place in places(store, wanted):
@@ -257,6 +262,24 @@ def sweep(
             err.print(f"left alone, as it cannot be read: {place}", style="red", soft_wrap=True)
         if report.skipped:
             raise typer.Exit(1)
+
+
+@app.command(epilog="Example: segpipe costs spring-lot")
+def costs(
+    deal: Annotated[str | None, typer.Argument(help="The deal; all when none is named.")] = None,
+    root: Root = ROOT,
+) -> None:
+    """Show what paid calls have cost, run by run and deal by deal."""
+    with _told_errors():
+        spent = [cost for cost in read_costs(root / LEDGER_FOLDER) if deal in {None, cost.deal}]
+        out.print(costs_table(spent) if spent else "no paid call has been made")
+
+
+@app.command("serve", epilog="Example: segpipe serve --model sam3 --checkpoint weights/sam3")
+@functools.wraps(serve)
+def _serve(**options: Any) -> None:
+    with _told_errors():
+        serve(**options)
 
 
 def _files(photo: Path) -> list[Path]:

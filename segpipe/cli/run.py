@@ -93,11 +93,11 @@ class RichProgress:
         self.bars.update(self._all, advance=1, note=f"{deal} failed")
 
 
-def out_of_date(store: DealStore, deals: Sequence[str]) -> list[str]:
+def out_of_date(root: Path, store: DealStore, deals: Sequence[str]) -> list[str]:
     """The deals for which a run with default settings has something to do."""
     segmenter, refiner = SegmenterResource(), RefinerResource()
     tools = Tools(
-        segmenter=segmenter.build(),
+        segmenter=segmenter.build(root),
         segmenter_settings=segmenter.settings(),
         refiner=refiner.build(),
         refiner_settings=refiner.settings(),

@@ -10,10 +10,12 @@ from segpipe.cli.run import RunResult
 from segpipe.flow.report import REPORT_FILE, SHEET_FILE, DealSummary
 from segpipe.flow.stages import Stage
 from segpipe.segmenters.prompt import Mode
+from segpipe.segmenters.sam3.segmind.costs import DealCost
 from segpipe.store.documents import Commit, Failure
 from segpipe.store.store import DealStore, Snapshot
 
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+_SECOND_ENDS = len("2026-01-01T00:00:00")
 
 
 def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
@@ -108,6 +110,36 @@ def versions_table(deal: str, mode: str, commits: Sequence[Commit]) -> Table:
                 commit.assets[asset].version,
                 end_section=index == len(changed) - 1,
             )
+    return table
+
+
+def costs_table(costs: Sequence[DealCost]) -> Table:
+    """What runs have spent on deals, and all of it together."""
+    table = Table(title="Paid calls", show_footer=True)
+    unknown = sum(cost.unknown for cost in costs)
+    columns = {
+        "started": "",
+        "run": "",
+        "deal": "all",
+        "calls": str(sum(cost.calls for cost in costs)),
+        "credits": f"{sum(cost.cost for cost in costs):.4f}",
+        "of unknown cost": str(unknown),
+        "credits left": "",
+    }
+    for name, footer in columns.items():
+        is_number = name in {"calls", "credits", "of unknown cost", "credits left"}
+        table.add_column(name, footer, justify="right" if is_number else "left", overflow="fold")
+    for cost in costs:
+        left = cost.remaining_credits
+        table.add_row(
+            cost.started[:_SECOND_ENDS].replace("T", " "),
+            cost.run_id,
+            cost.deal,
+            str(cost.calls),
+            f"{cost.cost:.4f}",
+            str(cost.unknown),
+            "" if left is None else f"{left:.4f}",
+        )
     return table
 
 

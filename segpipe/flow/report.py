@@ -85,7 +85,7 @@ class DealSummary(_Summary):
     segmenter: str
     refiner: str
     pass_stats: tuple[PassSummary, ...]
-    usage: UsageSummary
+    usage: UsageSummary = UsageSummary()
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     images: tuple[ImageSummary, ...]

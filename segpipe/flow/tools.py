@@ -42,7 +42,7 @@ class Tools:
 
     Attributes:
         segmenter: Finds the items.
-        segmenter_settings: What it was configured with, JSON values without secrets.
+        segmenter_settings: Its settings that decide what it finds, JSON values.
         refiner: Sharpens the masks.
         refiner_settings: What it was configured with, JSON values without secrets.
         settings: The settings of the stages.
@@ -70,7 +70,7 @@ def build_tools(
     """Build the tools that configurations describe."""
     return Tools(
         segmenter=build_segmenter(segmenter),
-        segmenter_settings=_values(segmenter),
+        segmenter_settings=segmenter.identity(),
         refiner=build_refiner(refiner),
         refiner_settings=_values(refiner),
         settings=settings,

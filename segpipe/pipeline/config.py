@@ -19,23 +19,75 @@ from segpipe.flow.settings import (
 )
 from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.none import NoneConfig
+from segpipe.segmenters.cache import CacheConfig
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.config import RecursiveConfig
+from segpipe.segmenters.http import HttpSettings
+from segpipe.segmenters.sam3.config import Sam3Config
+from segpipe.segmenters.sam3.internal import InternalConfig
+from segpipe.segmenters.sam3.local import EverythingSettings, LocalConfig
+from segpipe.segmenters.sam3.segmind import SegmindConfig
 
 
 class ClassicalOptions(ClassicalConfig, dg.Config):
     """The classical segmenter: no weights, no server."""
 
 
-class RecursiveOptions(RecursiveConfig, dg.Config):
-    """Any other segmenter, asked again after what it found is painted out."""
+class HttpOptions(HttpSettings, dg.Config):
+    """The connection to a backend."""
 
-    inner: ClassicalOptions = Field(
-        default=ClassicalOptions(), description="The segmenter that looks at each picture."
+
+class SegmindOptions(SegmindConfig, dg.Config):
+    """SAM 3 behind Segmind's API."""
+
+    http: HttpOptions = Field(default=HttpOptions(), description="The connection to Segmind.")
+
+
+class InternalOptions(InternalConfig, dg.Config):
+    """SAM 3 behind our own inference service."""
+
+    http: HttpOptions = Field(default=HttpOptions(), description="The connection to the service.")
+
+
+class EverythingOptions(EverythingSettings, dg.Config):
+    """How everything is found without a prompt."""
+
+
+class LocalOptions(LocalConfig, dg.Config):
+    """SAM 3 in the process of the run."""
+
+    everything: EverythingOptions = Field(
+        default=EverythingOptions(), description="How everything is found without a prompt."
     )
 
 
-SegmenterOptions = ClassicalOptions | RecursiveOptions
+class CacheOptions(CacheConfig, dg.Config):
+    """Where answers are kept."""
+
+
+class Sam3Options(Sam3Config, dg.Config):
+    """SAM 3."""
+
+    backend: SegmindOptions | InternalOptions | LocalOptions = Field(
+        discriminator="kind",
+        description="Where it runs: Segmind's API, our inference service, or this process.",
+    )
+    cache: CacheOptions = Field(
+        default=CacheOptions(), description="Keeps answers, so that none is paid for twice."
+    )
+
+
+class RecursiveOptions(RecursiveConfig, dg.Config):
+    """Any other segmenter, asked again after what it found is painted out."""
+
+    inner: ClassicalOptions | Sam3Options = Field(
+        default=ClassicalOptions(),
+        discriminator="kind",
+        description="The segmenter that looks at each picture.",
+    )
+
+
+SegmenterOptions = ClassicalOptions | Sam3Options | RecursiveOptions
 
 
 class NoneOptions(NoneConfig, dg.Config):

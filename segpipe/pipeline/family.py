@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -78,7 +79,7 @@ def build_family(
         refiner: RefinerResource,
         progress: dg.ResourceParam[Progress],
     ) -> Iterator[dg.MaterializeResult[None]]:
-        tools = _build_tools(segmenter, refiner, config)
+        tools = _build_tools(segmenter, refiner, config, store.data_folder)
         opened = store.open()
         stages = frozenset(Stage(key.path[-1]) for key in context.selected_asset_keys)
         retried = _retried_runs(context)
@@ -121,12 +122,15 @@ def build_family(
 
 
 def _build_tools(
-    segmenter: SegmenterResource, refiner: RefinerResource, settings: FlowSettings
+    segmenter: SegmenterResource,
+    refiner: RefinerResource,
+    settings: FlowSettings,
+    data_folder: Path,
 ) -> Tools:
     """The tools of a run; what they lack (a key, weights) will be lacking at a retry, too."""
     try:
         return Tools(
-            segmenter=segmenter.build(),
+            segmenter=segmenter.build(data_folder),
             segmenter_settings=segmenter.settings(),
             refiner=refiner.build(),
             refiner_settings=refiner.settings(),

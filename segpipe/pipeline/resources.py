@@ -1,9 +1,10 @@
 """Resources: the deal store, the segmenter and the refiner, each chosen by config."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from segpipe.pipeline.config import (
     ClassicalOptions,
@@ -16,7 +17,7 @@ from segpipe.pipeline.config import (
 from segpipe.refiners.base import Refiner
 from segpipe.refiners.config import build_refiner
 from segpipe.segmenters.base import Segmenter
-from segpipe.segmenters.config import build_segmenter
+from segpipe.segmenters.config import DATA_FOLDER, build_segmenter
 from segpipe.store.store import DealStore
 
 
@@ -29,6 +30,11 @@ class DealStoreResource(dg.ConfigurableResource[DealStore]):
     keep_commits: int = Field(
         default=20, ge=1, description="Generations of a deal that stay available for rollback."
     )
+
+    @property
+    def data_folder(self) -> Path:
+        """The local folder for what runs keep beside deals: the data root where that is local."""
+        return Path(self.root.path) if isinstance(self.root, LocalRoot) else DATA_FOLDER
 
     def open(self) -> DealStore:
         """The store itself."""
@@ -43,13 +49,17 @@ class SegmenterResource(dg.ConfigurableResource[Segmenter]):
         default=ClassicalOptions(), discriminator="kind", description="Which segmenter, and how."
     )
 
-    def build(self) -> Segmenter:
-        """Build the segmenter; once a run, since loading a model is dear."""
-        return build_segmenter(self.backend)
+    def build(self, data_folder: Path) -> Segmenter:
+        """Build the segmenter; once a run, since loading a model is dear.
+
+        Args:
+            data_folder: The local folder under which answers and accounts of services are kept.
+        """
+        return build_segmenter(self.backend, data_folder)
 
     def settings(self) -> dict[str, Any]:
-        """What it is configured with, for the lineage: JSON values without secrets."""
-        return _values(self.backend)
+        """The settings that decide what it finds, for the lineage: JSON values."""
+        return self.backend.identity()
 
 
 class RefinerResource(dg.ConfigurableResource[Refiner]):
@@ -65,8 +75,4 @@ class RefinerResource(dg.ConfigurableResource[Refiner]):
 
     def settings(self) -> dict[str, Any]:
         """What it is configured with, for the lineage: JSON values without secrets."""
-        return _values(self.backend)
-
-
-def _values(options: BaseModel) -> dict[str, Any]:
-    return options.model_dump(mode="json")
+        return self.backend.model_dump(mode="json")

@@ -1,25 +1,36 @@
 """Segmenters by configuration: the only place that maps a kind to a class."""
 
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from segpipe.segmenters.base import Segmenter
+from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.recursive import RecursiveSegmenter
+from segpipe.segmenters.sam3.config import Sam3Config
+from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
+from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
+from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
+from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.segmenters.texts import EachText
 
-InnerSegmenterConfig = ClassicalConfig
-"""What a recursive segmenter can wrap."""
+Revision = Callable[[], Awaitable[str]]
+
+DATA_FOLDER = Path("data")
+"""Where segmenters keep answers and accounts, unless they are told otherwise."""
 
 
-class RecursiveConfig(BaseModel):
+class RecursiveConfig(SegmenterSettings):
     """Look again after painting out what was found."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["recursive"] = "recursive"
-    inner: InnerSegmenterConfig = Field(
-        default=ClassicalConfig(), description="The segmenter that looks at each picture."
+    inner: ClassicalConfig | Sam3Config = Field(
+        default=ClassicalConfig(),
+        discriminator="kind",
+        description="The segmenter that looks at each picture.",
     )
     max_passes: int = Field(default=2, ge=1, description="Passes over an image at most.")
     min_new_detections: int = Field(
@@ -36,21 +47,65 @@ class RecursiveConfig(BaseModel):
     )
 
 
-SegmenterConfig = Annotated[ClassicalConfig | RecursiveConfig, Field(discriminator="kind")]
+SegmenterConfig = Annotated[
+    ClassicalConfig | Sam3Config | RecursiveConfig, Field(discriminator="kind")
+]
 """Every segmenter that can be configured, told apart by ``kind``."""
 
 
-def build_segmenter(config: ClassicalConfig | RecursiveConfig) -> Segmenter:
-    """Build the segmenter that a configuration describes."""
+def build_segmenter(
+    config: ClassicalConfig | Sam3Config | RecursiveConfig, data_folder: Path = DATA_FOLDER
+) -> Segmenter:
+    """Build the segmenter that a configuration describes.
+
+    Args:
+        config: Which segmenter, and how.
+        data_folder: Where relative folders of answers and accounts begin.
+
+    Raises:
+        ConfigError: A setting cannot work, or a key is missing.
+    """
     match config:
         case ClassicalConfig():
             return ClassicalSegmenter(config)
+        case Sam3Config():
+            return _build_sam3(config, data_folder)
         case RecursiveConfig():
             red, green, blue = config.fill_color
             return RecursiveSegmenter(
-                build_segmenter(config.inner),
+                build_segmenter(config.inner, data_folder),
                 max_passes=config.max_passes,
                 min_new_detections=config.min_new_detections,
                 fill_color=(red, green, blue),
                 fill_dilate_px=config.fill_dilate_px,
             )
+
+
+def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
+    segmenter, revision = _build_backend(config.backend, data_folder)
+    # Kept answers are those of one text each, so that another list of texts asks for new ones only.
+    if config.cache.enabled:
+        segmenter = CachedSegmenter(
+            segmenter,
+            data_folder / config.cache.folder,
+            identity=config.backend.identity(),
+            revision=revision,
+            max_bytes=config.cache.max_bytes,
+        )
+    return EachText(segmenter, config.texts) if config.texts else segmenter
+
+
+def _build_backend(
+    config: SegmindConfig | InternalConfig | LocalConfig, data_folder: Path
+) -> tuple[Segmenter, Revision | None]:
+    """A backend, and what tells the revision of its model, where that may change behind it."""
+    match config:
+        case SegmindConfig():
+            folder = str(data_folder / config.ledger_folder)
+            return SegmindSegmenter(config.model_copy(update={"ledger_folder": folder})), None
+        case InternalConfig():
+            internal = InternalSegmenter(config)
+            return internal, internal.revision
+        case LocalConfig():
+            local = LocalSegmenter(config)
+            return local, local.revision

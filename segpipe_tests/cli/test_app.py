@@ -5,17 +5,25 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
 from segpipe.cli.run import RichProgress
 from segpipe.flow.report import Counts
+from segpipe.segmenters.http import Attempt, Outcome
+from segpipe.segmenters.occasion import Occasion
 from segpipe.segmenters.prompt import Mode
+from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
+from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
 from segpipe.store.store import DealStore
 from segpipe_tests.goods import goods_photo, put_photos
 
-COMMANDS = ("add", "samples", "run", "show", "verify", "versions", "rollback", "sweep")
+COMMANDS = (
+    *("add", "samples", "run", "show", "verify", "versions", "rollback", "sweep"),
+    *("costs", "serve"),
+)
 
 Cli = Callable[..., Result]
 
@@ -168,6 +176,29 @@ def test_the_samples_are_real_photos_and_adding_them_twice_is_fine(
     store = DealStore(tmp_path / "data")
     assert store.deals() == ["sample-coins", "sample-things"]
     assert [photo.name for photo in store.photos("sample-coins")] == ["coins.png"]
+
+
+def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
+    assert "no paid call" in cli("costs").stdout
+    budget = Budget()
+    for run_id, deal, told in (("r1", "lot", 0.25), ("r1", "lot", 0.5), ("r2", "other", None)):
+        ledger = Ledger(tmp_path / "data" / LEDGER_FOLDER, run_id)
+        bill = Bill(ledger, budget, Occasion(run_id, deal, "a.png"))
+        bill.observe(Attempt(1))
+        if told is not None:
+            headers = httpx.Headers({"x-cost": str(told), "x-remaining-credits": "7.5"})
+            bill.observe(Attempt(1, Outcome.ANSWERED, 200, headers))
+
+    rows = [line.split() for line in cli("costs").stdout.splitlines() if "r1" in line]
+    assert [row[-5:] for row in (_cells(row) for row in rows)] == [
+        ["lot", "2", "0.7500", "0", "7.5000"]
+    ]
+    assert "r1" not in cli("costs", "other").stdout
+    assert "1" in _cells(cli("costs", "other").stdout.splitlines()[-2].split())
+
+
+def _cells(row: list[str]) -> list[str]:
+    return [cell for cell in row if cell not in {"│", "┃"}]
 
 
 def test_names_are_shown_as_they_are_and_never_as_markup(

@@ -23,7 +23,10 @@ class FixedSegmenter:
     """Stands in for the resource: hands out what the test gives."""
 
     def __init__(self, make: Callable[[], Segmenter]) -> None:
-        self.build = make
+        self._make = make
+
+    def build(self, data_folder: Path) -> Segmenter:
+        return self._make()
 
     def settings(self) -> dict[str, Any]:
         return {"kind": "bright"}

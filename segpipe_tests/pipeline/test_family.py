@@ -382,7 +382,11 @@ def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(
         partition_key="a",
         run_config={
             "resources": {
-                "segmenter": {"config": {"backend": {"recursive": {"max_passes": 3, "inner": {}}}}},
+                "segmenter": {
+                    "config": {
+                        "backend": {"recursive": {"max_passes": 3, "inner": {"classical": {}}}}
+                    }
+                },
                 "refiner": {"config": {"backend": {"none": {}}}},
             }
         },

@@ -1,6 +1,7 @@
 """The embedded segmenter: classical vision, no weights.
 
-``find_all`` reads: background -> foreground -> split -> find_all. ``inside_box`` stands alone.
+``find_all`` reads: background -> foreground -> split -> find_all. ``at_points`` starts
+the same way. ``inside_box`` stands alone.
 """
 
 from segpipe.segmenters.classical.config import ClassicalConfig

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from segpipe.segmenters.settings import SegmenterSettings
 
 
-class ClassicalConfig(BaseModel):
+class ClassicalConfig(SegmenterSettings):
     """Classical vision on the CPU: no weights, deterministic."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["classical"] = "classical"
     work_pixels: int = Field(

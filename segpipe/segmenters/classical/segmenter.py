@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.find_all import find_all
 from segpipe.segmenters.classical.inside_box import inside_box
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.segmenters.prompt import Mode, Point, Prompt
 from segpipe.vision.image import RgbImage
 
 _SAM3 = "the SAM3 backends (segmind, internal, local)"
@@ -31,11 +34,12 @@ class ClassicalSegmenter:
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8, in a worker thread.
 
-        With ``find_all`` the best score comes first; with ``inside_box`` there is one detection
-        for each box, in the order of the boxes.
+        With ``find_all`` the best score comes first, and points mean one item, grown around the
+        positive ones; with ``inside_box`` there is one detection for each box, in the order of
+        the boxes.
 
         Raises:
-            UnsupportedPromptError: The prompt has text, points or exemplars.
+            UnsupportedPromptError: The prompt has text, exemplars, or points beside boxes.
             SegmenterError: OpenCV failed.
             PromptError: Boxes with ``find_all``, no boxes with ``inside_box``, or a box that is no
                 box of this image.
@@ -59,14 +63,29 @@ class ClassicalSegmenter:
         """There is nothing to let go of."""
 
     def _detect(self, image: RgbImage, prompt: Prompt) -> tuple[Detection, ...]:
-        try:
+        with opencv_errors(image):
             if prompt.mode is Mode.INSIDE_BOX:
                 return inside_box(image, prompt.boxes, self._config)
+            if prompt.points:
+                return _at_points(image, prompt.points, self._config)
             return find_all(image, self._config)
-        except cv2.error as error:
-            raise SegmenterError(
-                f"OpenCV failed on {image.shape} {image.dtype}: {error}"
-            ) from error
+
+
+@contextmanager
+def opencv_errors(image: RgbImage) -> Iterator[None]:
+    """Turn what OpenCV raises on an image into a SegmenterError."""
+    try:
+        yield
+    except cv2.error as error:
+        raise SegmenterError(f"OpenCV failed on {image.shape} {image.dtype}: {error}") from error
+
+
+def _at_points(
+    image: RgbImage, points: tuple[Point, ...], config: ClassicalConfig
+) -> tuple[Detection, ...]:
+    best, *_ = at_points(image, points, config)
+    box = best.mask.box
+    return () if box is None else (Detection(box, best.score, mask=best.mask),)
 
 
 def _check(prompt: Prompt) -> None:
@@ -76,10 +95,14 @@ def _check(prompt: Prompt) -> None:
             f"find every item, or use one of {_SAM3}",
             field="text",
         )
-    for field, given in (("points", prompt.points), ("exemplars", prompt.exemplars)):
+    points_in_boxes = prompt.points if prompt.mode is Mode.INSIDE_BOX else ()
+    for field, what, given in (
+        ("points", "points in boxes", points_in_boxes),
+        ("exemplars", "exemplars", prompt.exemplars),
+    ):
         if given:
             raise UnsupportedPromptError(
-                f"the classical segmenter cannot follow {field}; leave them out, or use one of "
+                f"the classical segmenter cannot follow {what}; leave them out, or use one of "
                 f"{_SAM3}",
                 field=field,
             )

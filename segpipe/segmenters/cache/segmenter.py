@@ -1,0 +1,127 @@
+"""A segmenter that asks another one only what it has not been asked before."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from segpipe.digests import settings_digest
+from segpipe.segmenters.base import SegmentationResult, Segmenter, Usage
+from segpipe.segmenters.cache.codec import DamagedEntryError, decode_answer, encode_answer
+from segpipe.segmenters.cache.flights import Flights
+from segpipe.segmenters.cache.folder import CacheFolder
+from segpipe.segmenters.cache.key import answer_key, pixels_digest
+from segpipe.segmenters.prompt import Prompt
+from segpipe.vision.image import RgbImage
+
+_log = logging.getLogger(__name__)
+
+
+class CachedSegmenter:
+    """Wraps a segmenter and keeps its answers in a folder.
+
+    An answer is kept under the image's pixels, the prompt, the segmenter's id and settings, and
+    the revision of its model. One that is kept comes back as it was given, with the time that it
+    took then and a usage of one cached answer. Errors are never kept.
+
+    Whoever asks the same at the same time shares one call: tasks of this segmenter share its
+    outcome, error or not; other processes wait for it, and ask themselves when it failed.
+
+    A damaged entry is replaced. With a folder that cannot be read or written everything still
+    works, only unkept, and one warning is logged.
+
+    Args:
+        inner: The segmenter that is asked.
+        folder: Where answers are kept; a local folder that processes may share.
+        identity: The settings that decide the inner segmenter's answers, as JSON values.
+        revision: Gives what names the weights behind the inner segmenter, where a service may
+            change them; it is asked before every answer, kept or not.
+        max_bytes: The size of the folder, at most.
+    """
+
+    def __init__(
+        self,
+        inner: Segmenter,
+        folder: Path,
+        *,
+        identity: Mapping[str, Any],
+        revision: Callable[[], Awaitable[str]] | None = None,
+        max_bytes: int,
+    ) -> None:
+        self._inner = inner
+        self._folder = CacheFolder(folder, max_bytes)
+        self._identity = settings_digest(identity)
+        self._revision = revision
+        self._flights = Flights[SegmentationResult]()
+        self._warned = False
+
+    @property
+    def id(self) -> str:
+        """The id of the inner segmenter: the answers are its own."""
+        return self._inner.id
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        """The kept answer for one upright RGB image, (h, w, 3) uint8, or a new one.
+
+        Raises what the inner segmenter and ``revision`` raise.
+        """
+        key = answer_key(
+            pixels=await asyncio.to_thread(pixels_digest, image),
+            prompt=prompt,
+            segmenter_id=self.id,
+            identity=self._identity,
+            revision=await self._revision() if self._revision else None,
+        )
+        result, is_first = await self._flights.join(key, lambda: self._answer(key, image, prompt))
+        # The call is accounted to one of those who shared it.
+        return result if is_first else replace(result, usage=Usage(cached=1))
+
+    async def aclose(self) -> None:
+        """Close the inner segmenter; kept answers stay."""
+        await self._inner.aclose()
+
+    async def _answer(self, key: str, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        kept = await asyncio.to_thread(self._read, key)
+        if kept is not None:
+            return kept
+        async with self._locked(key):
+            # Another process may have asked while we waited.
+            kept = await asyncio.to_thread(self._read, key)
+            if kept is not None:
+                return kept
+            result = await self._inner.segment(image, prompt)
+            await asyncio.to_thread(self._write, key, result)
+        return result
+
+    def _read(self, key: str) -> SegmentationResult | None:
+        try:
+            entry = self._folder.read(key)
+            return None if entry is None else decode_answer(key, entry)
+        except DamagedEntryError:
+            return None
+        except OSError as error:
+            self._warn(error)
+            return None
+
+    def _write(self, key: str, result: SegmentationResult) -> None:
+        try:
+            self._folder.write(key, encode_answer(key, result))
+        except OSError as error:
+            self._warn(error)
+
+    @asynccontextmanager
+    async def _locked(self, key: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._folder.locked(key))
+            except OSError as error:
+                self._warn(error)
+            yield
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning("answers are not kept, so they may be paid for again: %s", error)

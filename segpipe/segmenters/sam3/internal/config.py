@@ -1,0 +1,61 @@
+"""Settings of the client of our inference service."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from segpipe.segmenters.http import HttpSettings
+from segpipe.segmenters.sam3.internal.wire import MAX_MASKS
+from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
+
+
+def _check_url(url: str) -> str:
+    parts = urlsplit(url.strip())
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise ValueError("must be a URL such as http://127.0.0.1:8000")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be a URL without a user name, a query and a fragment")
+    return url.strip().rstrip("/")
+
+
+class InternalConfig(SegmenterSettings):
+    """SAM 3 behind our own inference service (``segpipe serve``)."""
+
+    operational = frozenset({"url", "token_env", "http"})
+
+    kind: Literal["internal"] = "internal"
+    url: Annotated[str, AfterValidator(_check_url)] = Field(
+        default="http://127.0.0.1:8000",
+        description="Where the service is. Over http, photos and token travel in clear.",
+    )
+    token_env: str = Field(
+        default="SEGPIPE_SERVER_TOKEN",
+        description="The environment variable with the service's token; while it is not set, no "
+        "token is sent.",
+    )
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Detections that score less are left out."
+    )
+    mask_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Pixels whose probability is above this are in a mask.",
+    )
+    max_masks: int = Field(
+        default=100,
+        ge=1,
+        le=MAX_MASKS,
+        description="Detections of one photo at most, those with the best scores.",
+    )
+    upload: Literal["png", "jpeg"] = Field(
+        default="png",
+        description="How photos travel: png without loss, jpeg at about an eighth of the "
+        "size and a quarter of the work.",
+    )
+    jpeg_quality: int = Field(
+        default=DEFAULT_JPEG_QUALITY, ge=1, le=100, description="Quality of jpeg uploads."
+    )
+    http: HttpSettings = Field(default=HttpSettings(), description="The connection to the service.")

@@ -1,0 +1,175 @@
+"""The client of our inference service."""
+
+import asyncio
+import os
+import time
+
+import httpx
+from pydantic import ValidationError
+
+from segpipe.errors import (
+    BackendProtocolError,
+    BackendRefusedError,
+    BackendUnavailableError,
+    InputError,
+    PromptError,
+    UnsupportedPromptError,
+)
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Usage
+from segpipe.segmenters.http import Attempt, BackendClient
+from segpipe.segmenters.prompt import Prompt
+from segpipe.segmenters.sam3.internal.answer import to_detections
+from segpipe.segmenters.sam3.internal.config import InternalConfig
+from segpipe.segmenters.sam3.internal.question import own_field, to_wire
+from segpipe.segmenters.sam3.internal.wire import (
+    PROBLEM_FIELD_HEADER,
+    PROBLEM_HEADER,
+    Health,
+    Segments,
+    WirePrompt,
+)
+from segpipe.vision.encode import encode_jpeg, encode_png
+from segpipe.vision.image import RgbImage
+
+_NAME = "the inference service"
+_PROMPT_ERRORS = {kind.__name__: kind for kind in (PromptError, UnsupportedPromptError)}
+
+
+class InternalSegmenter:
+    """Asks an inference service, many images at once.
+
+    A prompt is answered the same however often it is sent, so a request that failed half way is
+    sent again.
+
+    Args:
+        config: Where the service is and what counts as found.
+        transport: Replaces the network, for tests.
+    """
+
+    id = "sam3-internal"
+
+    def __init__(
+        self,
+        config: InternalConfig | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._config = config or InternalConfig()
+        token = os.environ.get(self._config.token_env, "").strip()
+        self._client = BackendClient(
+            _NAME,
+            self._config.url,
+            self._config.http,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            secrets=(token,) if token else (),
+            resend_uncertain=True,
+            transport=transport,
+        )
+        self._revision: str | None = None
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8.
+
+        Raises:
+            PromptError: The prompt makes no sense, here or to the service.
+            BackendError: The service failed, or its answer makes no sense.
+        """
+        started = time.perf_counter()
+        wire = to_wire(prompt, self._config)
+        calls = _Calls()
+        answer = await self._ask(image, wire, calls)
+        detections = await asyncio.to_thread(self._read, answer, image, wire)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        height, width = image.shape[:2]
+        count = len(detections)
+        return SegmentationResult(
+            detections=detections,
+            image_width=width,
+            image_height=height,
+            segmenter_id=self.id,
+            elapsed_ms=elapsed_ms,
+            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+            usage=Usage(calls=calls.sent),
+        )
+
+    async def revision(self) -> str:
+        """The model that the service holds; another one may mean other answers.
+
+        Raises:
+            BackendError: The service cannot say.
+        """
+        if self._revision is None:
+            answer = await self._client.request("GET", "/health")
+            try:
+                health = Health.model_validate_json(answer.body)
+            except ValidationError as error:
+                raise _protocol_error("of its health", error) from None
+            if health.model is None:
+                raise BackendUnavailableError(f"{_NAME} has no model: its state is {health.status}")
+            self._revision = health.model
+        return self._revision
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, image: RgbImage, wire: WirePrompt, calls: "_Calls") -> bytes:
+        kind = self._config.upload
+        upload = await asyncio.to_thread(self._encode, image)
+        try:
+            answer = await self._client.request(
+                "POST",
+                "/segment",
+                files={"image": (f"image.{kind}", upload, f"image/{kind}")},
+                data={"prompt": wire.model_dump_json()},
+                on_attempt=calls.note,
+            )
+        except BackendRefusedError as error:
+            if prompt_error := _PROMPT_ERRORS.get(calls.problem):
+                field = own_field(calls.field, wire.mode) or None
+                raise prompt_error(error.message, field=field) from None
+            raise
+        return answer.body
+
+    def _encode(self, image: RgbImage) -> bytes:
+        if self._config.upload == "jpeg":
+            return encode_jpeg(image, quality=self._config.jpeg_quality)
+        return encode_png(image)
+
+    def _read(self, body: bytes, image: RgbImage, wire: WirePrompt) -> tuple[Detection, ...]:
+        try:
+            answer = Segments.model_validate_json(body)
+            detections = to_detections(answer, image, wire)
+        except (ValidationError, InputError) as error:
+            raise _protocol_error("to a prompt", error) from None
+        if self._revision not in {None, answer.model}:
+            asked, self._revision = self._revision, None
+            raise BackendUnavailableError(
+                f"{_NAME} changed its model from {asked} to {answer.model} in the middle: run again"
+            )
+        return detections
+
+
+class _Calls:
+    """What became of the attempts of one call."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.problem = ""
+        self.field = ""
+
+    def note(self, attempt: Attempt) -> None:
+        """Note an attempt, before and after it."""
+        self.sent = attempt.number
+        self.problem = attempt.headers.get(PROBLEM_HEADER, "")
+        self.field = attempt.headers.get(PROBLEM_FIELD_HEADER, "")
+
+
+def _protocol_error(about: str, error: ValidationError | InputError) -> BackendProtocolError:
+    if isinstance(error, InputError):
+        return BackendProtocolError(f"{_NAME}'s answer {about} makes no sense: {error}")
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return BackendProtocolError(
+        f"{_NAME}'s answer {about} makes no sense: {place or 'the body'}: {first['msg']}"
+    )

@@ -1,0 +1,12 @@
+"""SAM 3 in this process.
+
+A call reads: prompts -> model (batches, kept features) -> a runtime -> masks. ``runtime.py`` says
+what a library has to offer; torch is imported when a model is loaded, not before.
+"""
+
+from segpipe.segmenters.sam3.local.config import EverythingSettings, LocalConfig
+from segpipe.segmenters.sam3.local.load import load_model
+from segpipe.segmenters.sam3.local.model import LocalModel
+from segpipe.segmenters.sam3.local.segmenter import LocalSegmenter
+
+__all__ = ["EverythingSettings", "LocalConfig", "LocalModel", "LocalSegmenter", "load_model"]

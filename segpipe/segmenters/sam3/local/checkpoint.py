@@ -1,0 +1,201 @@
+"""Where the weights lie: a folder, or a pinned revision of a repository on the Hugging Face Hub.
+
+Nothing here imports torch, and nothing in a checkpoint is run: weights are safetensors, and code
+that comes with a repository is neither downloaded nor imported.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segpipe.errors import CheckpointError, ConfigError, SegpipeError
+from segpipe.segmenters.sam3.local.config import LocalConfig
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_WANTED_FILES = ["*.json", "*.safetensors", "merges.txt"]
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_WEIGHTS_SUFFIX = ".safetensors"
+_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+_MODEL_TYPE = "sam3_video"
+"""What the published checkpoint is: text detector and tracker over one vision backbone."""
+_SHORT_DIGEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights on this machine.
+
+    Attributes:
+        folder: Where they lie.
+        revision: What names them: the commit of a repository, or a digest of the folder's files.
+    """
+
+    folder: Path
+    revision: str
+
+
+def locate(config: LocalConfig) -> Checkpoint:
+    """Find the weights; those of a repository are downloaded unless they are here already.
+
+    Raises:
+        ConfigError: A repository without a pinned revision, or a folder with one.
+        CheckpointError: There is no such folder or repository, it is gated, or the network or a
+            package is missing.
+    """
+    folder = Path(config.checkpoint).expanduser()
+    if folder.is_dir():
+        if config.revision:
+            raise ConfigError(
+                f"the checkpoint {config.checkpoint!r} is a folder, which has no revisions; leave "
+                "the revision empty",
+                field="revision",
+            )
+        return Checkpoint(folder, _digest(folder))
+    if not _REPOSITORY.fullmatch(config.checkpoint):
+        raise CheckpointError(
+            f"there is no folder {config.checkpoint!r}; give the folder that holds config.json and "
+            "the safetensors, or the id of a repository such as facebook/sam3",
+            field="checkpoint",
+        )
+    if not config.revision:
+        raise ConfigError(
+            f"there is no folder {config.checkpoint!r}, and a repository needs a pinned revision; "
+            "give the commit (40 hex digits) or the tag of its weights",
+            field="revision",
+        )
+    return _download(config.checkpoint, config.revision)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a checkpoint that transformers can load, once its files are all there.
+
+    Raises:
+        CheckpointError: A file is missing, the weights are pickles, or it is another model.
+    """
+    try:
+        values: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _unfit(folder, "it has no config.json; copy the whole checkpoint") from error
+    except (OSError, ValueError) as error:
+        raise _unfit(folder, f"its config.json cannot be read: {error}") from error
+    kind = values.get("model_type") if isinstance(values, dict) else None
+    if kind != _MODEL_TYPE:
+        raise _unfit(
+            folder,
+            f"it is a {kind}; needed is a {_MODEL_TYPE}, as facebook/sam3 has it: detector and "
+            "tracker in one",
+        )
+    missing = _missing_files(folder)
+    if not missing:
+        return values
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles and missing[0].endswith(_WEIGHTS_SUFFIX):
+        raise _unfit(
+            folder,
+            f"its weights are pickles ({', '.join(pickles)}), which may run code and are not "
+            "loaded; take the safetensors of the checkpoint, or convert them where you trust them",
+        )
+    raise _unfit(folder, f"it has no {', '.join(missing)}; copy the whole checkpoint")
+
+
+def _missing_files(folder: Path) -> list[str]:
+    """Files that loading needs and the folder lacks, weights first."""
+    index = folder / "model.safetensors.index.json"
+    needed = {"model.safetensors"}
+    if index.is_file():
+        try:
+            needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _unfit(folder, f"its {index.name} cannot be read: {error}") from error
+    missing = sorted(name for name in needed if not (folder / name).is_file())
+    if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):
+        missing.append(_TOKENIZERS[0][0])
+    return missing
+
+
+def _unfit(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"the checkpoint {folder} cannot be used: {reason}", field="checkpoint")
+
+
+def _digest(folder: Path) -> str:
+    """A name for the weights of a folder that another folder with the same files has too."""
+    whole = hashlib.sha256()
+    for path in sorted({path for pattern in _WANTED_FILES for path in folder.glob(pattern)}):
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise _unfit(folder, f"{path.name} cannot be read: {error}") from error
+        whole.update(path.name.encode() + b"\0" + digest)
+    return f"sha256:{whole.hexdigest()[:_SHORT_DIGEST]}"
+
+
+def _download(repository: str, revision: str) -> Checkpoint:
+    # It comes with transformers, and takes a while to import.
+    import huggingface_hub  # noqa: PLC0415
+    from huggingface_hub import errors  # noqa: PLC0415
+
+    try:
+        commit = revision if _COMMIT.fullmatch(revision) else _commit_of_tag(repository, revision)
+        folder = _cached(repository, commit) or Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=commit, allow_patterns=_WANTED_FILES
+            )
+        )
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{repository} is gated: accept its licence on its page with your account, then set "
+            "HF_TOKEN to a token of that account that may read gated repositories",
+            field="checkpoint",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(
+            f"{repository} has no commit {revision}; look it up on the repository's page",
+            field="revision",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"there is no folder and no repository {repository!r}, or it is private: correct the "
+            "name, or set HF_TOKEN to a token that may read it",
+            field="checkpoint",
+        ) from error
+    except SegpipeError:
+        raise
+    # Which HTTP library the hub's client raises through changes with its version.
+    except Exception as error:
+        raise CheckpointError(
+            f"{repository} at {revision} is not on this machine and cannot be downloaded "
+            f"({error}); connect to the network, or copy the checkpoint here and give its "
+            "folder",
+            field="checkpoint",
+        ) from error
+    return Checkpoint(folder, f"{repository}@{commit}")
+
+
+def _cached(repository: str, commit: str) -> Path | None:
+    """The folder of a commit that was downloaded whole before: no network is needed for it."""
+    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415
+
+    try:
+        folder = Path(snapshot_download(repository, revision=commit, local_files_only=True))
+    except errors.LocalEntryNotFoundError:
+        return None
+    is_whole = (folder / "config.json").is_file() and not _missing_files(folder)
+    return folder if is_whole else None
+
+
+def _commit_of_tag(repository: str, name: str) -> str:
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    for tag in HfApi().list_repo_refs(repository).tags:
+        if tag.name == name:
+            return str(tag.target_commit)
+    raise ConfigError(
+        f"{name!r} is no tag of {repository}; branches move, so give a commit (40 hex digits) or "
+        "a tag",
+        field="revision",
+    )

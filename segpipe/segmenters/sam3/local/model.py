@@ -1,0 +1,254 @@
+"""A loaded SAM 3 that answers prompts."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segpipe.errors import PromptError
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.batching import MicroBatcher
+from segpipe.segmenters.prompt import Point, Prompt
+from segpipe.segmenters.promptable import Candidate, Thresholds
+from segpipe.segmenters.sam3.local.config import LocalConfig
+from segpipe.segmenters.sam3.local.everything import find_everything
+from segpipe.segmenters.sam3.local.faults import model_faults
+from segpipe.segmenters.sam3.local.masks import to_mask
+from segpipe.segmenters.sam3.local.prompts import (
+    Concept,
+    Everything,
+    InBoxes,
+    OneItem,
+    Question,
+    read_prompt,
+    require_points,
+)
+from segpipe.segmenters.sam3.local.runtime import Prepared, RawMasks, Runtime
+from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+_NO_EVIDENCE = 0.0
+_CANDIDATES_MASK_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """A question about an image, for the thread of the model.
+
+    Attributes:
+        pixels: The picture made ready.
+        answer: Takes the features.
+    """
+
+    pixels: Prepared
+    answer: Callable[[Any], RawMasks]
+
+
+class LocalModel:
+    """SAM 3 in this process, by whichever runtime.
+
+    An image goes through the vision encoder once, with others that come at the same time; its
+    features are kept for further prompts. The model works in one thread. What comes before and
+    after it, scaling pictures and masks, is done in others meanwhile.
+
+    It is a :class:`~segpipe.segmenters.promptable.PromptableModel`.
+
+    Args:
+        runtime: The loaded weights.
+        config: Batches, kept images and the settings of "everything".
+    """
+
+    id = "sam3-local"
+
+    def __init__(self, runtime: Runtime[Any, Any], config: LocalConfig) -> None:
+        self._runtime = runtime
+        self._config = config
+        self._kept: OrderedDict[bytes, Any] = OrderedDict()
+        self._revision = runtime.revision
+        self._device = runtime.device
+        self._batcher = MicroBatcher(
+            self._compute,
+            max_items=config.batch_size,
+            max_wait_s=config.batch_wait_ms / 1000,
+            name=self.id,
+        )
+
+    @property
+    def revision(self) -> str:
+        """What names its weights."""
+        return self._revision
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return self._device
+
+    async def find(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds
+    ) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8.
+
+        With ``find_all`` the best score comes first. With ``inside_box`` there is one detection
+        for each box, in the order of the boxes, refined by the points that lie in it; where the
+        model sees nothing, the box itself is the mask, with score 0.
+
+        Raises:
+            PromptError: The prompt makes no sense for this image, or its text is too long.
+            UnsupportedPromptError: It asks for two things that SAM 3 cannot combine.
+            SegmenterError: The model failed.
+        """
+        started = time.perf_counter()
+        height, width, _ = image.shape
+        question = read_prompt(prompt, width=width, height=height)
+        raw = await self._ask(
+            image, lambda features: self._answer(features, question, width, height, thresholds)
+        )
+        detections = await asyncio.to_thread(self._detections, raw, question, width, height)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        return SegmentationResult(
+            detections=detections,
+            image_width=width,
+            image_height=height,
+            segmenter_id=self.id,
+            elapsed_ms=elapsed_ms,
+            pass_stats=(PassStats(len(detections), len(detections), elapsed_ms),),
+        )
+
+    async def candidates(
+        self, image: RgbImage, points: Sequence[Point]
+    ) -> tuple[Candidate, Candidate, Candidate]:
+        """Three readings of what the points mean, taken together, the best score first.
+
+        Raises:
+            PromptError: There is no point, or one lies outside the image.
+            SegmenterError: The model failed.
+        """
+        height, width, _ = image.shape
+        if not points:
+            raise PromptError("at least one point is needed", field="points")
+        checked = require_points(points, width=width, height=height)
+        raw = await self._ask(
+            image,
+            lambda features: self._runtime.at_points(features, checked, _CANDIDATES_MASK_THRESHOLD),
+        )
+        first, second, third = await asyncio.to_thread(_candidates, raw, width, height)
+        return first, second, third
+
+    async def aclose(self) -> None:
+        """Answer what is waiting, then let go of the weights."""
+        await self._batcher.aclose()
+        self._kept.clear()
+        self._runtime.close()
+
+    async def _ask(self, image: RgbImage, answer: Callable[[Any], RawMasks]) -> RawMasks:
+        return await self._batcher.submit(
+            _Job(await asyncio.to_thread(self._prepare, image), answer)
+        )
+
+    def _prepare(self, image: RgbImage) -> Prepared:
+        with model_faults("scaling the picture"):
+            pixels: Prepared = self._runtime.prepare(image)
+        return pixels
+
+    def _compute(self, jobs: Sequence[_Job]) -> list[RawMasks | Exception]:
+        """Answer a batch of questions, in the thread of the model."""
+        features = self._features(jobs)
+        outcomes: list[RawMasks | Exception] = []
+        for job in jobs:
+            try:
+                with model_faults("answering the prompt"):
+                    outcomes.append(job.answer(features[job.pixels.digest]))
+            except Exception as error:  # noqa: BLE001 - the one who asked gets it
+                outcomes.append(error)
+        return outcomes
+
+    def _features(self, jobs: Sequence[_Job]) -> dict[bytes, Any]:
+        """Features of every image of a batch: kept ones, and one pass for all the others."""
+        asked = {job.pixels.digest: job.pixels for job in jobs}
+        features = {digest: self._kept[digest] for digest in asked if digest in self._kept}
+        new = {digest: pixels for digest, pixels in asked.items() if digest not in features}
+        if new:
+            with model_faults("reading the picture"):
+                of_new = self._runtime.encode(list(new.values()))
+            features.update(zip(new, of_new, strict=True))
+        for digest, of_image in features.items():
+            self._kept[digest] = of_image
+            self._kept.move_to_end(digest)
+        while len(self._kept) > self._config.kept_images:
+            self._kept.popitem(last=False)
+        return features
+
+    def _answer(
+        self, features: Any, question: Question, width: int, height: int, thresholds: Thresholds
+    ) -> RawMasks:
+        runtime, everything = self._runtime, self._config.everything
+        match question:
+            case Concept(text, exemplars):
+                return runtime.find(features, text, exemplars, thresholds)
+            case OneItem(points):
+                raw = runtime.at_points(features, points, thresholds.mask)
+                return raw.take(np.argsort(-raw.scores, kind="stable")[:1])
+            case InBoxes(boxes, points):
+                size = everything.points_per_batch
+                return _joined(
+                    [
+                        runtime.in_boxes(
+                            features,
+                            boxes[start : start + size],
+                            points[start : start + size],
+                            thresholds.mask,
+                        )
+                        for start in range(0, len(boxes), size)
+                    ]
+                )
+            case Everything():
+                return find_everything(
+                    runtime,
+                    features,
+                    width=width,
+                    height=height,
+                    settings=everything,
+                    thresholds=thresholds,
+                )
+
+    def _detections(
+        self, raw: RawMasks, question: Question, width: int, height: int
+    ) -> tuple[Detection, ...]:
+        label = question.text if isinstance(question, Concept | InBoxes) else None
+        boxes = question.boxes if isinstance(question, InBoxes) else (None,) * len(raw)
+        least = self._config.everything.min_area_px if isinstance(question, Everything) else 1
+        found: list[Detection] = []
+        for plane, score, box in zip(raw.planes, raw.scores.tolist(), boxes, strict=True):
+            mask = to_mask(plane, raw.level, width=width, height=height)
+            if mask.box is None:
+                if box is not None:
+                    found.append(_nothing_in(box, label, width=width, height=height))
+            elif mask.area >= least:
+                found.append(Detection(mask.box, score, label, mask))
+        return tuple(found)
+
+
+def _nothing_in(box: Box, label: str | None, *, width: int, height: int) -> Detection:
+    mask = Mask.from_box(box, image_width=width, image_height=height)
+    return Detection(Box(*map(float, mask.window)), _NO_EVIDENCE, label, mask)
+
+
+def _candidates(raw: RawMasks, width: int, height: int) -> list[Candidate]:
+    best_first = raw.take(np.argsort(-raw.scores, kind="stable"))
+    return [
+        Candidate(to_mask(plane, raw.level, width=width, height=height), score)
+        for plane, score in zip(best_first.planes, best_first.scores.tolist(), strict=True)
+    ]
+
+
+def _joined(parts: Sequence[RawMasks]) -> RawMasks:
+    return RawMasks(
+        np.concatenate([part.planes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        parts[0].level,
+    )

@@ -1,0 +1,11 @@
+"""SAM 3 by Segmind's API.
+
+It reads: question (image and prompt to JSON) -> api (the calls, with the ledger beside it) ->
+answer (what comes back to detections, by masks and pictures) -> matching (which detection is
+for which box).
+"""
+
+from segpipe.segmenters.sam3.segmind.config import SegmindConfig
+from segpipe.segmenters.sam3.segmind.segmenter import SegmindSegmenter
+
+__all__ = ["SegmindConfig", "SegmindSegmenter"]

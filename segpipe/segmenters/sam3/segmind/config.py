@@ -1,0 +1,167 @@
+"""Settings of SAM 3 by Segmind's API."""
+
+import os
+import re
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from segpipe.errors import ConfigError
+from segpipe.segmenters.http import HttpSettings, check_endpoint
+from segpipe.segmenters.settings import SegmenterSettings
+
+_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_KEY = re.compile(r"[!-~]+")
+
+LEDGER_FOLDER = "ledger"
+
+
+class Api(StrEnum):
+    """How an answer is asked for."""
+
+    V1 = "v1"
+    """One call that waits for the answer."""
+    V2 = "v2"
+    """Submit, poll, fetch."""
+
+
+class SegmindConfig(SegmenterSettings):
+    """SAM 3 by Segmind's API (https://www.segmind.com/models/sam3-image/api); every call costs."""
+
+    operational = frozenset(
+        {
+            "endpoint",
+            "api_key_env",
+            "api",
+            "poll_interval_s",
+            "max_paid_calls",
+            "max_cost",
+            "cost_per_call",
+            "ledger_folder",
+            "resend_uncertain",
+            "http",
+        }
+    )
+
+    kind: Literal["segmind"] = "segmind"
+    endpoint: str = Field(
+        default="https://api.segmind.com",
+        description="Where the API is: an https URL, or http on this machine.",
+    )
+    api_key_env: str = Field(
+        default="SEGMIND_API_KEY",
+        description="Name of the environment variable that holds the key, in capitals; never the "
+        "key itself.",
+    )
+    api: Api = Field(
+        default=Api.V1,
+        description="v1 keeps one connection open until the answer comes; v2 submits, polls and "
+        "fetches, for answers that take minutes.",
+    )
+    poll_interval_s: float = Field(
+        default=1, gt=0, description="Pause between two polls of v2, in seconds."
+    )
+    threshold: float = Field(
+        default=0.5, ge=0.1, le=1, description="Detections that score less are left out."
+    )
+    points_per_side: int = Field(
+        default=32,
+        ge=0,
+        le=128,
+        description="Points along each side of the grid that finds every item where there is no "
+        "prompt.",
+    )
+    pred_iou_thresh: float = Field(
+        default=0.88,
+        ge=0.5,
+        le=1,
+        description="Least predicted mask quality of items found by the grid.",
+    )
+    max_masks: int = Field(
+        default=100,
+        ge=0,
+        le=100,
+        description="Items of one photo at most, those with the best scores; 0 leaves it to the "
+        "service.",
+    )
+    max_side: int = Field(
+        default=2048,
+        ge=64,
+        le=16_384,
+        description="Longer side of the uploaded picture at most, in pixels; a larger photo is "
+        "scaled down for the upload, and its masks are brought back to full size.",
+    )
+    jpeg_quality: int = Field(
+        default=92, ge=1, le=100, description="JPEG quality of the uploaded picture."
+    )
+    max_paid_calls: int = Field(
+        default=0, ge=0, description="Paid calls of one run at most; 0 is no limit."
+    )
+    max_cost: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Credits that one run may cost at most; 0 is no limit.",
+    )
+    cost_per_call: float = Field(
+        default=0.005,
+        ge=0,
+        allow_inf_nan=False,
+        description="What one call is thought to cost, in credits, before the service has told.",
+    )
+    ledger_folder: str = Field(
+        default=LEDGER_FOLDER,
+        min_length=1,
+        description="Folder of the ledgers, under the data root unless it begins with /: one file "
+        "of JSON lines a run, with every call and its cost.",
+    )
+    resend_uncertain: bool = Field(
+        default=False,
+        description="Send a call again that gave no answer but may have been billed.",
+    )
+    http: HttpSettings = Field(
+        default=HttpSettings(), description="Timeouts, retries and bounds of the connection."
+    )
+
+    # A ConfigError, not a ValueError: pydantic would repeat what was entered.
+    @field_validator("api_key_env")
+    @classmethod
+    def _looks_like_a_name(cls, name: str) -> str:
+        if not _VARIABLE_NAME.fullmatch(name):
+            raise ConfigError(
+                "must be the name of an environment variable, in capitals, such as "
+                "SEGMIND_API_KEY (what was entered is not repeated here: should it be a key, "
+                "replace that key)",
+                field="api_key_env",
+            )
+        return name
+
+    @field_validator("endpoint")
+    @classmethod
+    def _may_be_told_a_key(cls, url: str) -> str:
+        try:
+            return check_endpoint(url)
+        except ValueError as error:
+            raise ConfigError(str(error), field="endpoint") from None
+
+
+def read_api_key(variable: str) -> str:
+    """The key from the environment.
+
+    Raises:
+        ConfigError: The variable is not set, or what it holds cannot be a key.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(
+            f"the environment variable {variable} is not set: put the key of Segmind's API there",
+            field="api_key_env",
+        )
+    if not _KEY.fullmatch(key):
+        raise ConfigError(
+            f"the environment variable {variable} holds no key: a key has no spaces and only "
+            "ASCII characters",
+            field="api_key_env",
+        )
+    return key

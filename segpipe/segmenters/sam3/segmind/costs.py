@@ -1,0 +1,87 @@
+"""What the ledgers say that runs and deals have cost."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from segpipe.errors import StoreError
+
+
+class _Line(BaseModel):
+    """A line of a ledger; the last one of a call is what is known of it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    time: str
+    run: str
+    deal: str
+    call: str
+    cost: float | None
+    remaining_credits: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DealCost:
+    """What one run spent on one deal.
+
+    Attributes:
+        run_id: The run.
+        deal: The deal.
+        started: When the first call was sent, ISO 8601 in UTC.
+        calls: Calls that were sent.
+        cost: What they are known to have cost, in credits.
+        unknown: Calls whose cost is not known: still under way, or without an answer.
+        remaining_credits: What the service last said was left; None when it did not.
+    """
+
+    run_id: str
+    deal: str
+    started: str
+    calls: int
+    cost: float
+    unknown: int
+    remaining_credits: float | None
+
+
+def read_costs(folder: Path) -> list[DealCost]:
+    """The costs of every run and deal in a folder of ledgers, the earliest first.
+
+    Raises:
+        StoreError: A ledger cannot be read.
+    """
+    lines: dict[tuple[str, str], list[_Line]] = {}
+    for line in _lines(folder):
+        lines.setdefault((line.run, line.deal), []).append(line)
+    costs = [_sum(run_id, deal, found) for (run_id, deal), found in lines.items()]
+    return sorted(costs, key=lambda cost: (cost.started, cost.deal))
+
+
+def _lines(folder: Path) -> Iterator[_Line]:
+    for path in sorted(folder.glob("*.jsonl")):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"the ledger {path} cannot be read: {error}") from error
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                yield _Line.model_validate(json.loads(line))
+            except (ValueError, ValidationError) as error:
+                raise StoreError(f"line {number} of the ledger {path} is damaged") from error
+
+
+def _sum(run_id: str, deal: str, lines: Iterable[_Line]) -> DealCost:
+    lines = sorted(lines, key=lambda line: line.time)
+    last = {line.call: line for line in lines}
+    told = [line.remaining_credits for line in lines if line.remaining_credits is not None]
+    return DealCost(
+        run_id=run_id,
+        deal=deal,
+        started=lines[0].time,
+        calls=len(last),
+        cost=sum(line.cost or 0.0 for line in last.values()),
+        unknown=sum(line.cost is None for line in last.values()),
+        remaining_credits=told[-1] if told else None,
+    )

@@ -1,0 +1,258 @@
+"""What every call of a run cost, on disk, and the limits that a run may not pass.
+
+A run has one file of JSON lines. A call has a line when it is sent and one when its outcome is
+known, with the same ``call``: so what several processes, or a retry after a kill, have under way
+counts too.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from segpipe.errors import BudgetExceededError, StoreError
+from segpipe.segmenters.base import Usage
+from segpipe.segmenters.http import Attempt, Outcome
+from segpipe.segmenters.occasion import Occasion
+
+_NO_RUN = "no-run"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_NAME_CHARS = 60
+_DIGEST_CHARS = 12
+_FREE = frozenset({Outcome.UNAVAILABLE, Outcome.REFUSED})
+_ROUNDING = 1e-9  # sums of decimal costs
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may spend; 0 is no limit.
+
+    Attributes:
+        max_paid_calls: Calls that were billed or may have been.
+        max_cost: Credits.
+        cost_per_call: What a call is thought to cost before any cost is known, in credits.
+    """
+
+    max_paid_calls: int = 0
+    max_cost: float = 0.0
+    cost_per_call: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the ledger says last of a call; a cost of None is not known."""
+
+    is_paid: bool
+    cost: float | None
+
+
+class Ledger:
+    """The calls of one run.
+
+    Args:
+        folder: Where the ledgers are; made when it is not there.
+        run_id: Names the file; "" is "no-run".
+    """
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self.path = folder / f"{_file_stem(run_id)}.jsonl"
+        self._read_bytes = 0
+        self._entries: dict[str, _Entry] = {}
+        self._paid_calls = 0
+        self._known_cost = 0.0
+        self._unknown_costs = 0
+        self._highest_cost: float | None = None
+
+    def open_call(self, line: dict[str, object], budget: Budget) -> None:
+        """Write that a call is about to be sent.
+
+        Raises:
+            BudgetExceededError: It would pass a limit; nothing is written.
+            StoreError: The ledger cannot be written.
+        """
+        with self._locked() as file:
+            self._check(budget)
+            self._append(file, line)
+
+    def append(self, line: dict[str, object]) -> None:
+        """Write what has become known of a call; raises StoreError when that fails."""
+        with self._locked() as file:
+            self._append(file, line)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The file, locked against other processes and threads, and read to its end."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._catch_up(file)
+                yield file
+            finally:
+                os.close(file)  # which unlocks it
+        except OSError as error:
+            raise StoreError(
+                f"the ledger {self.path} cannot be written, and without it no call is made: {error}"
+            ) from error
+
+    def _append(self, file: int, line: dict[str, object]) -> None:
+        data = json.dumps(line).encode() + b"\n"
+        written = os.write(file, data)
+        self._catch_up(file)
+        if written != len(data):
+            raise OSError("the disk is full")
+
+    def _catch_up(self, file: int) -> None:
+        """Read what was written since, by whomever; close a line that a full disk cut off."""
+        size = os.fstat(file).st_size
+        if size == self._read_bytes:
+            return
+        new = os.pread(file, size - self._read_bytes, self._read_bytes)
+        if not new.endswith(b"\n"):
+            os.write(file, b"\n")
+            new += b"\n"
+        for offset, line in enumerate(new.splitlines(), start=self._read_bytes):
+            self._note(line, unnamed=f"unreadable-{offset}")
+        self._read_bytes += len(new)
+
+    def _note(self, line: bytes, *, unnamed: str) -> None:
+        try:
+            fields = json.loads(line)
+            call, cost = str(fields["call"]), fields["cost"]
+            is_paid = Outcome(fields["outcome"]) not in _FREE or bool(cost)
+            entry = _Entry(is_paid, None if cost is None else float(cost))
+        except (ValueError, KeyError, TypeError):
+            call, entry = unnamed, _Entry(is_paid=True, cost=None)  # a call, of whatever cost
+        self._count(self._entries.get(call), -1)
+        self._count(entry, 1)
+        self._entries[call] = entry
+
+    def _count(self, entry: _Entry | None, times: int) -> None:
+        if entry is None:
+            return
+        self._paid_calls += times * entry.is_paid
+        self._unknown_costs += times * (entry.cost is None)
+        self._known_cost += times * (entry.cost or 0.0)
+        if entry.cost:
+            self._highest_cost = max(self._highest_cost or 0.0, entry.cost)
+
+    def _check(self, budget: Budget) -> None:
+        calls = self._paid_calls + 1
+        if budget.max_paid_calls and calls > budget.max_paid_calls:
+            raise BudgetExceededError(
+                f"the next call would be paid call {calls} of the run, more than the "
+                f"{budget.max_paid_calls} allowed; it was not made. What has been spent is in "
+                f"{self.path.name}",
+                field="max_paid_calls",
+            )
+        assumed = budget.cost_per_call if self._highest_cost is None else self._highest_cost
+        cost = self._known_cost + assumed * (self._unknown_costs + 1)
+        if budget.max_cost and cost > budget.max_cost + _ROUNDING:
+            raise BudgetExceededError(
+                f"with the next call the run may cost {cost:.6g} credits, more than the "
+                f"{budget.max_cost:g} allowed; it was not made. What has been spent is in "
+                f"{self.path.name}",
+                field="max_cost",
+            )
+
+
+class Bill:
+    """The calls that one answer takes: an observer of attempts that keeps the ledger.
+
+    Args:
+        ledger: The run's.
+        budget: The limits of the run.
+        occasion: For which run, deal and image the calls are.
+    """
+
+    def __init__(self, ledger: Ledger, budget: Budget, occasion: Occasion) -> None:
+        self._ledger, self._budget, self._occasion = ledger, budget, occasion
+        self._call = ""
+        self._last = Attempt(0)
+        self._is_settled = False
+        self.usage = Usage()
+        """What has been spent so far on this answer."""
+
+    def observe(self, attempt: Attempt) -> None:
+        """Write an attempt into the ledger, before it is sent and afterwards.
+
+        Raises:
+            BudgetExceededError: It would pass a limit of the run.
+            StoreError: The ledger cannot be written.
+        """
+        if attempt.outcome is Outcome.UNDER_WAY:
+            self._call = uuid.uuid4().hex
+            self._ledger.open_call(self._line(attempt, cost=None, left=None), self._budget)
+            self.usage += Usage(calls=1)
+            return
+        cost = amount(attempt.headers.get("x-cost"))
+        if cost is None and attempt.outcome in _FREE:
+            cost = 0.0
+        self._last = attempt
+        self._write(attempt, cost, amount(attempt.headers.get("x-remaining-credits")))
+
+    def settle(self, cost: float | None, left: float | None, *, failed: bool = False) -> None:
+        """Write what has become known of the last call after its answer, unless that told it.
+
+        Args:
+            cost: What was billed, in credits; None when it is not known.
+            left: The credits that remain; None when it is not known.
+            failed: Whether the service did not do the work after all, and so did not bill it.
+        """
+        if self._is_settled:
+            return
+        outcome = Outcome.REFUSED if failed else self._last.outcome
+        known = 0.0 if failed and cost is None else cost
+        self._write(Attempt(self._last.number, outcome, self._last.status), known, left)
+
+    def _write(self, attempt: Attempt, cost: float | None, left: float | None) -> None:
+        self._ledger.append(self._line(attempt, cost=cost, left=left))
+        self._is_settled = cost is not None
+        self.usage += Usage(cost=cost or 0.0, remaining_credits=left)
+
+    def _line(
+        self, attempt: Attempt, *, cost: float | None, left: float | None
+    ) -> dict[str, object]:
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run": self._occasion.run_id,
+            "deal": self._occasion.deal,
+            "image": self._occasion.image,
+            "call": self._call,
+            "attempt": attempt.number,
+            "outcome": attempt.outcome.value,
+            "status": attempt.status,
+            "cost": cost,
+            "remaining_credits": left,
+        }
+
+
+def amount(value: object) -> float | None:
+    """A sum of credits, 0 or more; None when the value is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        sum_of_credits = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return sum_of_credits if math.isfinite(sum_of_credits) and sum_of_credits >= 0 else None
+
+
+def _file_stem(run_id: str) -> str:
+    """The run id, or a safe form that no other run id has."""
+    if not run_id:
+        return _NO_RUN
+    if _SAFE_NAME.fullmatch(run_id):
+        return run_id
+    digest = hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+    return f"{_UNSAFE.sub('_', run_id)[:_NAME_CHARS].strip('_-')}.{digest}"

@@ -1,0 +1,130 @@
+"""SAM 3 by Segmind's API as a segmenter."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.occasion import Occasion, current_occasion
+from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.segmenters.sam3.segmind.answer import Reading, read_answer
+from segpipe.segmenters.sam3.segmind.api import SegmindApi
+from segpipe.segmenters.sam3.segmind.config import SegmindConfig, read_api_key
+from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
+from segpipe.segmenters.sam3.segmind.matching import box_itself, match_boxes, one_item
+from segpipe.segmenters.sam3.segmind.pictures import Photo
+from segpipe.segmenters.sam3.segmind.question import (
+    Question,
+    Upload,
+    ask_for_all,
+    ask_for_boxes,
+    check_prompt,
+    lies_in,
+    make_upload,
+)
+from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
+
+_ALL = 0  # masks: one is wanted for every box, however many there are
+
+
+class SegmindSegmenter:
+    """Finds what a prompt means by Segmind's paid API.
+
+    ``inside_box`` takes one call for all boxes without points, and one for each box with points;
+    a mask belongs to the box that its own box overlaps most. A box for which the service finds
+    nothing is itself the mask, with score 0, and a note says so.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        ConfigError: The environment variable with the key is not set.
+    """
+
+    id = "sam3-segmind"
+
+    def __init__(self, config: SegmindConfig) -> None:
+        self._config = config
+        self._key = read_api_key(config.api_key_env)
+        self._api = SegmindApi(config, self._key)
+        self._budget = Budget(config.max_paid_calls, config.max_cost, config.cost_per_call)
+        self._ledgers: dict[str, Ledger] = {}
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8; only a copy, perhaps smaller, is sent.
+
+        Raises:
+            PromptError: The prompt makes no sense for the image, or has what the API lacks.
+            BudgetExceededError: The next call would pass a limit of the run.
+            BackendError: The API failed, or its answer is not understood.
+            StoreError: The ledger cannot be written.
+        """
+        height, width = image.shape[:2]
+        check_prompt(prompt, width=width, height=height)
+        started = time.perf_counter()
+        bill = self._bill(current_occasion())
+        upload = await asyncio.to_thread(make_upload, image, self._config)
+        if prompt.mode is Mode.INSIDE_BOX:
+            reading = await self._inside_boxes(prompt, upload, bill)
+        else:
+            reading = await self._everything(prompt, upload, bill)
+        count, elapsed_ms = len(reading.detections), (time.perf_counter() - started) * 1000
+        return SegmentationResult(
+            detections=reading.detections,
+            image_width=width,
+            image_height=height,
+            segmenter_id=self.id,
+            elapsed_ms=elapsed_ms,
+            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+            usage=bill.usage,
+            notes=reading.notes,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections; may be called again."""
+        await self._api.aclose()
+
+    async def _everything(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
+        question = ask_for_all(prompt)
+        reading = await self._ask(question, upload, bill, self._config.max_masks)
+        if prompt.points and not question.text and not question.boxes:
+            return replace(reading, detections=one_item(reading.detections, prompt.points))
+        return reading
+
+    async def _inside_boxes(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
+        found: dict[Box, Detection] = {}
+        notes: list[str] = []
+        for question in ask_for_boxes(prompt.boxes, prompt.points):
+            reading = await self._ask(question, upload, bill, max_masks=_ALL)
+            found |= match_boxes(question.boxes, reading.detections)
+            notes += (note for note in reading.notes if note not in notes)
+        for index, box in enumerate(prompt.boxes):
+            if box not in found:
+                size = {"width": upload.photo_width, "height": upload.photo_height}
+                found[box] = box_itself(box, **size)
+                notes.append(f"Nothing was found in box {index}: the box is its mask, score 0.")
+        for index, point in enumerate(prompt.points):
+            if not any(lies_in(point, box) for box in prompt.boxes):
+                notes.append(f"Point {index} lies in no box and was not used.")
+        return Reading(tuple(found[box] for box in prompt.boxes), tuple(notes))
+
+    async def _ask(self, question: Question, upload: Upload, bill: Bill, max_masks: int) -> Reading:
+        body = await asyncio.to_thread(question.body, upload, self._config, max_masks)
+        answer = await self._api.ask(body, bill)
+        photo = Photo(upload.photo_width, upload.photo_height, upload.width, upload.height)
+        return await asyncio.to_thread(
+            read_answer,
+            answer,
+            photo,
+            label=question.text,
+            max_masks=max_masks,
+            secrets=[self._key],
+        )
+
+    def _bill(self, occasion: Occasion) -> Bill:
+        run_id = occasion.run_id
+        if run_id not in self._ledgers:
+            self._ledgers[run_id] = Ledger(Path(self._config.ledger_folder), run_id)
+        return Bill(self._ledgers[run_id], self._budget, occasion)

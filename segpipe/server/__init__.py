@@ -1,0 +1,1 @@
+"""The inference service: one model behind HTTP, for many pipelines."""

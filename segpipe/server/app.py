@@ -1,0 +1,222 @@
+"""The service's endpoints."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, File, Form, Response, UploadFile
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field, Json
+
+from segpipe.segmenters.base import SegmentationResult
+from segpipe.segmenters.promptable import Candidate, PromptableModel
+from segpipe.segmenters.sam3.internal.wire import (
+    MAX_POINTS,
+    Encoding,
+    Health,
+    Readings,
+    Segments,
+    WirePrompt,
+    WireSize,
+    encode_mask,
+)
+from segpipe.server.guards import LimitBody, RequireToken
+from segpipe.server.metrics import CountRequests, Metrics
+from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
+from segpipe.server.problems import UNAUTHORIZED, UNAVAILABLE, add_problem_handlers
+from segpipe.server.prompts import to_points, to_prompt, to_thresholds
+from segpipe.server.requests import ModelRoute
+from segpipe.server.service import ModelLoader, Service
+from segpipe.server.settings import ServerSettings
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask_codecs import to_base64, to_png
+
+_HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
+_OPEN_PATHS = frozenset({_HEALTH})
+_PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS})
+
+_POINTS = "Pixels of the upright image: a JSON list of [x, y]."
+_LABELS = "For each point 1 (on the item) or 0 (off it): a JSON list."
+_MULTIMASK = "Answer with three readings of the points, ranked by score."
+_PROMPT = "What to look for, as JSON."
+
+Photo = Annotated[
+    UploadFile,
+    File(description="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC; it is turned upright."),
+]
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Place = tuple[Coordinate, Coordinate]
+Places = Annotated[list[Place], Field(min_length=1, max_length=MAX_POINTS)]
+Labels = Annotated[
+    list[Annotated[int, Field(strict=True, ge=0, le=1)]], Field(min_length=1, max_length=MAX_POINTS)
+]
+
+
+class PngResponse(Response):
+    """A picture."""
+
+    media_type = "image/png"
+
+
+class PrometheusResponse(Response):
+    """Counters in Prometheus' text format."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+
+def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> FastAPI:
+    """Build the service around a model.
+
+    The model is loaded in the background once the app starts, so the port answers at once:
+    readiness is ``GET /health``.
+
+    Args:
+        load: Gives the model; called once, in a worker thread.
+        settings: Address, bounds and guards.
+
+    Raises:
+        ConfigError: The address can be reached from elsewhere, and no token is set.
+    """
+    settings = settings or ServerSettings()
+    token = settings.read_token()
+    metrics = Metrics()
+    service = Service(load, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.aclose()
+
+    app = FastAPI(
+        title="segpipe inference",
+        description="One segmentation model for many pipelines.",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service, app.state.settings = service, settings
+    add_problem_handlers(app)
+    _add_endpoints(app, service, metrics)
+    describe(app, needs_token=token is not None, open_paths=_OPEN_PATHS)
+
+    # The last added is the outermost: counted, then CORS, then the token, then the size.
+    app.add_middleware(LimitBody, max_bytes=settings.max_upload_bytes)
+    if token:
+        app.add_middleware(RequireToken, token=token, open_paths=_OPEN_PATHS)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization"],
+        )
+    app.add_middleware(CountRequests, metrics=metrics, paths=_PATHS)
+    return app
+
+
+def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    @app.get(
+        _HEALTH,
+        operation_id="health",
+        summary="Whether the model is loaded",
+        responses={
+            UNAVAILABLE: {
+                "model": Health,
+                "description": "There is no model (yet)",
+                "headers": RETRY_AFTER,
+            }
+        },
+    )
+    async def health(response: Response) -> Health:
+        answer = service.health
+        if not answer.model_loaded:
+            response.status_code = UNAVAILABLE
+            response.headers["Retry-After"] = str(service.retry_after_s)
+        return answer
+
+    @app.get(
+        _METRICS,
+        operation_id="metrics",
+        summary="Counters for Prometheus",
+        response_class=PrometheusResponse,
+        responses=problems(UNAUTHORIZED),
+    )
+    async def show_metrics() -> PrometheusResponse:
+        return PrometheusResponse(generate_latest(metrics.registry))
+
+    models = APIRouter(route_class=ModelRoute)
+
+    @models.post(
+        _MASK,
+        operation_id="predict_mask",
+        summary="The mask of what points mean",
+        response_class=PngResponse,
+        responses={
+            200: {
+                "description": "The best mask as PNG; with multimask the three readings as JSON",
+                "content": readings(),
+            },
+            **problems(),
+        },
+    )
+    async def predict_mask(
+        image: Photo,
+        points: Annotated[Json[Places], Form(description=_POINTS)],
+        labels: Annotated[Json[Labels], Form(description=_LABELS, validate_default=True)] = "[1]",  # type: ignore[assignment]
+        multimask: Annotated[bool, Form(description=_MULTIMASK)] = False,
+    ) -> Response:
+        async def candidates(model: PromptableModel, photo: RgbImage) -> tuple[Candidate, ...]:
+            return await model.candidates(photo, to_points(points, labels, photo))
+
+        found = await service.ask(image.read, candidates)
+        if multimask:
+            ranked = await asyncio.to_thread(_to_readings, found, service.name)
+            return JSONResponse(ranked.model_dump())
+        return PngResponse(await asyncio.to_thread(to_png, found[0].mask))
+
+    @models.post(
+        _SEGMENT,
+        operation_id="segment",
+        summary="Everything that a prompt means",
+        responses=problems(),
+    )
+    async def segment(
+        image: Photo, prompt: Annotated[Json[WirePrompt], Form(description=_PROMPT)]
+    ) -> Segments:
+        async def find(model: PromptableModel, photo: RgbImage) -> SegmentationResult:
+            return await model.find(photo, to_prompt(prompt, photo), to_thresholds(prompt))
+
+        result = await service.ask(image.read, find)
+        return await asyncio.to_thread(_to_segments, result, prompt.encoding, service.name)
+
+    app.include_router(models)
+
+
+def _to_readings(candidates: tuple[Candidate, ...], model: str) -> Readings:
+    mask = candidates[0].mask
+    return Readings(
+        image=WireSize(width=mask.image_width, height=mask.image_height),
+        scores=[float(candidate.score) for candidate in candidates],
+        masks=[to_base64(candidate.mask) for candidate in candidates],
+        model=model,
+    )
+
+
+def _to_segments(result: SegmentationResult, encoding: Encoding, model: str) -> Segments:
+    found = result.detections
+    return Segments(
+        image=WireSize(width=result.image_width, height=result.image_height),
+        boxes=[list(map(float, one.box)) for one in found],
+        scores=[float(one.score) for one in found],
+        labels=[one.label for one in found],
+        masks=[encode_mask(one.mask, encoding) if one.mask else None for one in found],
+        model=model,
+        elapsed_ms=result.elapsed_ms,
+    )

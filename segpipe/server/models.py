@@ -1,0 +1,50 @@
+"""The models that the service can hold, by name."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from segpipe.errors import ConfigError
+from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.promptable import PromptableModel
+
+ModelName = Literal["classical", "sam3"]
+
+
+def load(name: str, checkpoint: str | None = None) -> PromptableModel:
+    """Load a model; it may take minutes.
+
+    Args:
+        name: ``classical`` or ``sam3``.
+        checkpoint: The weights of ``sam3``: a folder, or a repository with its revision, as in
+            ``facebook/sam3@<commit>``.
+
+    Raises:
+        ConfigError: There is no such model, or ``classical`` was given a checkpoint.
+        CheckpointError: The weights cannot be used.
+    """
+    match name:
+        case "classical":
+            if checkpoint is not None:
+                raise ConfigError("the classical model has no weights", field="checkpoint")
+            return ClassicalModel()
+        case "sam3":
+            return _load_sam3(checkpoint)
+    raise ConfigError(
+        f"must be one of {', '.join(get_args(ModelName))}, got {name!r}", field="model"
+    )
+
+
+def _load_sam3(checkpoint: str | None) -> PromptableModel:
+    # Here alone: it brings torch, which a service with the classical model can do without.
+    from segpipe.segmenters.sam3.local import LocalConfig, load_model  # noqa: PLC0415
+
+    if checkpoint and Path(checkpoint).is_dir():
+        return load_model(LocalConfig(checkpoint=checkpoint))
+    repository, _, revision = (checkpoint or "").partition("@")
+    if not repository or not revision:
+        raise ConfigError(
+            f"sam3 needs a folder that is there, or a repository with its revision, such as "
+            f"facebook/sam3@<commit>; got {checkpoint!r}",
+            field="checkpoint",
+        )
+    return load_model(LocalConfig(checkpoint=repository, revision=revision))

@@ -1,0 +1,111 @@
+"""Every error as one kind of answer: :class:`~segpipe.segmenters.sam3.internal.wire.Problem`."""
+
+import re
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from segpipe.errors import InputError, SegpipeError
+from segpipe.segmenters.sam3.internal.wire import PROBLEM_FIELD_HEADER, PROBLEM_HEADER, Problem
+
+BAD_REQUEST, UNAUTHORIZED, TIMED_OUT, TOO_LARGE = 400, 401, 408, 413
+FAILED, UNAVAILABLE, TOO_SLOW = 500, 503, 504
+CLIENT_GONE = 499
+"""Nobody reads this answer; logs and metrics do (the number is nginx's)."""
+
+# A field may be the name that a client made up, which must not end a header.
+_PLAIN_FIELD = re.compile(r"[A-Za-z0-9_.\[\]]{1,100}")
+_NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
+_FAILED_DETAIL = "the service failed on this request; its log has the reason"
+
+
+class RefusedError(Exception):
+    """The service will not answer this request.
+
+    Args:
+        status: The HTTP status.
+        error: The kind of error.
+        detail: What was wrong and what to do.
+        field: The field concerned.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.problem = Problem(error=error, detail=detail, field=field)
+        self.headers = {PROBLEM_HEADER: error, **(headers or {})}
+        if field and _PLAIN_FIELD.fullmatch(field):
+            self.headers[PROBLEM_FIELD_HEADER] = field
+
+    def answer(self) -> JSONResponse:
+        """The refusal as a response."""
+        return JSONResponse(self.problem.model_dump(), self.status, self.headers)
+
+
+def too_large(limit_bytes: int) -> RefusedError:
+    """More bytes than the limit; the connection is closed, since the rest is not read."""
+    return RefusedError(
+        TOO_LARGE,
+        "TooLarge",
+        f"the request has more than {limit_bytes:,} bytes: send a smaller or compressed photo",
+        field="image",
+        headers={"Connection": "close"},
+    )
+
+
+def unavailable(error: str, detail: str, *, retry_after_s: int) -> RefusedError:
+    """Not now; the client may come again."""
+    return RefusedError(UNAVAILABLE, error, detail, headers={"Retry-After": str(retry_after_s)})
+
+
+def failed(error: Exception) -> RefusedError:
+    """Something broke; the answer keeps the reasons to itself."""
+    kind = type(error).__name__ if isinstance(error, SegpipeError) else "InternalError"
+    return RefusedError(FAILED, kind, _FAILED_DETAIL)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every error of the app a :class:`Problem`."""
+
+    @app.exception_handler(RefusedError)
+    def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return error.answer()
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first, *others = error.errors()
+        place = [str(part) for part in first["loc"] if part != "body"]
+        detail = first["msg"] + (f" (and {len(others)} more)" if others else "")
+        return _answer(BAD_REQUEST, "InvalidRequest", detail, field=".".join(place) or None)
+
+    @app.exception_handler(InputError)
+    def unusable(_: Request, error: InputError) -> JSONResponse:
+        return _answer(BAD_REQUEST, type(error).__name__, error.message, field=error.field)
+
+    @app.exception_handler(HTTPException)
+    def refused_by_framework(_: Request, error: HTTPException) -> JSONResponse:
+        name = _NAMES.get(error.status_code, "InvalidRequest")
+        answer = _answer(error.status_code, name, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    def unforeseen(_: Request, error: Exception) -> JSONResponse:
+        # The framework raises it again after the answer, for the server to log.
+        return failed(error).answer()
+
+
+def _answer(status: int, error: str, detail: str, *, field: str | None = None) -> JSONResponse:
+    return RefusedError(status, error, detail, field=field).answer()

@@ -1,0 +1,178 @@
+"""The model of the service: loaded beside the port, asked within bounds, closed at the end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from segpipe.errors import InputError
+from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.sam3.internal.wire import Health, Status
+from segpipe.server.gate import Gate
+from segpipe.server.metrics import Metrics
+from segpipe.server.photos import PhotoShelf, digest_of
+from segpipe.server.problems import RefusedError, failed, unavailable
+from segpipe.server.settings import ServerSettings
+from segpipe.vision.image import RgbImage
+
+_log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+ModelLoader = Callable[[], PromptableModel]
+
+_NOT_NOW: dict[Status, tuple[str, str]] = {
+    "loading": ("ModelLoading", "the model is still being loaded: come again"),
+    "failed": ("ModelFailed", "the model could not be loaded; the service's log has the reason"),
+    "stopping": ("Stopping", "the service is shutting down: come again"),
+}
+
+
+class Service:
+    """Holds one model and answers prompts with it.
+
+    Args:
+        load: Gives the model; called once, in a worker thread.
+        settings: The bounds.
+        metrics: Where it is counted.
+    """
+
+    def __init__(self, load: ModelLoader, settings: ServerSettings, metrics: Metrics) -> None:
+        self.retry_after_s = settings.retry_after_s
+        self._load = load
+        self._settings = settings
+        self._metrics = metrics
+        self._model: PromptableModel | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._status: Status = "loading"
+        self._photos = PhotoShelf(max_pixels=settings.max_pixels, kept_pixels=settings.kept_pixels)
+        self._gate = Gate(
+            in_model=settings.in_model,
+            decoded_ahead=settings.decoded_ahead,
+            queue_size=settings.queue_size,
+        )
+        metrics.watch(
+            "segpipe_model_loaded",
+            "1 while the model can be asked.",
+            lambda: float(self._status == "ready"),
+        )
+        metrics.watch("segpipe_in_model", "Prompts in the model.", lambda: self._gate.in_model)
+        metrics.watch(
+            "segpipe_waiting",
+            "Requests that are here and not in the model.",
+            lambda: self._gate.inside - self._gate.in_model,
+        )
+
+    def start(self) -> None:
+        """Begin to load the model."""
+        self._loading = asyncio.create_task(self._load_model())
+
+    async def _load_model(self) -> None:
+        try:
+            self._model = await asyncio.to_thread(self._load)
+        except Exception:  # noqa: BLE001 - logged whole
+            # Whatever a loader raises, the port goes on to say that there is no model.
+            _log.exception("the model could not be loaded")
+            self._become("failed")
+        else:
+            _log.info("the model %s is loaded on %s", self._model.id, self._model.device)
+            self._become("ready")
+
+    def _become(self, status: Status) -> None:
+        if self._status != "stopping":
+            self._status = status
+
+    @property
+    def health(self) -> Health:
+        """What ``GET /health`` answers."""
+        is_ready = self._status == "ready"
+        return Health(
+            status=self._status,
+            model_loaded=is_ready,
+            model=self.name if is_ready else None,
+            device=self._loaded().device if is_ready else None,
+        )
+
+    @property
+    def name(self) -> str:
+        """The model and its weights in one: another name may mean other answers."""
+        model = self._loaded()
+        return f"{model.id}@{model.revision}"
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Count a request in, before its body is read.
+
+        Raises:
+            RefusedError: There is no model, or the queue is full (503).
+        """
+        if self._status != "ready":
+            raise self._refuse(*_NOT_NOW[self._status])
+        with self._gate.admitted(self._refuse_full):
+            yield
+
+    async def ask(
+        self,
+        read_upload: Callable[[], Awaitable[bytes]],
+        question: Callable[[PromptableModel, RgbImage], Awaitable[Answer]],
+    ) -> Answer:
+        """Decode an upload, or find it among the last ones, and ask the model about it.
+
+        The upload is read only once there is room for its photo: until then it waits on disk.
+
+        Raises:
+            InputError: The photo or the prompt cannot be used.
+            RefusedError: The model failed (500), or is gone (503).
+        """
+        async with self._gate.with_photo():
+            photo = await self._photo(await read_upload())
+            async with self._gate.with_model():
+                started = time.perf_counter()
+                try:
+                    return await question(self._loaded(), photo)
+                except (InputError, RefusedError):
+                    raise
+                except Exception as error:
+                    _log.exception("the model failed")
+                    raise failed(error) from error
+                finally:
+                    self._metrics.model_seconds.observe(time.perf_counter() - started)
+
+    def _loaded(self) -> PromptableModel:
+        if self._model is None:
+            raise self._refuse(*_NOT_NOW["stopping"])
+        return self._model
+
+    async def _photo(self, upload: bytes) -> RgbImage:
+        digest = await asyncio.to_thread(digest_of, upload)
+        photo = self._photos.find(digest)
+        self._metrics.images.labels("decoded" if photo is None else "kept").inc()
+        if photo is None:
+            photo = await asyncio.to_thread(self._photos.decode, upload)
+            self._photos.keep(digest, photo)
+        return photo
+
+    def stop(self) -> None:
+        """Refuse what comes from now on."""
+        self._status = "stopping"
+
+    async def aclose(self) -> None:
+        """Let what is under way finish, within the limit, and close the model."""
+        self.stop()
+        if self._loading:
+            self._loading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._loading
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.shutdown_timeout_s):
+                await self._gate.until_empty()
+        model, self._model = self._model, None
+        if model:
+            await model.aclose()
+
+    def _refuse(self, error: str, detail: str) -> RefusedError:
+        return unavailable(error, detail, retry_after_s=self.retry_after_s)
+
+    def _refuse_full(self) -> RefusedError:
+        return self._refuse("QueueFull", "as many requests as may wait do: come again")

@@ -1,0 +1,98 @@
+"""Settings of the inference service."""
+
+import ipaddress
+import os
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segpipe.errors import ConfigError
+
+_LOOPBACK_NAME = "localhost"
+_BYTES_PER_MB = 1_000_000
+_PIXELS_PER_MEGAPIXEL = 1_000_000
+
+
+class ServerSettings(BaseModel):
+    """How the service listens, what it accepts, and how much it does at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address to listen on; any but a loopback one needs a token.",
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one.")
+    token_env: str = Field(
+        default="SEGPIPE_SERVER_TOKEN",
+        description="The environment variable that holds the token which clients have to send.",
+    )
+    cors_origins: list[str] = Field(
+        default=[], description="Origins whose pages may call the service from a browser."
+    )
+    max_upload_mb: float = Field(default=64, gt=0, description="Largest request, in 10^6 bytes.")
+    max_megapixels: float = Field(
+        default=100, gt=0, description="Largest photo, by its header, in 10^6 pixels."
+    )
+    kept_megapixels: float = Field(
+        default=100, ge=0, description="Decoded photos that are kept for further prompts."
+    )
+    in_model: int = Field(
+        default=4, ge=1, description="Prompts that are in the model at once, for it to batch."
+    )
+    decoded_ahead: int = Field(
+        default=2, ge=0, description="Decoded photos that wait for the model, beside those in it."
+    )
+    queue_size: int = Field(
+        default=64, ge=0, description="Requests that wait at most, beside those in the model."
+    )
+    retry_after_s: int = Field(
+        default=1, ge=1, description="When a client that was refused should come again."
+    )
+    upload_timeout_s: float = Field(
+        default=60, gt=0, description="Time for a request to arrive whole."
+    )
+    request_timeout_s: float = Field(
+        default=120, gt=0, description="Time for an answer, waiting included."
+    )
+    shutdown_timeout_s: int = Field(
+        default=30, ge=0, description="Time for what is under way to finish at a shutdown."
+    )
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest request."""
+        return int(self.max_upload_mb * _BYTES_PER_MB)
+
+    @property
+    def max_pixels(self) -> int:
+        """Largest photo."""
+        return int(self.max_megapixels * _PIXELS_PER_MEGAPIXEL)
+
+    @property
+    def kept_pixels(self) -> int:
+        """Decoded photos that are kept, all together."""
+        return int(self.kept_megapixels * _PIXELS_PER_MEGAPIXEL)
+
+    def read_token(self) -> str | None:
+        """The token that clients have to send; None when there is none.
+
+        Raises:
+            ConfigError: The address is reachable from elsewhere, and there is no token.
+        """
+        token = os.environ.get(self.token_env, "").strip() or None
+        if token is None and not _is_loopback(self.host):
+            raise ConfigError(
+                f"{self.host} can be reached from other machines: set the environment variable "
+                f"{self.token_env} to a token, or listen on 127.0.0.1",
+                field="host",
+            )
+        return token
+
+
+def _is_loopback(host: str) -> bool:
+    if host == _LOOPBACK_NAME:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,130 @@
+"""Equal questions have one key, others have another."""
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segpipe.segmenters.cache.key import answer_key, canonical_prompt, pixels_digest
+from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.vision.boxes import Box
+from segpipe_tests.segmenters.cache.answers import picture, prompts
+
+A, B = Box(0, 0, 4, 4), Box(1, 1, 5, 5)
+
+
+def key(**changed: Any) -> str:
+    question: dict[str, Any] = {
+        "pixels": "0" * 64,
+        "prompt": Prompt(),
+        "segmenter_id": "paid",
+        "identity": "1" * 64,
+        "revision": None,
+    }
+    return answer_key(**question | changed)
+
+
+@given(prompts, st.randoms(use_true_random=False))
+def test_the_order_of_points_and_exemplars_means_nothing(prompt: Prompt, random: Random) -> None:
+    shuffled = replace(
+        prompt,
+        points=tuple(random.sample(prompt.points, len(prompt.points))),
+        exemplars=tuple(random.sample(prompt.exemplars, len(prompt.exemplars))),
+    )
+    assert canonical_prompt(shuffled) == canonical_prompt(prompt)
+    assert key(prompt=shuffled) == key(prompt=prompt)
+
+
+@given(prompts, prompts)
+def test_prompts_that_differ_have_other_keys(one: Prompt, other: Prompt) -> None:
+    same = canonical_prompt(one) == canonical_prompt(other)
+    assert (key(prompt=one) == key(prompt=other)) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(Prompt(text=None), Prompt(text=""), id="empty text"),
+        pytest.param(Prompt(text=None), Prompt(text=" \t\n"), id="blank text"),
+        pytest.param(
+            Prompt(points=(Point(0.0, 3),)), Prompt(points=(Point(-0.0, 3.0),)), id="zeros"
+        ),
+        pytest.param(
+            Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(1, 2, 3, 4),)),
+            Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(1.0, 2.0, 3.0, 4.0),)),
+            id="whole numbers",
+        ),
+        pytest.param(
+            Prompt(points=(Point(np.float64(1.5), 2),)),
+            Prompt(points=(Point(1.5, 2),)),
+            id="numpy's numbers",
+        ),
+    ],
+)
+def test_prompts_that_mean_the_same_have_one_key(one: Prompt, other: Prompt) -> None:
+    assert key(prompt=one) == key(prompt=other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(Prompt(), Prompt(mode=Mode.INSIDE_BOX), id="mode"),
+        pytest.param(Prompt(text="cup"), Prompt(text="Cup"), id="case of a text"),
+        pytest.param(Prompt(text="cup"), Prompt(text=" cup"), id="space in a text"),
+        pytest.param(
+            Prompt(mode=Mode.INSIDE_BOX, boxes=(A, B)),
+            Prompt(mode=Mode.INSIDE_BOX, boxes=(B, A)),
+            id="order of boxes, which answers come in",
+        ),
+        pytest.param(
+            Prompt(points=(Point(1, 2),)), Prompt(points=(Point(1, 2),) * 2), id="a point twice"
+        ),
+        pytest.param(
+            Prompt(points=(Point(1, 2),)), Prompt(points=(Point(1, 2, positive=False),)), id="sign"
+        ),
+        pytest.param(
+            Prompt(mode=Mode.INSIDE_BOX, boxes=(A,)),
+            Prompt(mode=Mode.INSIDE_BOX, exemplars=(Exemplar(A),)),
+            id="a box is no exemplar",
+        ),
+    ],
+)
+def test_prompts_that_mean_something_else_have_other_keys(one: Prompt, other: Prompt) -> None:
+    assert key(prompt=one) != key(prompt=other)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"pixels": "2" * 64}, {"segmenter_id": "x"}, {"identity": "2" * 64}, {"revision": "r"}],
+)
+def test_everything_that_decides_an_answer_is_in_its_key(changed: dict[str, str]) -> None:
+    assert key(**changed) != key()
+
+
+def test_a_key_can_be_a_file_name() -> None:
+    assert len(key()) == 64
+    assert int(key(prompt=Prompt(text="tasse à café \ud800"), revision="/../"), 16) >= 0
+
+
+def test_images_of_the_same_bytes_but_another_shape_differ() -> None:
+    image = picture()
+    turned = image.reshape(image.shape[1], image.shape[0], 3)
+    assert pixels_digest(image) != pixels_digest(turned)
+
+
+def test_one_changed_sample_changes_the_digest_of_an_image() -> None:
+    image = picture()
+    changed = image.copy()
+    changed[-1, -1, -1] ^= 1
+    assert pixels_digest(image) != pixels_digest(changed)
+
+
+def test_how_an_image_lies_in_memory_does_not_matter() -> None:
+    image = picture()
+    view = np.asfortranarray(image)
+    assert pixels_digest(view) == pixels_digest(image)
+    assert pixels_digest(picture()[::-1][::-1]) == pixels_digest(image)

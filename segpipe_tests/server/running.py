@@ -1,0 +1,141 @@
+"""Real services on loopback, and a model that does as it is told."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import httpx
+from fastapi import FastAPI
+
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.prompt import Point, Prompt
+from segpipe.segmenters.promptable import Candidate, PromptableModel, Thresholds
+from segpipe.server.run import ModelServer, build_server
+from segpipe.server.settings import ServerSettings
+from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+PATIENCE_S = 10.0
+_POLL_S = 0.002
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Wait for something that another thread is about to do."""
+    give_up = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < give_up, "it never happened"
+        time.sleep(_POLL_S)
+
+
+class Service:
+    """A running service: where it is, and the server itself."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self.server = server
+        self.port: int = server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def app(self) -> FastAPI:
+        """What the server serves."""
+        assert isinstance(self.server.config.app, FastAPI)
+        return self.server.config.app
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a client that knows the token sends."""
+        token = os.environ.get(ServerSettings().token_env)
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def client(self) -> httpx.Client:
+        """A client that knows the token."""
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=PATIENCE_S)
+
+    def health(self) -> dict[str, object]:
+        """What the service says of itself."""
+        answer: dict[str, object] = httpx.get(f"{self.url}/health").json()
+        return answer
+
+    def stop(self) -> None:
+        """What SIGTERM does."""
+        self.server.should_exit = True
+
+
+@contextmanager
+def running(
+    load: Callable[[], PromptableModel], settings: ServerSettings | None = None
+) -> Iterator[Service]:
+    """A service on a port that the OS chose; it has stopped when the block is left."""
+    chosen = (settings or ServerSettings()).model_copy(update={"port": 0})
+    server = build_server(load, chosen)
+    thread = threading.Thread(target=partial(asyncio.run, server.serve()))
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive())
+        yield Service(server)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+class ToldModel:
+    """A model whose answers wait for ``go``, and that notes what becomes of its calls."""
+
+    id = "told"
+    revision = "1"
+    device = "cpu"
+
+    def __init__(self, *, waits: bool = False, error: Exception | None = None) -> None:
+        self.go = threading.Event()
+        if not waits:
+            self.go.set()
+        self.error = error
+        self.images: list[RgbImage] = []
+        self.prompts: list[tuple[Prompt, Thresholds]] = []
+        self.running = 0
+        self.most_running = 0
+        self.cancelled = 0
+        self.closed = 0
+
+    async def find(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds
+    ) -> SegmentationResult:
+        self.prompts.append((prompt, thresholds))
+        await self._answer(image)
+        height, width = image.shape[:2]
+        box = Box(0.0, 0.0, float(width), float(height))
+        mask = Mask.from_box(box, image_width=width, image_height=height)
+        found = (Detection(box, 0.9, label=prompt.text, mask=mask),)
+        return SegmentationResult(found, width, height, self.id, 1.0, (PassStats(1, 1, 1.0),))
+
+    async def candidates(
+        self, image: RgbImage, points: Sequence[Point]
+    ) -> tuple[Candidate, Candidate, Candidate]:
+        await self._answer(image)
+        height, width = image.shape[:2]
+        empty = Candidate(Mask.empty(image_width=width, image_height=height), 0.0)
+        return empty, empty, empty
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    async def _answer(self, image: RgbImage) -> None:
+        self.images.append(image)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            while not self.go.is_set():  # noqa: ASYNC110 - it is set by another thread
+                await asyncio.sleep(_POLL_S)
+            if self.error:
+                raise self.error
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1

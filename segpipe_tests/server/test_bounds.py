@@ -1,0 +1,205 @@
+"""How much is done at once, for how long, for whom, and what a shutdown leaves."""
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from segpipe.server.settings import ServerSettings
+from segpipe_tests.goods import goods_photo
+from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
+
+
+def ask(service: Service) -> httpx.Response:
+    with service.client() as client:
+        return client.post(
+            "/predict/mask", files={"image": goods_photo(1)}, data={"points": "[[10, 28]]"}
+        )
+
+
+def ready(service: Service) -> None:
+    wait_until(lambda: service.health()["model_loaded"] is True)
+
+
+def gauge(service: Service, name: str) -> float:
+    for line in httpx.get(f"{service.url}/metrics").text.splitlines():
+        if line.startswith(f"{name} "):
+            return float(line.split()[1])
+    raise AssertionError(name)
+
+
+def upload(service: Service) -> socket.socket:
+    """Send a whole request, and keep the connection in hand."""
+    request = httpx.Request(
+        "POST",
+        f"{service.url}/predict/mask",
+        files={"image": goods_photo(1)},
+        data={"points": "[[10, 28]]"},
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE_S)
+    connection.sendall(f"POST /predict/mask HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+    return connection
+
+
+def test_only_so_many_prompts_are_in_the_model_at_once() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model, ServerSettings(in_model=2)) as service:
+        ready(service)
+        with ThreadPoolExecutor() as pool:
+            answers = [pool.submit(ask, service) for _ in range(6)]
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 4)
+            assert gauge(service, "segpipe_in_model") == model.running == 2
+            model.go.set()
+            assert [answer.result().status_code for answer in answers] == [200] * 6
+    assert model.most_running == 2
+
+
+def test_a_full_queue_is_503_with_a_time_to_come_again() -> None:
+    model = ToldModel(waits=True)
+    settings = ServerSettings(in_model=1, queue_size=1, retry_after_s=7)
+    with running(lambda: model, settings) as service:
+        ready(service)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(ask, service)
+            wait_until(lambda: model.running == 1)
+            second = pool.submit(ask, service)
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+            refused = ask(service)
+            model.go.set()
+            assert first.result().status_code == second.result().status_code == 200
+        assert ask(service).status_code == 200
+
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "7"
+    assert refused.json()["error"] == "QueueFull"
+
+
+def test_a_client_that_leaves_the_queue_is_not_computed_for() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model, ServerSettings(in_model=1)) as service:
+        ready(service)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(ask, service)
+            wait_until(lambda: model.running == 1)
+            leaving = upload(service)
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+            leaving.close()
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+            model.go.set()
+            assert first.result().status_code == 200
+    assert len(model.images) == 1
+
+
+def test_the_model_stops_when_the_client_leaves() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model) as service:
+        ready(service)
+        leaving = upload(service)
+        wait_until(lambda: model.running == 1)
+        leaving.close()
+        wait_until(lambda: model.cancelled == 1)
+        model.go.set()
+        assert ask(service).status_code == 200
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten() -> None:
+    model = ToldModel()
+    with running(lambda: model) as service:
+        ready(service)
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(
+                b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+            )
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+        wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+    assert not model.images
+
+
+def test_an_upload_that_does_not_end_is_408() -> None:
+    with running(ToldModel, ServerSettings(upload_timeout_s=0.1)) as service:
+        ready(service)
+        with socket.create_connection(("127.0.0.1", service.port), PATIENCE_S) as connection:
+            connection.sendall(
+                b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+            )
+            answer = b""
+            while more := connection.recv(65_536):
+                answer += more
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"error":"UploadTimeout"' in answer
+
+
+def test_an_answer_that_does_not_come_is_504_and_the_model_stops() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model, ServerSettings(request_timeout_s=0.1)) as service:
+        ready(service)
+        answer = ask(service)
+        assert model.cancelled == 1
+    assert answer.status_code == 504
+    assert answer.json()["error"] == "Timeout"
+
+
+def test_a_shutdown_lets_what_is_under_way_finish_and_closes_the_model() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model, ServerSettings(in_model=1)) as service:
+        ready(service)
+        with ThreadPoolExecutor() as pool:
+            answers = [pool.submit(ask, service) for _ in range(2)]
+            wait_until(lambda: model.running == 1 and gauge(service, "segpipe_waiting") == 1)
+            service.stop()
+            wait_until(lambda: not listens(service))
+            assert model.closed == 0
+            model.go.set()
+            assert [answer.result().status_code for answer in answers] == [200, 200]
+    assert model.closed == 1
+
+
+def test_a_shutdown_waits_no_longer_than_its_limit() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model, ServerSettings(shutdown_timeout_s=0)) as service:
+        ready(service)
+        with upload(service):
+            wait_until(lambda: model.running == 1)
+            service.stop()
+            wait_until(lambda: model.closed == 1)
+    assert model.cancelled == 1
+
+
+def test_a_service_that_stops_says_so_to_whoever_still_asks() -> None:
+    model = ToldModel(waits=True)
+    with running(lambda: model) as service:
+        ready(service)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(ask, service)
+            wait_until(lambda: model.running == 1)
+            service.app.state.service.stop()  # what the server does first
+            refused, health = ask(service), httpx.get(f"{service.url}/health")
+            model.go.set()
+            assert first.result().status_code == 200
+    assert refused.status_code == health.status_code == 503
+    assert refused.json()["error"] == "Stopping"
+    assert health.json()["status"] == "stopping"
+
+
+def test_a_shutdown_while_the_model_is_being_loaded_leaves_at_once() -> None:
+    model = ToldModel(waits=True)
+
+    def load() -> ToldModel:
+        model.go.wait(PATIENCE_S)
+        return model
+
+    with running(load) as service:
+        service.stop()
+        wait_until(lambda: not listens(service))
+        model.go.set()
+
+
+def listens(service: Service) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", service.port), 1).close()
+    except OSError:
+        return False
+    return True
