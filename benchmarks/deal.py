@@ -110,6 +110,7 @@ class KnowingSegmenter:
     """Gives an answer that it had before."""
 
     id = "knowing"
+    concurrency = 2
 
     def __init__(self, found: tuple[Detection, ...]) -> None:
         self._found = found

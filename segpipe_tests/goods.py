@@ -52,7 +52,10 @@ def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore
 class BrightSegmenter:
     """Finds what is bright; with doubles, finds each thing a second time with a lower score."""
 
-    def __init__(self, *, doubles: bool = False, threshold: int = 128) -> None:
+    def __init__(
+        self, *, doubles: bool = False, threshold: int = 128, concurrency: int = 2
+    ) -> None:
+        self.concurrency = concurrency
         self.calls = 0
         self.closed = 0
         self.in_flight = 0

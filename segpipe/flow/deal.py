@@ -95,7 +95,7 @@ async def process_deal(
             stopwatch = Stopwatch()
             road = _Road(store, task, tools, upstream, stopwatch)
             async with aclosing(
-                map_in_order(road.travel, photos, limit=tools.settings.photos.images_in_flight)
+                map_in_order(road.travel, photos, limit=tools.images_in_flight)
             ) as results:
                 async for result in results:
                     if result is None:

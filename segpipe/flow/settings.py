@@ -21,7 +21,10 @@ class PhotoSettings(Settings):
         default=100.0, gt=0, description="A photo with more pixels is refused before decoding."
     )
     images_in_flight: int = Field(
-        default=2, ge=1, description="Photos of a deal that are worked on at the same time."
+        default=0,
+        ge=0,
+        description="Photos of a deal that are worked on at the same time; 0 is as many as keep "
+        "the segmenter busy.",
     )
 
 

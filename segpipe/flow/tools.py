@@ -54,6 +54,11 @@ class Tools:
     refiner_settings: dict[str, Any]
     settings: FlowSettings
 
+    @property
+    def images_in_flight(self) -> int:
+        """Photos of a deal that are worked on at the same time."""
+        return self.settings.photos.images_in_flight or self.segmenter.concurrency
+
     def identity(self, stage: Stage) -> StageIdentity:
         """What decides the result of a stage, beside its input."""
         producer, values = "", _values(settings_of(stage, self.settings))

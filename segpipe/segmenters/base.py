@@ -111,6 +111,11 @@ class Segmenter(Protocol):
         """Its name, as recorded in results; a wrapper's composes: ``recursive(classical)``."""
         ...
 
+    @property
+    def concurrency(self) -> int:
+        """How many calls at the same time keep it busy, 1 or more."""
+        ...
+
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8."""
         ...

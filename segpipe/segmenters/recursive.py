@@ -78,6 +78,11 @@ class RecursiveSegmenter:
         """``recursive(<id of the inner segmenter>)``."""
         return f"recursive({self._inner.id})"
 
+    @property
+    def concurrency(self) -> int:
+        """That of the inner segmenter."""
+        return self._inner.concurrency
+
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8.
 

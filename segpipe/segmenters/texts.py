@@ -41,6 +41,11 @@ class EachText:
         """The id of the inner segmenter: the answers are its own."""
         return self._inner.id
 
+    @property
+    def concurrency(self) -> int:
+        """That of the inner segmenter."""
+        return self._inner.concurrency
+
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8; the best score comes first.
 

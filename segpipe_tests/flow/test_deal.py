@@ -259,6 +259,26 @@ def test_no_more_photos_are_in_flight_than_the_setting(tmp_path: Path) -> None:
     assert 1 < segmenter.most_in_flight <= 3
 
 
+def test_as_many_photos_are_in_flight_as_keep_the_segmenter_busy(tmp_path: Path) -> None:
+    class Patient(BrightSegmenter):
+        """Answers nobody before as many have asked as it can answer at once."""
+
+        asked = 0
+        all_there = asyncio.Event()
+
+        async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+            self.asked += 1
+            if self.asked == self.concurrency:
+                self.all_there.set()
+            await self.all_there.wait()
+            return await super().segment(image, prompt)
+
+    store = make_deal(tmp_path, "lot", items=(1,) * 8)
+    segmenter = Patient(concurrency=5)
+    process(store, segmenter=segmenter)
+    assert segmenter.calls == 8
+
+
 def test_photos_that_change_while_they_are_processed_fail_the_deal_for_now(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot")
 

@@ -22,6 +22,7 @@ class Finder:
     """Finds the connected blobs of what a rule picks, and remembers the pictures it saw."""
 
     id = "finder"
+    concurrency = 2
 
     def __init__(self, pick: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]) -> None:
         self.pick = pick
@@ -43,6 +44,7 @@ class Scripted:
     """Gives prepared answers, one a pass; an error among them is raised."""
 
     id = "scripted"
+    concurrency = 2
 
     def __init__(self, *answers: Sequence[Detection] | Exception) -> None:
         self.answers = list(answers)

@@ -21,6 +21,7 @@ class Lexicon:
     """Finds for each text what it was told; all questions have to be under way at once."""
 
     id = "lexicon"
+    concurrency = 2
 
     def __init__(self, scores: dict[str | None, list[float]], *, labels: bool = False) -> None:
         self.prompts: list[Prompt] = []
@@ -104,6 +105,7 @@ def test_the_error_of_one_text_is_raised_alone_and_the_others_are_given_up() -> 
 
     class Refusing:
         id = "refusing"
+        concurrency = 2
 
         async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
             if prompt.text == "lid":

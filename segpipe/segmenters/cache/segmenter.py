@@ -63,6 +63,11 @@ class CachedSegmenter:
         """The id of the inner segmenter: the answers are its own."""
         return self._inner.id
 
+    @property
+    def concurrency(self) -> int:
+        """That of the inner segmenter."""
+        return self._inner.concurrency
+
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """The kept answer for one upright RGB image, (h, w, 3) uint8, or a new one.
 

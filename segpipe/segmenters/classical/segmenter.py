@@ -27,6 +27,7 @@ class ClassicalSegmenter:
     """
 
     id = "classical"
+    concurrency = 2
 
     def __init__(self, config: ClassicalConfig | None = None) -> None:
         self._config = config or ClassicalConfig()

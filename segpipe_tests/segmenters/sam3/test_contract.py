@@ -54,6 +54,7 @@ class KeptOpen:
     def __init__(self, inner: Segmenter) -> None:
         self._inner = inner
         self.id = inner.id
+        self.concurrency = inner.concurrency
 
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         return await self._inner.segment(image, prompt)

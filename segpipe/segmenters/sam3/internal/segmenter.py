@@ -67,6 +67,11 @@ class InternalSegmenter:
         )
         self._revision: str | None = None
 
+    @property
+    def concurrency(self) -> int:
+        """As many as may be under way."""
+        return self._config.http.in_flight
+
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8.
 

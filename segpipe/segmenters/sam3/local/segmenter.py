@@ -25,6 +25,11 @@ class LocalSegmenter:
         self._lock = Lock()
         self._model: LocalModel | None = None
 
+    @property
+    def concurrency(self) -> int:
+        """Two batches: one is made ready while the other is computed."""
+        return 2 * self._config.batch_size
+
     async def load(self) -> None:
         """Load the model, unless it is loaded.
 

@@ -52,6 +52,11 @@ class SegmindSegmenter:
         self._budget = Budget(config.max_paid_calls, config.max_cost, config.cost_per_call)
         self._ledgers: dict[str, Ledger] = {}
 
+    @property
+    def concurrency(self) -> int:
+        """As many as may be under way."""
+        return self._config.http.in_flight
+
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8; only a copy, perhaps smaller, is sent.
 
