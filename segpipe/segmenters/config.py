@@ -13,7 +13,7 @@ from segpipe.segmenters.recursive import RecursiveSegmenter
 from segpipe.segmenters.sam3.config import Sam3Config
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
-from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
+from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
 from segpipe.segmenters.settings import SegmenterSettings
 from segpipe.segmenters.texts import EachText
 
@@ -92,20 +92,31 @@ def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
             revision=revision,
             max_bytes=config.cache.max_bytes,
         )
+    if isinstance(config.backend, SegmindConfig):
+        segmenter = BoxByBox(segmenter)
     return EachText(segmenter, config.texts) if config.texts else segmenter
 
 
 def _build_backend(
     config: SegmindConfig | InternalConfig | LocalConfig, data_folder: Path
-) -> tuple[Segmenter, Revision | None]:
-    """A backend, and what tells the revision of its model, where that may change behind it."""
+) -> tuple[Segmenter, Revision]:
+    """A backend, and what tells which model is behind it."""
     match config:
         case SegmindConfig():
             folder = str(data_folder / config.ledger_folder)
-            return SegmindSegmenter(config.model_copy(update={"ledger_folder": folder})), None
+            segmind = SegmindSegmenter(config.model_copy(update={"ledger_folder": folder}))
+            # It tells no revision; but a staging host or a double must not answer for the real one.
+            return segmind, _always(config.endpoint)
         case InternalConfig():
             internal = InternalSegmenter(config)
             return internal, internal.revision
         case LocalConfig():
             local = LocalSegmenter(config)
             return local, local.revision
+
+
+def _always(name: str) -> Revision:
+    async def revision() -> str:
+        return name
+
+    return revision

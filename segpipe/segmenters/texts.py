@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.base import Detection, SegmentationResult, Segmenter, Usage
+from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
 from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.image import RgbImage
 
@@ -50,9 +50,10 @@ class EachText:
         """Segment one upright RGB image, (h, w, 3) uint8; the best score comes first.
 
         Detections without a label get their text. Of equal scores the one of the earlier text
-        comes first. There is an entry in ``pass_stats`` for each look that a text took.
+        comes first. All texts together are one pass.
 
-        Raises what the inner segmenter raises; the other texts are then given up.
+        Raises what the inner segmenter raises, once every text has its answer: what was asked is
+        perhaps paid for, and a cache keeps it for the next try.
         """
         if not _says_nothing(prompt):
             return await self._inner.segment(image, prompt)
@@ -65,13 +66,14 @@ class EachText:
         ]
         detections.sort(key=lambda detection: detection.score, reverse=True)
         height, width, _ = image.shape
+        elapsed_ms = (time.perf_counter() - started) * 1000
         return SegmentationResult(
             detections=tuple(detections),
             image_width=width,
             image_height=height,
             segmenter_id=self.id,
-            elapsed_ms=(time.perf_counter() - started) * 1000,
-            pass_stats=tuple(stats for result in results for stats in result.pass_stats),
+            elapsed_ms=elapsed_ms,
+            pass_stats=(PassStats(len(detections), len(detections), elapsed_ms),),
             usage=sum((result.usage for result in results), Usage()),
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )
@@ -82,15 +84,17 @@ class EachText:
 
     async def _ask_for_each(self, image: RgbImage, prompt: Prompt) -> list[SegmentationResult]:
         """The answers in the order of the texts."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._inner.segment(image, replace(prompt, text=text)))
-                    for text in self._texts
-                ]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # one segmenter, so one error
-        return [task.result() for task in tasks]
+        questions = (replace(prompt, text=text) for text in self._texts)
+        answers = await asyncio.gather(
+            *(self._inner.segment(image, question) for question in questions),
+            return_exceptions=True,
+        )
+        results = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            results.append(answer)
+        return results
 
 
 def _says_nothing(prompt: Prompt) -> bool:

@@ -27,7 +27,7 @@ from segpipe.server.guards import LimitBody, RequireToken
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
 from segpipe.server.problems import UNAUTHORIZED, UNAVAILABLE, add_problem_handlers
-from segpipe.server.prompts import to_points, to_prompt, to_thresholds
+from segpipe.server.prompts import require_few, to_points, to_prompt, to_thresholds
 from segpipe.server.requests import ModelRoute
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
@@ -78,7 +78,8 @@ def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> Fas
         settings: Address, bounds and guards.
 
     Raises:
-        ConfigError: The address can be reached from elsewhere, and no token is set.
+        ConfigError: The address can be reached from elsewhere, and no token is set; or no header
+            can carry the token.
     """
     settings = settings or ServerSettings()
     token = settings.read_token()
@@ -103,7 +104,7 @@ def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> Fas
     )
     app.state.service, app.state.settings = service, settings
     add_problem_handlers(app)
-    _add_endpoints(app, service, metrics)
+    _add_endpoints(app, service, metrics, max_points=settings.max_points)
     describe(app, needs_token=token is not None, open_paths=_OPEN_PATHS)
 
     # The last added is the outermost: counted, then CORS, then the token, then the size.
@@ -121,7 +122,7 @@ def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> Fas
     return app
 
 
-def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_points: int) -> None:
     @app.get(
         _HEALTH,
         operation_id="health",
@@ -172,6 +173,8 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics) -> None:
         labels: Annotated[Json[Labels], Form(description=_LABELS, validate_default=True)] = "[1]",  # type: ignore[assignment]
         multimask: Annotated[bool, Form(description=_MULTIMASK)] = False,
     ) -> Response:
+        require_few(len(points), max_points)
+
         async def candidates(model: PromptableModel, photo: RgbImage) -> tuple[Candidate, ...]:
             return await model.candidates(photo, to_points(points, labels, photo))
 
@@ -190,6 +193,8 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def segment(
         image: Photo, prompt: Annotated[Json[WirePrompt], Form(description=_PROMPT)]
     ) -> Segments:
+        require_few(len(prompt.points), max_points)
+
         async def find(model: PromptableModel, photo: RgbImage) -> SegmentationResult:
             return await model.find(photo, to_prompt(prompt, photo), to_thresholds(prompt))
 

@@ -10,13 +10,14 @@ from segpipe.segmenters.promptable import PromptableModel
 ModelName = Literal["classical", "sam3"]
 
 
-def load(name: str, checkpoint: str | None = None) -> PromptableModel:
+def load(name: str, checkpoint: str | None = None, *, threads: int = 1) -> PromptableModel:
     """Load a model; it may take minutes.
 
     Args:
         name: ``classical`` or ``sam3``.
         checkpoint: The weights of ``sam3``: a folder, or a repository with its revision, as in
             ``facebook/sam3@<commit>``.
+        threads: Prompts that ``classical`` computes at once; ``sam3`` computes batches.
 
     Raises:
         ConfigError: There is no such model, or ``classical`` was given a checkpoint.
@@ -26,7 +27,7 @@ def load(name: str, checkpoint: str | None = None) -> PromptableModel:
         case "classical":
             if checkpoint is not None:
                 raise ConfigError("the classical model has no weights", field="checkpoint")
-            return ClassicalModel()
+            return ClassicalModel(threads=threads)
         case "sam3":
             return _load_sam3(checkpoint)
     raise ConfigError(

@@ -10,16 +10,32 @@ from segpipe.vision.boxes import Box, pixel_window
 from segpipe.vision.image import RgbImage
 
 
+def require_few(count: int, max_points: int) -> None:
+    """Refuse more points than one prompt may have: each takes its time.
+
+    Raises:
+        PromptError: There are too many.
+    """
+    if count > max_points:
+        raise PromptError(
+            f"{count} points are more than the {max_points} that one prompt may have: send fewer",
+            field="points",
+        )
+
+
 def to_prompt(wire: WirePrompt, image: RgbImage) -> Prompt:
     """The prompt for an upright image, (h, w, 3).
 
     Raises:
-        PromptError: A point or box does not lie in the image, or a drawn box is negative.
+        PromptError: A point or box does not lie in the image, a drawn box is negative, or
+            negative points are all there is.
     """
     points = tuple(Point(point.x, point.y, point.positive) for point in wire.points)
     require_inside(points, image)
     boxes = tuple(_box(box, index, image) for index, box in enumerate(wire.boxes))
     if wire.mode is Mode.FIND_ALL:
+        if points and not boxes and not (wire.text or "").strip():
+            _require_positive(points)
         exemplars = tuple(
             Exemplar(box, sent.positive) for box, sent in zip(boxes, wire.boxes, strict=True)
         )
@@ -61,6 +77,14 @@ def to_points(
     points = tuple(Point(x, y, label == 1) for (x, y), label in zip(places, labels, strict=True))
     require_inside(points, image)
     return points
+
+
+def _require_positive(points: Sequence[Point]) -> None:
+    if not any(point.positive for point in points):
+        raise PromptError(
+            "negative points alone do not say which item is meant; add a positive one",
+            field="points",
+        )
 
 
 def require_inside(points: Sequence[Point], image: RgbImage) -> None:

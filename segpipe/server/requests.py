@@ -6,22 +6,25 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from segpipe.server.problems import CLIENT_GONE, TIMED_OUT, TOO_SLOW, RefusedError
+from segpipe.server.problems import BAD_REQUEST, CLIENT_GONE, TIMED_OUT, TOO_SLOW, RefusedError
 from segpipe.server.service import Service
 from segpipe.server.settings import ServerSettings
 
 _MAX_FILES = 1
 _MAX_FIELDS = 8
 _MAX_FIELD_BYTES = 1_000_000
+_UTF_8 = frozenset({b"utf-8", b"utf8"})
 
 
 class ModelRoute(APIRoute):
     """A route that asks the model.
 
     A request is let in before its body is read; the body has to arrive in time, as a form of a
-    few parts; and when its client leaves, or it takes too long, the work on it is cancelled.
+    few parts in UTF-8; and when its client leaves, or it takes too long, the work on it is
+    cancelled.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -45,6 +48,7 @@ class ModelRoute(APIRoute):
 async def _read_form(request: Request, timeout_s: float) -> None:
     """Read the body; the framework then finds the form on the request."""
     try:
+        _require_utf_8(request)
         async with asyncio.timeout(timeout_s):
             await request.form(
                 max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
@@ -56,6 +60,25 @@ async def _read_form(request: Request, timeout_s: float) -> None:
             f"the request did not arrive within {timeout_s:g} s",
             headers={"Connection": "close"},
         ) from error
+    except UnicodeError as error:
+        raise _not_utf_8("the form is not in UTF-8") from error
+
+
+def _require_utf_8(request: Request) -> None:
+    """Refuse a charset before the framework decodes with it: some take minutes, some raise."""
+    _, options = parse_options_header(request.headers.get("content-type"))
+    charset = options.get(b"charset", b"utf-8")
+    if charset.lower() not in _UTF_8:
+        raise _not_utf_8("the request names a charset that is not UTF-8")
+
+
+def _not_utf_8(found: str) -> RefusedError:
+    return RefusedError(
+        BAD_REQUEST,
+        "InvalidRequest",
+        f"{found}: send multipart/form-data in UTF-8, without a charset",
+        field="content-type",
+    )
 
 
 async def _unless_gone(

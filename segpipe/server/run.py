@@ -69,5 +69,7 @@ def serve(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    server = build_server(partial(load, model, checkpoint), settings or ServerSettings())
+    settings = settings or ServerSettings()
+    load_model = partial(load, model, checkpoint, threads=settings.in_model)
+    server = build_server(load_model, settings)
     asyncio.run(server.serve())

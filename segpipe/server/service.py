@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from segpipe.errors import InputError
 from segpipe.segmenters.promptable import PromptableModel
@@ -149,7 +149,7 @@ class Service:
         photo = self._photos.find(digest)
         self._metrics.images.labels("decoded" if photo is None else "kept").inc()
         if photo is None:
-            photo = await asyncio.to_thread(self._photos.decode, upload)
+            photo = await _to_the_end(asyncio.to_thread(self._photos.decode, upload))
             self._photos.keep(digest, photo)
         return photo
 
@@ -176,3 +176,15 @@ class Service:
 
     def _refuse_full(self) -> RefusedError:
         return self._refuse("QueueFull", "as many requests as may wait do: come again")
+
+
+async def _to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The result of work in a thread; who is cancelled waits for it all the same.
+
+    A thread cannot be stopped: a photo that is being decoded takes its room until it is done.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,11 +1,12 @@
 """Settings of the inference service."""
 
 import ipaddress
-import os
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from segpipe.errors import ConfigError
+from segpipe.segmenters.sam3.internal.token import read_token
+from segpipe.segmenters.sam3.internal.wire import MAX_POINTS
 
 _LOOPBACK_NAME = "localhost"
 _BYTES_PER_MB = 1_000_000
@@ -32,6 +33,9 @@ class ServerSettings(BaseModel):
     max_upload_mb: float = Field(default=64, gt=0, description="Largest request, in 10^6 bytes.")
     max_megapixels: float = Field(
         default=100, gt=0, description="Largest photo, by its header, in 10^6 pixels."
+    )
+    max_points: int = Field(
+        default=64, ge=1, le=MAX_POINTS, description="Points of one prompt at most."
     )
     kept_megapixels: float = Field(
         default=100, ge=0, description="Decoded photos that are kept for further prompts."
@@ -77,9 +81,10 @@ class ServerSettings(BaseModel):
         """The token that clients have to send; None when there is none.
 
         Raises:
-            ConfigError: The address is reachable from elsewhere, and there is no token.
+            ConfigError: The address is reachable from elsewhere, and there is no token; or no
+                header can carry it.
         """
-        token = os.environ.get(self.token_env, "").strip() or None
+        token = read_token(self.token_env)
         if token is None and not _is_loopback(self.host):
             raise ConfigError(
                 f"{self.host} can be reached from other machines: set the environment variable "

@@ -189,7 +189,9 @@ def _close_pairs(items: _Items, undecided: _Indices, block: int, limits: _Limits
     Without masks, those that exceed a limit. With masks, those that may, and the most they may
     overlap by: masks are measured only when it comes to that.
     """
-    reach, areas = _at(items.reach, undecided), items.least_areas[undecided]
+    is_all = undecided.size == items.least_areas.size  # as it is in the first round
+    reach = items.reach if is_all else _at(items.reach, undecided)
+    areas = items.least_areas if is_all else items.least_areas[undecided]
     better, worse = _meeting_pairs(reach, block)
     shared = _shared_area(_at(reach, better), _at(reach, worse))
     containment = shared / np.minimum(areas[better], areas[worse])
@@ -224,25 +226,28 @@ def _settle(pairs: _Pairs, items: _Items, limits: _Limits) -> _Pairs:
 def _rejections(decisive: _Pairs, order: _Indices, limits: _Limits) -> Iterator[Rejection]:
     by_iou = decisive.iou > limits.iou
     criteria = (Criterion.CONTAINMENT, Criterion.IOU)
-    return map(
-        Rejection,
+    columns = zip(
         order[decisive.worse].tolist(),
         order[decisive.better].tolist(),
         [criteria[is_iou] for is_iou in by_iou.tolist()],
         np.where(by_iou, decisive.iou, decisive.containment).tolist(),
+        strict=True,
     )
+    return map(Rejection._make, columns)
 
 
 def _meeting_pairs(reach: _Columns, block: int) -> tuple[_Indices, _Indices]:
     """Pairs (i, j), i < j and i < block, of boxes: all that share some area."""
     by_start = np.argsort(reach[0])
     x1, y1, x2, y2 = _at(reach, by_start)
-    in_block = by_start < block
-    heads = np.flatnonzero(in_block)
     # Of two boxes that meet, one starts first along x: one of the block …
-    first, j = _expand(heads + 1, np.searchsorted(x1, x2[heads]))
-    i = heads[first]
-    if heads.size < by_start.size:
+    if block >= by_start.size:
+        i, j = _expand(np.arange(1, by_start.size + 1), np.searchsorted(x1, x2))
+    else:
+        in_block = by_start < block
+        heads = np.flatnonzero(in_block)
+        first, j = _expand(heads + 1, np.searchsorted(x1, x2[heads]))
+        i = heads[first]
         # … or another.
         others = np.flatnonzero(~in_block)
         stops = np.searchsorted(x1[heads], x2[others])

@@ -4,12 +4,14 @@ import base64
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import dagster as dg
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from segpipe.flow.stages import Stage
@@ -18,6 +20,7 @@ from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
+from segpipe.segmenters.cache.codec import decode_answer
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore
@@ -229,6 +232,17 @@ def test_a_missing_key_stops_the_run_at_once_and_says_which(
     assert "SEGMIND_API_KEY" in str(failure.step_failure_data.user_failure_data)
 
 
+def readable(path: Path) -> str:
+    """What a file holds, unpacked."""
+    data = path.read_bytes()
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        return f"{table.schema.metadata} {table.to_pylist()}"
+    if path.suffix == ".entry":
+        return str(decode_answer(path.parent.name + path.stem, data))
+    return data.decode("latin-1")
+
+
 @pytest.mark.parametrize("status", [200, 401])
 def test_the_key_is_nowhere_in_what_a_run_leaves(
     tmp_path: Path,
@@ -240,8 +254,12 @@ def test_the_key_is_nowhere_in_what_a_run_leaves(
     make_deal(tmp_path, DEAL)
 
     def telling_the_key(received: Received) -> Reply:
-        echo = f"bad key {received.headers['x-api-key']}".encode()
-        return segmind(received) if status == 200 else Reply(status, echo, "text/plain")
+        echo = f"bad key {received.headers['x-api-key']}"
+        if status != 200:
+            return Reply(status, echo.encode(), "text/plain", {"x-echo": echo})
+        answer = segmind(received)
+        told = answer.body.replace(b'"goods"', json.dumps(echo).encode())
+        return replace(answer, body=told, headers={**answer.headers, "x-echo": echo})
 
     with caplog.at_level(logging.DEBUG), Loopback(telling_the_key) as server:
         result = run(tmp_path, instance, over_segmind(server))
@@ -250,7 +268,8 @@ def test_the_key_is_nowhere_in_what_a_run_leaves(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     written += [path for path in Path(instance.root_directory).rglob("*") if path.is_file()]
     assert any("ledger" in path.parts for path in written)
+    assert any(path.suffix == ".entry" for path in written) == (status == 200)
     assert any(path.suffix == ".db" for path in written)
-    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert not [path for path in written if KEY in readable(path)]
     out, err = capfd.readouterr()
     assert KEY not in out + err + caplog.text

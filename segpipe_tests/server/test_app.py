@@ -153,6 +153,7 @@ def test_negative_points_are_left_out(client: httpx.Client) -> None:
         ({"points": "[[1, Infinity]]"}, "points.0.1"),
         ({"points": "[[160, 2]]"}, "points[0]"),
         ({"points": "[[1, -1]]"}, "points[0]"),
+        ({"points": json.dumps([[1, 1]] * 65), "labels": json.dumps([1] * 65)}, "points"),
         ({"points": json.dumps([[1, 1]] * 1001)}, "points"),
         ({"points": "[[1, 2]]", "labels": "[2]"}, "labels.0"),
         ({"points": "[[1, 2]]", "labels": "[true]"}, "labels.0"),
@@ -183,6 +184,8 @@ def test_malformed_points_are_named(client: httpx.Client, data: dict[str, str], 
         (json.dumps({"text": "x" * 10_001}), "prompt.text"),
         ('{"points": [{"x": 1}]}', "prompt.points.0.y"),
         ('{"points": [{"x": 1000, "y": 1}]}', "points[0]"),
+        ('{"points": [{"x": 1, "y": 120}]}', "points[0]"),
+        (json.dumps({"points": [{"x": 1, "y": 1}] * 65}), "points"),
         ('{"boxes": [{"x1": 9, "y1": 1, "x2": 5, "y2": 5}]}', "boxes[0]"),
         ('{"boxes": [{"x1": 900, "y1": 1, "x2": 950, "y2": 5}]}', "boxes[0]"),
         ('{"mode": "inside_box"}', "boxes"),
@@ -275,6 +278,37 @@ def test_threshold_and_max_masks_bound_what_is_found(client: httpx.Client) -> No
     scores = segment(client).scores
     assert len(segment(client, threshold=scores[1]).scores) == 2
     assert segment(client, max_masks=1).scores == scores[:1]
+
+
+def test_a_service_may_take_more_points_or_fewer() -> None:
+    with running(ToldModel, ServerSettings(max_points=2)) as service, service.client() as client:
+        wait_until(lambda: client.get("/health").is_success)
+        for count, status in ((2, 200), (3, 400)):
+            points = {"points": json.dumps([[1, 1]] * count), "labels": json.dumps([1] * count)}
+            prompt = {"prompt": json.dumps({"points": [{"x": 1, "y": 1}] * count})}
+            assert post(client, PREDICT, points).status_code == status
+            assert post(client, SEGMENT, prompt).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status"),
+    [
+        ({}, 400),
+        ({"text": " "}, 400),
+        ({"text": "mug"}, 200),
+        ({"boxes": [{"x1": 1, "y1": 1, "x2": 5, "y2": 5}]}, 200),
+        ({"mode": "inside_box", "boxes": [{"x1": 1, "y1": 1, "x2": 5, "y2": 5}]}, 200),
+    ],
+)
+def test_negative_points_alone_mean_nothing_whatever_the_model(
+    prompt: dict[str, Any], status: int
+) -> None:
+    points = [{"x": 1, "y": 1, "positive": False}]
+    with running(ToldModel) as service, service.client() as client:
+        wait_until(lambda: client.get("/health").is_success)
+        answer = post(client, SEGMENT, {"prompt": json.dumps({"points": points, **prompt})})
+    assert answer.status_code == status
+    assert status == 200 or problem(answer, 400).field == "points"
 
 
 def test_the_model_is_asked_what_the_client_asked() -> None:

@@ -1,10 +1,18 @@
 """How much is done at once, for how long, for whom, and what a shutdown leaves."""
 
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import httpx
+import pytest
 
+from segpipe.segmenters.classical import model as classical
+from segpipe.segmenters.classical.at_points import at_points
+from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.server.photos import PhotoShelf
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
@@ -101,6 +109,81 @@ def test_the_model_stops_when_the_client_leaves() -> None:
         wait_until(lambda: model.cancelled == 1)
         model.go.set()
         assert ask(service).status_code == 200
+
+
+class Threaded:
+    """Work in threads that waits for ``go`` and then is done as ever; how often it began."""
+
+    def __init__(self, work: Any) -> None:
+        self.go = threading.Event()
+        self.begun = 0
+        self._work = work
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.begun += 1
+        assert self.go.wait(PATIENCE_S)
+        return self._work(*args, **options)
+
+
+def test_clients_that_leave_a_model_that_cannot_be_stopped_take_no_more_threads_than_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grow = Threaded(at_points)
+    monkeypatch.setattr(classical, "at_points", grow)
+    with running(lambda: ClassicalModel(threads=2), ServerSettings(in_model=2)) as service:
+        ready(service)
+        leaving = [upload(service) for _ in range(12)]
+        wait_until(lambda: grow.begun == 2 and gauge(service, "segpipe_waiting") == 10)
+        for connection in leaving:
+            connection.close()
+        wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+        assert gauge(service, "segpipe_in_model") == grow.begun == 2
+
+        with ThreadPoolExecutor() as pool:
+            following = pool.submit(ask, service)
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+            grow.go.set()
+            assert following.result().status_code == 200
+        wait_until(lambda: gauge(service, "segpipe_in_model") == 0)
+    assert grow.begun == 3
+
+
+def test_photos_are_decoded_while_every_thread_of_the_model_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grow = Threaded(at_points)
+    monkeypatch.setattr(classical, "at_points", grow)
+    many = 40  # more threads than those that asyncio.to_thread shares
+    settings = ServerSettings(in_model=many)
+    with running(lambda: ClassicalModel(threads=many), settings) as service:
+        ready(service)
+        connections = [upload(service) for _ in range(many)]
+        wait_until(lambda: grow.begun == many)
+        grow.go.set()
+        for connection in connections:
+            assert connection.recv(20).startswith(b"HTTP/1.1 200 ")
+            connection.close()
+
+
+def test_a_photo_takes_its_room_until_it_is_decoded_though_its_client_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decode = Threaded(partial(PhotoShelf.decode, PhotoShelf(max_pixels=10**6, kept_pixels=0)))
+    monkeypatch.setattr(PhotoShelf, "decode", staticmethod(decode))
+    settings = ServerSettings(in_model=1, decoded_ahead=0)
+    with running(ToldModel, settings) as service:
+        ready(service)
+        leaving = upload(service)
+        wait_until(lambda: decode.begun == 1)
+        leaving.close()
+        with ThreadPoolExecutor() as pool:
+            following = pool.submit(ask, service)
+            wait_until(lambda: gauge(service, "segpipe_waiting") == 2)
+            for _ in range(5):
+                assert gauge(service, "segpipe_waiting") == 2
+            assert decode.begun == 1
+            decode.go.set()
+            assert following.result().status_code == 200
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten() -> None:

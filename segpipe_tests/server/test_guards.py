@@ -71,6 +71,17 @@ def test_with_a_token_everything_but_health_wants_it(monkeypatch: pytest.MonkeyP
         assert client.get("/health").status_code == 200
 
 
+@pytest.mark.parametrize("token", ["two words", "geh\u00e9im", "a\tb", "a\nb", "\u2603"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_token_that_no_header_carries_is_refused_by_its_variable(
+    token: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", token)
+    with pytest.raises(ConfigError, match="MY_TOKEN") as caught:
+        create_app(ToldModel, ServerSettings(host=host, token_env="MY_TOKEN"))
+    assert token not in str(caught.value)
+
+
 def test_a_token_of_other_letters_is_just_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_ENV, "s3cret")
     with running(ToldModel) as service, ready(service) as client:
@@ -183,3 +194,36 @@ def test_a_form_of_too_many_or_too_large_parts_is_400(more: dict[str, object]) -
         answer = ask(client, **more)
     assert answer.status_code == 400
     assert answer.json()["error"] == "InvalidRequest"
+
+
+def form_of(charset: str) -> dict[str, object]:
+    """A form that says what it is written in."""
+    parts = [
+        b'Content-Disposition: form-data; name="image"; filename="i"\r\n\r\n' + goods_photo(1),
+        b'Content-Disposition: form-data; name="prompt"\r\n\r\n{}',
+    ]
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    return {
+        "content": body,
+        "headers": {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"},
+    }
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "undefined", "idna", "utf-16", "latin-1", "no-such", "''", "%ff"]
+)
+def test_a_form_in_another_charset_than_utf_8_is_400(charset: str) -> None:
+    model = ToldModel()
+    with running(lambda: model) as service, ready(service) as client:
+        answer = client.post("/segment", **form_of(charset))  # type: ignore[arg-type]
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "InvalidRequest"
+    assert "UTF-8" in answer.json()["detail"]
+    assert not model.images
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf8"'])
+def test_a_form_may_say_that_it_is_utf_8(charset: str) -> None:
+    with running(ToldModel) as service, ready(service) as client:
+        answer = client.post("/segment", **form_of(charset))  # type: ignore[arg-type]
+    assert answer.status_code == 200

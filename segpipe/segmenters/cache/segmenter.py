@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.digests import settings_digest
+from segpipe.errors import SegmenterError
 from segpipe.segmenters.base import SegmentationResult, Segmenter, Usage
 from segpipe.segmenters.cache.codec import DamagedEntryError, decode_answer, encode_answer
 from segpipe.segmenters.cache.flights import Flights
@@ -38,7 +39,8 @@ class CachedSegmenter:
         folder: Where answers are kept; a local folder that processes may share.
         identity: The settings that decide the inner segmenter's answers, as JSON values.
         revision: Gives what names the weights behind the inner segmenter, where a service may
-            change them; it is asked before every answer, kept or not.
+            change them; it is asked before every answer, and again before one is kept: one that
+            came while it changed, or while it cannot be told, is not kept.
         max_bytes: The size of the folder, at most.
     """
 
@@ -73,14 +75,17 @@ class CachedSegmenter:
 
         Raises what the inner segmenter and ``revision`` raise.
         """
+        revision = await self._revision() if self._revision else None
         key = answer_key(
             pixels=await asyncio.to_thread(pixels_digest, image),
             prompt=prompt,
             segmenter_id=self.id,
             identity=self._identity,
-            revision=await self._revision() if self._revision else None,
+            revision=revision,
         )
-        result, is_first = await self._flights.join(key, lambda: self._answer(key, image, prompt))
+        result, is_first = await self._flights.join(
+            key, lambda: self._answer(key, revision, image, prompt)
+        )
         # The call is accounted to one of those who shared it.
         return result if is_first else replace(result, usage=Usage(cached=1))
 
@@ -88,7 +93,9 @@ class CachedSegmenter:
         """Close the inner segmenter; kept answers stay."""
         await self._inner.aclose()
 
-    async def _answer(self, key: str, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def _answer(
+        self, key: str, revision: str | None, image: RgbImage, prompt: Prompt
+    ) -> SegmentationResult:
         kept = await asyncio.to_thread(self._read, key)
         if kept is not None:
             return kept
@@ -98,8 +105,17 @@ class CachedSegmenter:
             if kept is not None:
                 return kept
             result = await self._inner.segment(image, prompt)
-            await asyncio.to_thread(self._write, key, result)
+            if await self._is_still(revision):
+                await asyncio.to_thread(self._write, key, result)
         return result
+
+    async def _is_still(self, revision: str | None) -> bool:
+        if self._revision is None:
+            return True
+        try:
+            return await self._revision() == revision
+        except SegmenterError:
+            return False  # the answer is good: it is given, and not kept
 
     def _read(self, key: str) -> SegmentationResult | None:
         try:

@@ -1,12 +1,12 @@
 """The item that some points mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from segpipe.errors import PromptError
+from segpipe.errors import PromptError, SegmenterError
 from segpipe.segmenters.classical.arrays import (
     Labels,
     LabImage,
@@ -60,8 +60,17 @@ class _View:
     off: Labels
 
 
+def always() -> bool:
+    """Somebody waits to the end."""
+    return True
+
+
 def at_points(
-    image: RgbImage, points: Sequence[Point], config: ClassicalConfig
+    image: RgbImage,
+    points: Sequence[Point],
+    config: ClassicalConfig,
+    *,
+    is_wanted: Callable[[], bool] = always,
 ) -> tuple[Candidate, Candidate, Candidate]:
     """Grow three readings around the positive points and away from the negative ones.
 
@@ -74,17 +83,19 @@ def at_points(
         image: Upright RGB, (h, w, 3) uint8.
         points: All together they mean one thing.
         config: The settings of ``find_all``.
+        is_wanted: Whether somebody still waits for the answer; asked at every point.
 
     Returns:
         The best score first.
 
     Raises:
         PromptError: No point is positive, or one lies outside the image.
+        SegmenterError: Nobody waits any more.
     """
     _check(points, image)
     view = _look(image, points, config)
 
-    part = _same_colour(view)
+    part = _same_colour(view, is_wanted)
     item = _pieces(view.items, view.on)
     if not item.any():
         item = part  # nothing sets itself off there
@@ -153,10 +164,12 @@ def _each(seeds: Labels) -> Iterator[Bitmap]:
             yield seed
 
 
-def _same_colour(view: _View) -> Bitmap:
+def _same_colour(view: _View, is_wanted: Callable[[], bool]) -> Bitmap:
     """What has the colour at a point and is connected with it, holes filled."""
     similar = np.zeros(view.on.shape, np.uint8)
     for seed in _each(view.on):
+        if not is_wanted():
+            raise SegmenterError("nobody waits for what the points mean any more")
         difference = view.lab - np.median(view.lab[seed], axis=0)
         distance = np.sqrt(np.square(difference).sum(axis=2))
         for tolerance in _SAME_COLOUR:

@@ -1,12 +1,12 @@
 """The item in a drawn box."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.errors import InputError, PromptError
+from segpipe.errors import InputError, PromptError, SegmenterError
 from segpipe.segmenters.base import Detection
 from segpipe.segmenters.classical.arrays import enlarge, filled, shrink, to_lab
 from segpipe.segmenters.classical.config import ClassicalConfig
@@ -24,19 +24,35 @@ _NO_EVIDENCE = 0.0
 
 
 def inside_box(
-    image: RgbImage, boxes: Sequence[Box], config: ClassicalConfig
+    image: RgbImage,
+    boxes: Sequence[Box],
+    config: ClassicalConfig,
+    *,
+    is_wanted: Callable[[], bool],
 ) -> tuple[Detection, ...]:
     """Cut out the item in each box of an upright RGB image, one detection for each, in order.
 
     A box that reaches over the image's edge is clipped. Where nothing sets itself off from the
     surroundings, the box itself is the mask, with score 0.
 
+    Args:
+        image: The picture.
+        boxes: The drawn boxes.
+        config: The settings.
+        is_wanted: Whether somebody still waits for the answer; asked at every box.
+
     Raises:
+        SegmenterError: Nobody waits any more.
         PromptError: A box has a coordinate that is no number, is inverted, or lies outside the
             image; the message names its index.
     """
     windows = [_window(box, index, image) for index, box in enumerate(boxes)]
-    return tuple(_cut_out(image, window, config) for window in windows)
+    detections = []
+    for window in windows:
+        if not is_wanted():
+            raise SegmenterError("nobody waits for what is in the boxes any more")
+        detections.append(_cut_out(image, window, config))
+    return tuple(detections)
 
 
 def _window(box: Box, index: int, image: RgbImage) -> PixelWindow:

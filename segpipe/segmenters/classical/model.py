@@ -1,9 +1,12 @@
 """The classical segmenter as a model that a service can hold."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
+from threading import Event
+from typing import TypeVar
 
 from segpipe.digests import settings_digest
 from segpipe.segmenters.base import PassStats, SegmentationResult
@@ -14,7 +17,10 @@ from segpipe.segmenters.prompt import Mode, Point, Prompt
 from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.vision.image import RgbImage
 
+R = TypeVar("R")
+
 _DIGEST_DIGITS = 12
+_THREADS = 4
 
 
 class ClassicalModel:
@@ -22,14 +28,17 @@ class ClassicalModel:
 
     Args:
         config: Settings of the classical segmenter.
+        threads: Answers that are computed at once, 1 or more; the others wait.
     """
 
     id = "classical"
     device = "cpu"
 
-    def __init__(self, config: ClassicalConfig | None = None) -> None:
+    def __init__(self, config: ClassicalConfig | None = None, *, threads: int = _THREADS) -> None:
         self._config = config or ClassicalConfig()
         self._segmenter = ClassicalSegmenter(self._config)
+        # Threads of its own: those of the event loop have other work, such as to decode photos.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=self.id)
 
     @property
     def revision(self) -> str:
@@ -46,7 +55,11 @@ class ClassicalModel:
         or drew a box around is answered whatever its score; and there is no mask threshold, since
         its masks have no probabilities.
         """
-        result = await self._segmenter.segment(image, prompt)
+
+        def compute(is_wanted: Callable[[], bool]) -> SegmentationResult:
+            return self._segmenter.compute(image, prompt, is_wanted=is_wanted)
+
+        result = await self._in_thread(compute)
         if prompt.mode is Mode.INSIDE_BOX or prompt.points:
             return result
         kept = tuple(one for one in result.detections if one.score >= thresholds.score)
@@ -64,11 +77,25 @@ class ClassicalModel:
             SegmenterError: OpenCV failed.
         """
 
-        def grow() -> tuple[Candidate, Candidate, Candidate]:
+        def grow(is_wanted: Callable[[], bool]) -> tuple[Candidate, Candidate, Candidate]:
             with opencv_errors(image):
-                return at_points(image, points, self._config)
+                return at_points(image, points, self._config, is_wanted=is_wanted)
 
-        return await asyncio.to_thread(grow)
+        return await self._in_thread(grow)
 
     async def aclose(self) -> None:
-        """There is nothing to let go of."""
+        """Compute what is waiting, then end the threads."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _in_thread(self, compute: Callable[[Callable[[], bool]], R]) -> R:
+        """What a thread computes; cancelled once it really does so no more."""
+        has_left = Event()
+        job = self._threads.submit(compute, lambda: not has_left.is_set())
+        answer = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            has_left.set()
+            job.cancel()  # has an effect while it waits for a thread
+            await asyncio.gather(answer, return_exceptions=True)
+            raise

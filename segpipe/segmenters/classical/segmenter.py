@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import cv2
 
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
-from segpipe.segmenters.classical.at_points import at_points
+from segpipe.segmenters.classical.at_points import always, at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.find_all import find_all
 from segpipe.segmenters.classical.inside_box import inside_box
-from segpipe.segmenters.prompt import Mode, Point, Prompt
+from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.image import RgbImage
 
 _SAM3 = "the SAM3 backends (segmind, internal, local)"
@@ -35,19 +35,36 @@ class ClassicalSegmenter:
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8, in a worker thread.
 
+        Raises what :meth:`compute` raises.
+        """
+        return await asyncio.to_thread(self.compute, image, prompt)
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
+
+    def compute(
+        self, image: RgbImage, prompt: Prompt, *, is_wanted: Callable[[], bool] = always
+    ) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8, in this thread.
+
         With ``find_all`` the best score comes first, and points mean one item, grown around the
         positive ones; with ``inside_box`` there is one detection for each box, in the order of
         the boxes.
 
+        Args:
+            image: The picture.
+            prompt: What to look for.
+            is_wanted: Whether somebody still waits for the answer; asked at every point and box.
+
         Raises:
             UnsupportedPromptError: The prompt has text, exemplars, or points beside boxes.
-            SegmenterError: OpenCV failed.
+            SegmenterError: OpenCV failed, or nobody waits any more.
             PromptError: Boxes with ``find_all``, no boxes with ``inside_box``, or a box that is no
                 box of this image.
         """
         _check(prompt)
         started = time.perf_counter()
-        detections = await asyncio.to_thread(self._detect, image, prompt)
+        detections = self._detect(image, prompt, is_wanted)
         elapsed_ms = (time.perf_counter() - started) * 1000
         height, width = image.shape[:2]
         count = len(detections)
@@ -60,15 +77,16 @@ class ClassicalSegmenter:
             pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
         )
 
-    async def aclose(self) -> None:
-        """There is nothing to let go of."""
-
-    def _detect(self, image: RgbImage, prompt: Prompt) -> tuple[Detection, ...]:
+    def _detect(
+        self, image: RgbImage, prompt: Prompt, is_wanted: Callable[[], bool]
+    ) -> tuple[Detection, ...]:
         with opencv_errors(image):
             if prompt.mode is Mode.INSIDE_BOX:
-                return inside_box(image, prompt.boxes, self._config)
+                return inside_box(image, prompt.boxes, self._config, is_wanted=is_wanted)
             if prompt.points:
-                return _at_points(image, prompt.points, self._config)
+                best, *_ = at_points(image, prompt.points, self._config, is_wanted=is_wanted)
+                box = best.mask.box
+                return () if box is None else (Detection(box, best.score, mask=best.mask),)
             return find_all(image, self._config)
 
 
@@ -79,14 +97,6 @@ def opencv_errors(image: RgbImage) -> Iterator[None]:
         yield
     except cv2.error as error:
         raise SegmenterError(f"OpenCV failed on {image.shape} {image.dtype}: {error}") from error
-
-
-def _at_points(
-    image: RgbImage, points: tuple[Point, ...], config: ClassicalConfig
-) -> tuple[Detection, ...]:
-    best, *_ = at_points(image, points, config)
-    box = best.mask.box
-    return () if box is None else (Detection(box, best.score, mask=best.mask),)
 
 
 def _check(prompt: Prompt) -> None:

@@ -77,18 +77,37 @@ def test_another_picture_prompt_or_setting_is_asked_anew(tmp_path: Path) -> None
 def test_new_weights_behind_a_service_are_asked_anew_and_the_old_ones_are_remembered(
     tmp_path: Path,
 ) -> None:
-    revisions = iter("aabba")
+    held = ["a"]
 
     async def revision() -> str:
-        return next(revisions)
+        return held[0]
 
     inner = PaidSegmenter()
     segmenter = cached(inner, tmp_path, revision=revision)
     calls = []
-    for _ in range(5):
+    for held[0] in "aabba":
         ask(segmenter)
         calls.append(inner.calls)
     assert calls == [1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("later", ["b", BackendUnavailableError("gone")], ids=["other", "unknown"])
+def test_an_answer_that_came_while_the_weights_changed_is_given_and_not_kept(
+    tmp_path: Path, later: str | Exception
+) -> None:
+    revisions = iter(["a", later])
+
+    async def revision() -> str:
+        said = next(revisions)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    inner = PaidSegmenter()
+    (result,) = ask(cached(inner, tmp_path, revision=revision))
+    assert facts(result) == facts(answer(picture()))
+    assert inner.calls == 1
+    assert not entries(tmp_path)
 
 
 def test_tasks_that_ask_at_once_make_one_call_that_is_accounted_once(tmp_path: Path) -> None:

@@ -212,6 +212,12 @@ def test_inside_box_gives_one_detection_for_each_box_in_their_order(
     assert [one.box for one in again.detections] == [one.box for one in there.detections][::-1]
 
 
+def test_a_text_labels_what_is_in_the_boxes(make: Make) -> None:
+    prompt = Prompt(mode=Mode.INSIDE_BOX, text="ring", boxes=BOXES)
+    found = asked_once(make, picture(), prompt).detections
+    assert [one.label for one in found] == ["ring", "ring"]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (3000, 4000)], ids=str)
 @pytest.mark.parametrize("text", [None, "ring"])
 def test_any_size_of_image(make: Make, shape: tuple[int, int], text: str | None) -> None:
@@ -228,9 +234,15 @@ def test_any_size_of_image(make: Make, shape: tuple[int, int], text: str | None)
         (Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(10, 10, 5, 20),)), "boxes"),
         (Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(500, 10, 600, 20),)), "boxes"),
         (Prompt(points=(Point(float("nan"), 3),)), "points"),
+        (Prompt(points=(Point(160.0, 20.0),)), "points"),
+        (Prompt(points=(Point(40.0, 20.0, positive=False),)), "points"),
+        (Prompt(text="ring", points=(Point(40.0, 20.0),)), "points"),
         (Prompt(exemplars=(Exemplar(Box(-9, 0, -5, 5)),)), "exemplars"),
     ],
-    ids=["over-long text", "boxes", "no boxes", "inverted", "outside", "nan", "exemplar outside"],
+    ids=[
+        *("over-long text", "boxes", "no boxes", "inverted", "outside"),
+        *("nan", "point at the edge", "negative points", "points and text", "exemplar outside"),
+    ],
 )
 def test_a_prompt_that_makes_no_sense_names_its_field(
     make: Make, prompt: Prompt, field: str

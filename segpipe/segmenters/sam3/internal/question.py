@@ -13,9 +13,9 @@ def to_wire(prompt: Prompt, config: InternalConfig) -> WirePrompt:
     """The prompt and what counts as found, as they are sent.
 
     Raises:
-        PromptError: Boxes with ``find_all``, none or exemplars with ``inside_box``, a coordinate
-            that is no finite number, a text that is too long, or more points or boxes than the
-            service takes.
+        PromptError: Boxes or negative points alone with ``find_all``, no boxes or exemplars with
+            ``inside_box``, a coordinate that is no finite number, a text that is too long, or more
+            points or boxes than the service takes.
     """
     _check_mode(prompt)
     boxes = [_box(box, positive=True) for box in prompt.boxes]
@@ -54,6 +54,11 @@ def _check_mode(prompt: Prompt) -> None:
             "them as exemplars",
             field="boxes",
         )
+    if prompt.mode is Mode.FIND_ALL and _is_negative_only(prompt):
+        raise PromptError(
+            "negative points alone do not say which item is meant; add a positive one",
+            field="points",
+        )
     if prompt.mode is Mode.INSIDE_BOX and not prompt.boxes:
         raise PromptError("inside_box needs at least one box; draw one", field="boxes")
     if prompt.mode is Mode.INSIDE_BOX and prompt.exemplars:
@@ -61,6 +66,11 @@ def _check_mode(prompt: Prompt) -> None:
             "inside_box takes no exemplars; leave them out, or use the mode find_all",
             field="exemplars",
         )
+
+
+def _is_negative_only(prompt: Prompt) -> bool:
+    has_more = bool(prompt.exemplars or (prompt.text or "").strip())
+    return bool(prompt.points) and not has_more and not any(one.positive for one in prompt.points)
 
 
 def _box(box: Box, *, positive: bool) -> dict[str, float | bool]:

@@ -1,7 +1,6 @@
 """The client of our inference service."""
 
 import asyncio
-import os
 import time
 
 import httpx
@@ -21,6 +20,7 @@ from segpipe.segmenters.prompt import Prompt
 from segpipe.segmenters.sam3.internal.answer import to_detections
 from segpipe.segmenters.sam3.internal.config import InternalConfig
 from segpipe.segmenters.sam3.internal.question import own_field, to_wire
+from segpipe.segmenters.sam3.internal.token import read_token
 from segpipe.segmenters.sam3.internal.wire import (
     PROBLEM_FIELD_HEADER,
     PROBLEM_HEADER,
@@ -44,6 +44,9 @@ class InternalSegmenter:
     Args:
         config: Where the service is and what counts as found.
         transport: Replaces the network, for tests.
+
+    Raises:
+        ConfigError: No header can carry the token.
     """
 
     id = "sam3-internal"
@@ -55,7 +58,7 @@ class InternalSegmenter:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._config = config or InternalConfig()
-        token = os.environ.get(self._config.token_env, "").strip()
+        token = read_token(self._config.token_env)
         self._client = BackendClient(
             _NAME,
             self._config.url,
@@ -77,13 +80,16 @@ class InternalSegmenter:
 
         Raises:
             PromptError: The prompt makes no sense, here or to the service.
-            BackendError: The service failed, or its answer makes no sense.
+            BackendError: The service failed, its answer makes no sense, or its model is another
+                one than it was.
         """
         started = time.perf_counter()
         wire = to_wire(prompt, self._config)
         calls = _Calls()
-        answer = await self._ask(image, wire, calls)
-        detections = await asyncio.to_thread(self._read, answer, image, wire)
+        expected = self._revision  # now: by the time of the answer another task may have reset it
+        body = await self._ask(image, wire, calls)
+        model, detections = await asyncio.to_thread(_read, body, image, wire)
+        self._require_same(expected, model)
         elapsed_ms = (time.perf_counter() - started) * 1000
         height, width = image.shape[:2]
         count = len(detections)
@@ -99,6 +105,8 @@ class InternalSegmenter:
 
     async def revision(self) -> str:
         """The model that the service holds; another one may mean other answers.
+
+        It is asked once, and again after an answer of another model.
 
         Raises:
             BackendError: The service cannot say.
@@ -141,18 +149,16 @@ class InternalSegmenter:
             return encode_jpeg(image, quality=self._config.jpeg_quality)
         return encode_png(image)
 
-    def _read(self, body: bytes, image: RgbImage, wire: WirePrompt) -> tuple[Detection, ...]:
-        try:
-            answer = Segments.model_validate_json(body)
-            detections = to_detections(answer, image, wire)
-        except (ValidationError, InputError) as error:
-            raise _protocol_error("to a prompt", error) from None
-        if self._revision not in {None, answer.model}:
-            asked, self._revision = self._revision, None
+    def _require_same(self, expected: str | None, model: str) -> None:
+        """Refuse the answer of another model than the one that was there when it was asked."""
+        if expected is None:
+            expected = self._revision = self._revision or model  # the first answer tells
+        if model != expected:
+            if self._revision == expected:
+                self._revision = None
             raise BackendUnavailableError(
-                f"{_NAME} changed its model from {asked} to {answer.model} in the middle: run again"
+                f"{_NAME} changed its model from {expected} to {model} in the middle: run again"
             )
-        return detections
 
 
 class _Calls:
@@ -168,6 +174,15 @@ class _Calls:
         self.sent = attempt.number
         self.problem = attempt.headers.get(PROBLEM_HEADER, "")
         self.field = attempt.headers.get(PROBLEM_FIELD_HEADER, "")
+
+
+def _read(body: bytes, image: RgbImage, wire: WirePrompt) -> tuple[str, tuple[Detection, ...]]:
+    """The model that answered, and what it found."""
+    try:
+        answer = Segments.model_validate_json(body)
+        return answer.model, to_detections(answer, image, wire)
+    except (ValidationError, InputError) as error:
+        raise _protocol_error("to a prompt", error) from None
 
 
 def _protocol_error(about: str, error: ValidationError | InputError) -> BackendProtocolError:

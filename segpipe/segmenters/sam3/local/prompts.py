@@ -90,7 +90,7 @@ def require_points(points: Sequence[Point], *, width: int, height: int) -> tuple
         PromptError: One does not; the field names its index.
     """
     for index, point in enumerate(points):
-        if not (0 <= point.x <= width and 0 <= point.y <= height):
+        if not (0 <= point.x < width and 0 <= point.y < height):
             raise PromptError(
                 f"the point ({point.x}, {point.y}) lies outside the image of {width} x {height} "
                 "pixels",
@@ -127,7 +127,7 @@ def _in_boxes(
 
 
 def _contains(box: Box, point: Point) -> bool:
-    return box.x1 <= point.x <= box.x2 and box.y1 <= point.y <= box.y2
+    return box.x1 <= point.x < box.x2 and box.y1 <= point.y < box.y2
 
 
 def _inside(box: Box, field: str, width: int, height: int) -> Box:

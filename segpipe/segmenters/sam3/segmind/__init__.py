@@ -1,11 +1,12 @@
 """SAM 3 by Segmind's API.
 
 It reads: question (image and prompt to JSON) -> api (the calls, with the ledger beside it) ->
-answer (what comes back to detections, by masks and pictures) -> matching (which detection is
-for which box).
+answer (what comes back to detections, by finds, masks and pictures) -> matching (which detection
+is for which box). box_by_box goes around a cache.
 """
 
+from segpipe.segmenters.sam3.segmind.box_by_box import BoxByBox
 from segpipe.segmenters.sam3.segmind.config import SegmindConfig
 from segpipe.segmenters.sam3.segmind.segmenter import SegmindSegmenter
 
-__all__ = ["SegmindConfig", "SegmindSegmenter"]
+__all__ = ["BoxByBox", "SegmindConfig", "SegmindSegmenter"]

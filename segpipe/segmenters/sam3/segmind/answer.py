@@ -5,15 +5,22 @@ detections, or of a list of masks with scores; or a picture of one combined mask
 """
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from segpipe.errors import BackendProtocolError
 from segpipe.segmenters.base import Detection
 from segpipe.segmenters.http import Answer
 from segpipe.segmenters.http.redaction import redact, snippet
+from segpipe.segmenters.sam3.segmind.finds import (
+    NO_SCORE,
+    Find,
+    has_finds,
+    read_finds,
+    refuse_claims,
+)
 from segpipe.segmenters.sam3.segmind.masks import read_mask, read_parts
 from segpipe.segmenters.sam3.segmind.pictures import NotUnderstoodError, Photo, decode_base64
 from segpipe.vision.mask import Mask
@@ -21,16 +28,14 @@ from segpipe.vision.mask import Mask
 JSON_TYPES = frozenset({"application/json"})
 _PICTURE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 _WRAPPERS = ("output", "outputs", "result", "results", "data", "response")
-_LISTS = ("detections", "predictions", "objects", "instances", "annotations", "segments")
-_MASKS = ("mask", "segmentation", "rle", "polygon", "polygons", "counts")
-_SCORES = ("score", "confidence")
-_LABELS = ("label", "class", "class_name", "name")
+_ERRORS = ("error", "errors")
+_SUCCESSES = frozenset(
+    {"complete", "completed", "done", "finished", "ok", "ready", "succeeded", "success"}
+)
 _DEEPEST = 6
 _MOST_MASKS = 1_000  # that are read when no limit is set
 _MOST_PIXELS = 2_000_000_000  # of all bitmaps of an answer together
-_SCORE_SLACK = 0.05  # predicted IoUs reach a little over 1
-_SNIPPET_BYTES = 2_000
-_NO_SCORE = 1.0
+_SNIPPET_CHARS = 2_000  # that are looked at, and no secret is as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,13 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Find:
-    """One mask of the answer, not yet read."""
+class _Wanted:
+    """What an answer is read for."""
 
-    mask: object
-    score: float | None
+    photo: Photo
     label: str | None
+    max_masks: int
+    secrets: Sequence[str]
 
 
 def read_answer(
@@ -68,25 +74,39 @@ def read_answer(
         secrets: Taken out of messages.
 
     Raises:
-        BackendProtocolError: The answer is not understood. An empty list is: it is no detections.
+        BackendProtocolError: The answer is not understood, or says that the work failed. An empty
+            list is understood, where nothing beside it tells of a failure or of finds: it is no
+            detections.
     """
     try:
-        return _read(answer, photo, label, max_masks or _MOST_MASKS)
+        return _read(answer, _Wanted(photo, label, max_masks or _MOST_MASKS, secrets))
     except NotUnderstoodError as error:
         reason = str(error)
-    text = snippet(answer.body[:_SNIPPET_BYTES].decode(errors="replace"), secrets)
-    raise BackendProtocolError(
-        f"segmind's answer is not understood: {redact(reason, secrets)}; it begins with {text!r}"
+    raise misfit(reason, answer, secrets)
+
+
+def misfit(reason: str, answer: Answer, secrets: Sequence[str]) -> BackendProtocolError:
+    """The error for an answer that makes no sense: why not, and how it begins; no secrets."""
+    return BackendProtocolError(
+        f"segmind's answer is not understood: {snippet(reason, secrets)}; it begins with "
+        f"{beginning(answer, secrets)!r}"
     )
 
 
-def _read(answer: Answer, photo: Photo, label: str | None, most: int) -> Reading:
+def beginning(answer: Answer, secrets: Sequence[str]) -> str:
+    """How an answer begins: one short line without secrets."""
+    text = answer.body[: 2 * _SNIPPET_CHARS].decode(errors="replace")
+    # Cut where a whole secret is still seen: half of one would not be recognised.
+    return snippet(redact(text, secrets)[:_SNIPPET_CHARS], secrets)
+
+
+def _read(answer: Answer, wanted: _Wanted) -> Reading:
     if not answer.body:
         raise NotUnderstoodError("it is empty")
     if answer.content_type in _PICTURE_TYPES:
-        return _of_picture(answer.body, photo, label, most)
+        return _of_picture(answer.body, wanted)
     if answer.content_type in JSON_TYPES:
-        return _of_value(_parse(answer.body), photo, label, most)
+        return _of_value(_parse(answer.body), wanted)
     kind = answer.content_type or "of no type"
     raise NotUnderstoodError(f"it is {kind}, neither JSON nor a picture")
 
@@ -106,17 +126,57 @@ def _parse(body: bytes | str) -> object:
         raise NotUnderstoodError(f"it is no JSON ({error})") from error
 
 
-def _of_value(value: object, photo: Photo, label: str | None, most: int) -> Reading:
+def _of_value(value: object, wanted: _Wanted) -> Reading:
+    around = list[dict[str, object]]()
     for _ in range(_DEEPEST):
         if isinstance(value, str):
             value = _of_text(value)
             if isinstance(value, bytes):
-                return _of_picture(value, photo, label, most)
+                return _judged(_of_picture(value, wanted), around, wanted)
+        if isinstance(value, dict):
+            _refuse_error(value)
+            around.append(value)
         inner = _unwrap(value)
         if inner is value:
-            return _of_finds(_finds(value), photo, label, most)
+            finds = read_finds(value)
+            if not finds:
+                refuse_claims(around)
+            return _judged(_of_finds(finds, wanted), around, wanted)
         value = inner
     raise NotUnderstoodError("it is nested too deeply")
+
+
+def _refuse_error(value: dict[str, object]) -> None:
+    for name in _ERRORS:
+        if error := value.get(name):
+            said = f": {error}" if isinstance(error, str) else ""
+            raise NotUnderstoodError(f"it tells of an error{said}")
+    if value.get("success") is False:
+        raise NotUnderstoodError("it tells that it is no success")
+
+
+def _judged(reading: Reading, around: list[dict[str, object]], wanted: _Wanted) -> Reading:
+    """The reading in the light of the status that the objects around it tell."""
+    for status in (value.get("status") for value in around):
+        if status is None or _is_success(status):
+            continue
+        said = snippet(str(status), wanted.secrets) if isinstance(status, str | int) else "unclear"
+        if not reading.detections:
+            raise NotUnderstoodError(f"it finds nothing, and its status is {said}")
+        note = f"The service gave its masks with the status {said}."
+        reading = replace(reading, notes=(*reading.notes, note))
+    return reading
+
+
+def _is_success(status: object) -> bool:
+    match status:
+        case str():
+            return status.strip().casefold() in _SUCCESSES
+        case bool():
+            return status
+        case int():
+            return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return False
 
 
 def _of_text(text: str) -> object:
@@ -128,118 +188,45 @@ def _of_text(text: str) -> object:
 
 def _unwrap(value: object) -> object:
     """What an object holds that only wraps something else."""
-    if isinstance(value, dict) and not _has_finds(value):
+    if isinstance(value, dict) and not has_finds(value):
         held = [value[name] for name in _WRAPPERS if value.get(name) is not None]
         if held:
             return held[0]
     return value
 
 
-def _has_finds(value: dict[str, object]) -> bool:
-    return any(name in value for name in ("masks", *_LISTS, *_MASKS))
-
-
-def _finds(value: object) -> list[_Find]:
-    if isinstance(value, dict):
-        for name in _LISTS:
-            if isinstance(value.get(name), list):
-                return _finds(value[name])
-        masks = value.get("masks")
-        if isinstance(masks, list):
-            return _finds(masks) if _are_detections(masks) else _of_parallel(value, masks)
-        if any(name in value for name in _MASKS):
-            return [_of_detection(value)]
-    if isinstance(value, list):
-        return [_of_detection(one) for one in value]
-    raise NotUnderstoodError("it has no masks")
-
-
-def _are_detections(masks: list[object]) -> bool:
-    return bool(masks) and all(
-        isinstance(one, dict) and "counts" not in one and any(name in one for name in _MASKS)
-        for one in masks
-    )
-
-
-def _of_parallel(arrays: dict[str, object], masks: list[object]) -> list[_Find]:
-    columns = [_column(arrays, names, len(masks)) for names in (_SCORES, _LABELS)]
-    return [
-        _Find(mask, _score(score), _label(label))
-        for mask, score, label in zip(masks, *columns, strict=True)
-    ]
-
-
-def _column(arrays: dict[str, object], names: Sequence[str], rows: int) -> list[object]:
-    for name in names:
-        column = arrays.get(f"{name}s", arrays.get(f"{name}es"))
-        if column is not None:
-            if not isinstance(column, list) or len(column) != rows:
-                raise NotUnderstoodError(f"it has {rows} masks and not as many {name}s")
-            return column
-    return [None] * rows
-
-
-def _of_detection(value: object) -> _Find:
-    if isinstance(value, str):
-        return _Find(value, None, None)
-    if not isinstance(value, dict) or not any(name in value for name in _MASKS):
-        raise NotUnderstoodError("a detection has no mask")
-    mask = value if "counts" in value else next(value[name] for name in _MASKS if name in value)
-    return _Find(mask, _score(_first(value, _SCORES)), _label(_first(value, _LABELS)))
-
-
-def _first(value: dict[str, object], names: Sequence[str]) -> object:
-    return next((value[name] for name in names if value.get(name) is not None), None)
-
-
-def _score(value: object) -> float | None:
-    match value:
-        case None:
-            return None
-        case int() | float() if not isinstance(value, bool) and math.isfinite(value):
-            if -_SCORE_SLACK <= value <= 1 + _SCORE_SLACK:
-                return min(max(float(value), 0.0), 1.0)
-    raise NotUnderstoodError(f"a score is {str(value)[:20]}, which is not from 0 to 1")
-
-
-def _label(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _of_finds(finds: list[_Find], photo: Photo, label: str | None, most: int) -> Reading:
-    notes = []
+def _of_finds(finds: list[Find], wanted: _Wanted) -> Reading:
+    notes, most = [], wanted.max_masks
     if any(find.score is None for find in finds):
         notes.append("The service gave no scores for some masks: they have score 1.")
     if len(finds) > most:
         notes.append(f"The service gave {len(finds)} masks: only the {most} best are kept.")
-    ranked = sorted(finds, key=lambda find: -_score_of(find))[:most]
+    ranked = sorted(finds, key=lambda find: -find.rank)[:most]
     detections, pixels = list[Detection](), 0
     for find in ranked:
-        mask = read_mask(find.mask, photo)
+        mask = read_mask(find.mask, wanted.photo)
         pixels += mask.bits.size
         if pixels > _MOST_PIXELS:
             raise NotUnderstoodError(f"its masks take more than {_MOST_PIXELS:,} pixels")
-        detections += _detection(mask, _score_of(find), label or find.label)
+        # The service may echo anything in a label, the key or half a character.
+        told = snippet(find.label or "", wanted.secrets).strip() or None
+        detections += _detection(mask, find.rank, wanted.label or told)
     if len(detections) < len(ranked):
         empty = len(ranked) - len(detections)
         notes.append(f"The service gave {empty} masks without a pixel: they are left out.")
     return Reading(tuple(detections), tuple(notes))
 
 
-def _of_picture(data: bytes, photo: Photo, label: str | None, most: int) -> Reading:
-    masks, parts = read_parts(data, photo, most)
+def _of_picture(data: bytes, wanted: _Wanted) -> Reading:
+    masks, parts = read_parts(data, wanted.photo, wanted.max_masks)
     notes = [
         "The service gave one combined mask: each of its connected parts is a detection, with "
         "score 1."
     ]
-    if parts > most:
-        notes.append(f"It has {parts} parts: only the {most} largest are kept.")
-    detections = [one for mask in masks for one in _detection(mask, _NO_SCORE, label)]
+    if parts > wanted.max_masks:
+        notes.append(f"It has {parts} parts: only the {wanted.max_masks} largest are kept.")
+    detections = [one for mask in masks for one in _detection(mask, NO_SCORE, wanted.label)]
     return Reading(tuple(detections), tuple(notes))
-
-
-def _score_of(find: _Find) -> float:
-    return _NO_SCORE if find.score is None else find.score
 
 
 def _detection(mask: Mask, score: float, label: str | None) -> list[Detection]:

@@ -5,18 +5,19 @@ See https://docs.segmind.com/docs/serverless-api/async-inference.
 
 import asyncio
 import re
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from segpipe.errors import (
-    BackendError,
-    BackendProtocolError,
-    BackendRefusedError,
-    BackendUncertainError,
-)
+from segpipe.errors import BackendRefusedError, BackendUnavailableError, BackendUncertainError
 from segpipe.segmenters.http import Answer, Attempt, BackendClient
-from segpipe.segmenters.http.redaction import snippet
-from segpipe.segmenters.sam3.segmind.answer import JSON_TYPES, parse_object
+from segpipe.segmenters.http.redaction import redact
+from segpipe.segmenters.sam3.segmind.answer import (
+    JSON_TYPES,
+    beginning,
+    misfit,
+    parse_object,
+)
 from segpipe.segmenters.sam3.segmind.config import Api, SegmindConfig
 from segpipe.segmenters.sam3.segmind.ledger import Bill, amount
 from segpipe.segmenters.sam3.segmind.pictures import NotUnderstoodError
@@ -35,39 +36,31 @@ class SegmindApi:
 
     def __init__(self, config: SegmindConfig, key: str) -> None:
         self._config = config
-        self._key = key
+        self._secrets = [key]
         self._client = BackendClient(
             "segmind",
             config.endpoint,
             config.http,
             headers={"x-api-key": key},
-            secrets=[key],
+            secrets=self._secrets,
             resend_uncertain=config.resend_uncertain,
         )
 
     async def ask(self, body: bytes, bill: Bill) -> Answer:
         """Send one request, JSON as bytes, and wait for its answer.
 
+        While the run has a limit of cost and no call has told what one costs, calls take turns.
+        The deadline of the settings is for the whole of it, from the moment that its turn comes.
+
         Raises:
             BackendError: As the client raises it; an uncertain error also when a submitted job
-                has no result in time.
+                has no result in time, or its result cannot be had.
             BudgetExceededError: The run may not pay for the call.
         """
-        if self._config.api is Api.V1:
-            return await self._post("/v1/sam3-image", body, bill)
-        submitted = await self._post("/v2/sam3-image", body, bill)
-        request_id = str(self._object(submitted).get("request_id", ""))
-        if not _REQUEST_ID.fullmatch(request_id):
-            raise self._misfit("it submitted the work, but named no request", submitted)
-        try:
-            async with asyncio.timeout(self._config.http.deadline_s):
-                return await self._collect(f"/v2/requests/{request_id}", bill)
-        except TimeoutError:
-            pass
-        raise BackendUncertainError(
-            f"segmind has no result of request {request_id} after "
-            f"{self._config.http.deadline_s:g} s; it may still do the work, and bill it"
-        )
+        async with bill.turn():
+            if self._config.api is Api.V1:
+                return await self._post("/v1/sam3-image", body, bill)
+            return await self._submit_and_collect(body, bill)
 
     async def aclose(self) -> None:
         """Close all connections; may be called again."""
@@ -78,6 +71,33 @@ class SegmindApi:
             "POST", path, on_attempt=bill.observe, content=body, headers=_JSON
         )
 
+    async def _submit_and_collect(self, body: bytes, bill: Bill) -> Answer:
+        deadline_s = self._config.http.deadline_s
+        ends = asyncio.get_running_loop().time() + deadline_s
+        request_id = self._request_id(await self._post("/v2/sam3-image", body, bill))
+        try:
+            async with asyncio.timeout_at(ends):
+                return await self._collect(f"/v2/requests/{request_id}", bill)
+        except TimeoutError:
+            reason = f"segmind has no result of request {request_id} after {deadline_s:g} s"
+        except (BackendUnavailableError, BackendUncertainError) as error:
+            # To ask for the result is free and may be repeated; to submit the work again is not.
+            reason = f"the result of segmind's request {request_id} cannot be had: {error.message}"
+        raise BackendUncertainError(
+            f"{reason}; it may still do the work, and bill it, so the work was not submitted again"
+        )
+
+    def _request_id(self, submitted: Answer) -> str:
+        """What the work is called, in URLs and messages: so it must not be the key."""
+        request_id = self._object(submitted).get("request_id")
+        if (
+            not isinstance(request_id, str)
+            or not _REQUEST_ID.fullmatch(request_id)
+            or redact(request_id, self._secrets) != request_id
+        ):
+            raise misfit("it took the work, but named no request", submitted, self._secrets)
+        return request_id
+
     async def _collect(self, path: str, bill: Bill) -> Answer:
         """Poll until the work is done, and fetch the result."""
         while True:
@@ -86,7 +106,7 @@ class SegmindApi:
                 break
             await asyncio.sleep(self._config.poll_interval_s)
         result = await self._read(path, bill)
-        fields = self._object(result) if result.content_type in JSON_TYPES else {}
+        fields = await asyncio.to_thread(_fields, result)
         cost = result.headers.get("x-cost", fields.get("cost"))
         left = result.headers.get("x-remaining-credits", fields.get("remaining_credits"))
         bill.settle(amount(cost), amount(left))
@@ -100,10 +120,10 @@ class SegmindApi:
                 return False
             case "FAILED":
                 bill.settle(None, None, failed=True)
-                text = snippet(polled.body.decode(errors="replace"), [self._key])
-                raise BackendRefusedError(f"segmind could not do the work: {text!r}")
+                said = beginning(polled, self._secrets)
+                raise BackendRefusedError(f"segmind could not do the work: {said!r}")
             case _:
-                raise self._misfit("it has no status that is known", polled)
+                raise misfit("it has no status that is known", polled, self._secrets)
 
     async def _read(self, path: str, bill: Bill) -> Answer:
         def note_failure(attempt: Attempt) -> None:
@@ -118,8 +138,12 @@ class SegmindApi:
             return parse_object(answer.body)
         except NotUnderstoodError as error:
             reason = str(error)
-        raise self._misfit(reason, answer)
+        raise misfit(reason, answer, self._secrets)
 
-    def _misfit(self, reason: str, answer: Answer) -> BackendError:
-        text = snippet(answer.body.decode(errors="replace"), [self._key])
-        return BackendProtocolError(f"segmind's answer is not understood: {reason}: {text!r}")
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    """What stands beside the masks; nothing where the answer is no object."""
+    if answer.content_type in JSON_TYPES:
+        with suppress(NotUnderstoodError):
+            return parse_object(answer.body)
+    return {}

@@ -102,7 +102,8 @@ class SegmindConfig(SegmenterSettings):
         default=0,
         ge=0,
         allow_inf_nan=False,
-        description="Credits that one run may cost at most; 0 is no limit.",
+        description="Credits that one run may cost at most; 0 is no limit. With a limit, and "
+        "until the service has told what a call costs, calls are made one after the other.",
     )
     cost_per_call: float = Field(
         default=0.005,

@@ -29,7 +29,7 @@ class DealCost:
 
     Attributes:
         run_id: The run.
-        deal: The deal.
+        deal: The deal; "" for lines that a full disk cut off.
         started: When the first call was sent, ISO 8601 in UTC.
         calls: Calls that were sent.
         cost: What they are known to have cost, in credits.
@@ -68,8 +68,16 @@ def _lines(folder: Path) -> Iterator[_Line]:
         for number, line in enumerate(text.splitlines(), start=1):
             try:
                 yield _Line.model_validate(json.loads(line))
-            except (ValueError, ValidationError) as error:
-                raise StoreError(f"line {number} of the ledger {path} is damaged") from error
+            except (ValueError, ValidationError):
+                # A full disk cut it off: a call, of whatever cost, as the ledger itself takes it.
+                yield _Line(
+                    time="",
+                    run=path.stem,
+                    deal="",
+                    call=f"unreadable-{number}",
+                    cost=None,
+                    remaining_credits=None,
+                )
 
 
 def _sum(run_id: str, deal: str, lines: Iterable[_Line]) -> DealCost:

@@ -5,6 +5,7 @@ known, with the same ``call``: so what several processes, or a retry after a kil
 counts too.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import json
@@ -12,8 +13,8 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,13 @@ class Ledger:
         self._known_cost = 0.0
         self._unknown_costs = 0
         self._highest_cost: float | None = None
+        self.first_calls = asyncio.Lock()
+        """Held, in this process, by the one call under way while no cost is known."""
+
+    def knows_a_cost(self) -> bool:
+        """Whether any call has told what it cost; raises StoreError when that cannot be read."""
+        with self._locked():
+            return self._highest_cost is not None
 
     def open_call(self, line: dict[str, object], budget: Budget) -> None:
         """Write that a call is about to be sent.
@@ -182,6 +190,27 @@ class Bill:
         self._is_settled = False
         self.usage = Usage()
         """What has been spent so far on this answer."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until a call may be under way.
+
+        With a limit of cost, and until a call has told what one costs, calls of this process are
+        made one after the other: many at once, each thought to be cheap, could pass the limit
+        together. From then on all may go: those under way count at the highest cost seen.
+
+        Raises:
+            StoreError: The ledger cannot be read.
+        """
+        async with AsyncExitStack() as held:
+            if self._must_take_turns():
+                await held.enter_async_context(self._ledger.first_calls)
+                if not self._must_take_turns():
+                    await held.aclose()
+            yield
+
+    def _must_take_turns(self) -> bool:
+        return self._budget.max_cost > 0 and not self._ledger.knows_a_cost()
 
     def observe(self, attempt: Attempt) -> None:
         """Write an attempt into the ledger, before it is sent and afterwards.

@@ -24,6 +24,8 @@ _FEWEST_CORNERS = 3
 _MOST_CORNERS = 100_000
 _MOST_POLYGONS = 1_000
 _FARTHEST = 16.0  # longer sides of the photo that a corner may lie away
+_LONGEST_SIDE = 1_000_000  # of an RLE
+_DEEPEST = 4  # objects that only hold a mask, one in another
 _WRAPPERS = ("mask", "rle", "segmentation", "polygon", "polygons", "png", "data")
 
 
@@ -37,18 +39,26 @@ def read_mask(value: object, photo: Photo) -> Mask:
         NotUnderstoodError: It is none of these, damaged, larger than the photo, or of a shape
             that the photo does not have.
     """
-    match value:
-        case str():
-            return _full_size(Mask.from_full(read_picture(decode_base64(value), photo)), photo)
+    match _unwrap(value):
+        case str() as text:
+            return _full_size(Mask.from_full(read_picture(decode_base64(text), photo)), photo)
         case {"counts": counts, "size": [int(height), int(width)]}:
             return _full_size(_read_rle(counts, height, width, photo), photo)
-        case dict():
-            held = [value[name] for name in _WRAPPERS if name in value]
-            if len(held) == 1 and held[0] is not value:
-                return read_mask(held[0], photo)
-        case list():
-            return _fill(value, photo)
+        case list() as polygons:
+            return _fill(polygons, photo)
     raise NotUnderstoodError("a mask is neither a picture, nor RLE, nor polygons")
+
+
+def _unwrap(value: object) -> object:
+    """What objects hold that have a mask and no counts of their own."""
+    for _ in range(_DEEPEST):
+        if not isinstance(value, dict) or "counts" in value:
+            break
+        held = [value[name] for name in _WRAPPERS if name in value]
+        if len(held) != 1:
+            break
+        value = held[0]
+    return value
 
 
 def read_parts(data: bytes, photo: Photo, most: int) -> tuple[list[Mask], int]:
@@ -73,8 +83,8 @@ def read_parts(data: bytes, photo: Photo, most: int) -> tuple[list[Mask], int]:
 
 
 def _read_rle(counts: object, height: int, width: int, photo: Photo) -> Mask:
-    if height < 1 or width < 1:
-        raise NotUnderstoodError(f"an RLE has the size {height} x {width}")
+    if not (1 <= height <= _LONGEST_SIDE and 1 <= width <= _LONGEST_SIDE):
+        raise NotUnderstoodError("an RLE has a size that no picture has")
     check_size(width, height, photo)
     match counts:
         case str() if counts.isascii():
@@ -120,7 +130,7 @@ def _polygons(value: list[object]) -> Iterator[NDArray[np.float64]]:
     for polygon in value if _is_nested(value) else [value]:
         try:
             corners = np.asarray(polygon, dtype=np.float64)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotUnderstoodError("a polygon is no list of numbers") from error
         if corners.size == 0:
             continue

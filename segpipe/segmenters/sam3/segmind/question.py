@@ -103,19 +103,15 @@ def check_prompt(prompt: Prompt, *, width: int, height: int) -> None:
     """Refuse what makes no sense for an image, or what the endpoint has no words for.
 
     Raises:
-        UnsupportedPromptError: A negative exemplar: the endpoint takes boxes without labels.
-        PromptError: Boxes with ``find_all``, none with ``inside_box``, a box or point that is
-            none of this image, or a text that is too long.
+        UnsupportedPromptError: A negative exemplar (the endpoint takes boxes without labels),
+            exemplars with ``inside_box``, or points with a text or exemplars.
+        PromptError: Boxes with ``find_all``, none with ``inside_box``, negative points alone, a
+            box or point that is none of this image, or a text that is too long.
     """
-    if prompt.mode is Mode.FIND_ALL and prompt.boxes:
-        raise PromptError(
-            "find_all takes no boxes; use the mode inside_box to cut out what is in them",
-            field="boxes",
-        )
-    if prompt.mode is Mode.INSIDE_BOX and not prompt.boxes:
-        raise PromptError("inside_box needs at least one box; draw one", field="boxes")
-    if prompt.mode is Mode.INSIDE_BOX and prompt.exemplars:
-        raise PromptError("inside_box takes no exemplars; leave them out", field="exemplars")
+    if prompt.mode is Mode.INSIDE_BOX:
+        _check_inside_box(prompt)
+    else:
+        _check_find_all(prompt)
     for index, exemplar in enumerate(prompt.exemplars):
         _check_box(exemplar.box, f"exemplars[{index}]", width, height)
         if not exemplar.positive:
@@ -129,7 +125,8 @@ def check_prompt(prompt: Prompt, *, width: int, height: int) -> None:
     for index, point in enumerate(prompt.points):
         if not (0 <= point.x < width and 0 <= point.y < height):  # NaN fails, too
             raise PromptError(
-                f"({point.x}, {point.y}) does not lie in the image of {width} x {height} pixels",
+                f"the point ({point.x}, {point.y}) lies outside the image of {width} x {height} "
+                "pixels",
                 field=f"points[{index}]",
             )
     text = prompt.text or ""
@@ -142,10 +139,15 @@ def check_prompt(prompt: Prompt, *, width: int, height: int) -> None:
         )
 
 
+def clean_text(prompt: Prompt) -> str | None:
+    """The text of a prompt; a blank one is none."""
+    return (prompt.text or "").strip() or None
+
+
 def ask_for_all(prompt: Prompt) -> Question:
     """The question of a ``find_all`` prompt."""
-    text = (prompt.text or "").strip() or None
-    return Question(text, tuple(exemplar.box for exemplar in prompt.exemplars), prompt.points)
+    boxes = tuple(exemplar.box for exemplar in prompt.exemplars)
+    return Question(clean_text(prompt), boxes, prompt.points)
 
 
 def ask_for_boxes(boxes: Sequence[Box], points: Sequence[Point]) -> list[Question]:
@@ -156,7 +158,7 @@ def ask_for_boxes(boxes: Sequence[Box], points: Sequence[Point]) -> list[Questio
     """
     plain, refined = [], []
     for box in dict.fromkeys(boxes):
-        inside = tuple(point for point in points if lies_in(point, box))
+        inside = tuple(point for point in points if _lies_in(point, box))
         if inside:
             refined.append(Question(boxes=(box,), points=inside))
         else:
@@ -164,9 +166,46 @@ def ask_for_boxes(boxes: Sequence[Box], points: Sequence[Point]) -> list[Questio
     return ([Question(boxes=tuple(plain))] if plain else []) + refined
 
 
-def lies_in(point: Point, box: Box) -> bool:
+def stray_points(prompt: Prompt) -> tuple[Point, ...]:
+    """The points of an ``inside_box`` prompt that lie in none of its boxes."""
+    return tuple(
+        point for point in prompt.points if not any(_lies_in(point, box) for box in prompt.boxes)
+    )
+
+
+def _lies_in(point: Point, box: Box) -> bool:
     """Whether a point lies in a half-open box."""
     return box.x1 <= point.x < box.x2 and box.y1 <= point.y < box.y2
+
+
+def _check_inside_box(prompt: Prompt) -> None:
+    if not prompt.boxes:
+        raise PromptError("inside_box needs at least one box; draw one", field="boxes")
+    if prompt.exemplars:
+        raise UnsupportedPromptError(
+            "inside_box has one answer a box and takes no exemplars; use the mode find_all to find "
+            "more of the same",
+            field="exemplars",
+        )
+
+
+def _check_find_all(prompt: Prompt) -> None:
+    if prompt.boxes:
+        raise PromptError(
+            "find_all takes no boxes; use the mode inside_box to cut out what is in them, or "
+            "exemplars to find more of the same",
+            field="boxes",
+        )
+    if prompt.points and (clean_text(prompt) or prompt.exemplars):
+        raise UnsupportedPromptError(
+            "SAM 3 cannot combine points with a text or exemplars; ask for one of them",
+            field="points",
+        )
+    if prompt.points and not any(point.positive for point in prompt.points):
+        raise PromptError(
+            "negative points alone do not say which item is meant; add a positive one",
+            field="points",
+        )
 
 
 def _check_box(box: Box, field: str, width: int, height: int) -> None:

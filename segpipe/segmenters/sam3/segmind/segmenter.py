@@ -20,8 +20,9 @@ from segpipe.segmenters.sam3.segmind.question import (
     ask_for_all,
     ask_for_boxes,
     check_prompt,
-    lies_in,
+    clean_text,
     make_upload,
+    stray_points,
 )
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
@@ -34,7 +35,9 @@ class SegmindSegmenter:
 
     ``inside_box`` takes one call for all boxes without points, and one for each box with points;
     a mask belongs to the box that its own box overlaps most. A box for which the service finds
-    nothing is itself the mask, with score 0, and a note says so.
+    nothing is itself the mask, with score 0, and a note says so. The API cannot use a text there:
+    it is the label alone. When a call fails, the others of its prompt are paid for again on a
+    retry; :class:`BoxByBox` around a cache prevents that.
 
     Args:
         config: The settings.
@@ -93,29 +96,34 @@ class SegmindSegmenter:
 
     async def _everything(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
         question = ask_for_all(prompt)
-        reading = await self._ask(question, upload, bill, self._config.max_masks)
-        if prompt.points and not question.text and not question.boxes:
+        reading = await self._ask(question, upload, bill, question.text, self._config.max_masks)
+        if prompt.points:
             return replace(reading, detections=one_item(reading.detections, prompt.points))
         return reading
 
     async def _inside_boxes(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
+        label = clean_text(prompt)
         found: dict[Box, Detection] = {}
         notes: list[str] = []
         for question in ask_for_boxes(prompt.boxes, prompt.points):
-            reading = await self._ask(question, upload, bill, max_masks=_ALL)
+            reading = await self._ask(question, upload, bill, label, max_masks=_ALL)
             found |= match_boxes(question.boxes, reading.detections)
             notes += (note for note in reading.notes if note not in notes)
-        for index, box in enumerate(prompt.boxes):
+        for box in prompt.boxes:
             if box not in found:
                 size = {"width": upload.photo_width, "height": upload.photo_height}
-                found[box] = box_itself(box, **size)
-                notes.append(f"Nothing was found in box {index}: the box is its mask, score 0.")
-        for index, point in enumerate(prompt.points):
-            if not any(lies_in(point, box) for box in prompt.boxes):
-                notes.append(f"Point {index} lies in no box and was not used.")
+                found[box] = replace(box_itself(box, **size), label=label)
+                where = ", ".join(f"{side:g}" for side in box)
+                notes.append(f"Nothing was found in the box ({where}): it is its mask, score 0.")
+        notes += (
+            f"The point ({point.x:g}, {point.y:g}) lies in no box and was not used."
+            for point in stray_points(prompt)
+        )
         return Reading(tuple(found[box] for box in prompt.boxes), tuple(notes))
 
-    async def _ask(self, question: Question, upload: Upload, bill: Bill, max_masks: int) -> Reading:
+    async def _ask(
+        self, question: Question, upload: Upload, bill: Bill, label: str | None, max_masks: int
+    ) -> Reading:
         body = await asyncio.to_thread(question.body, upload, self._config, max_masks)
         answer = await self._api.ask(body, bill)
         photo = Photo(upload.photo_width, upload.photo_height, upload.width, upload.height)
@@ -123,7 +131,7 @@ class SegmindSegmenter:
             read_answer,
             answer,
             photo,
-            label=question.text,
+            label=label,
             max_masks=max_masks,
             secrets=[self._key],
         )

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,10 +16,12 @@ from segpipe.errors import (
     BackendProtocolError,
     BackendRefusedError,
     BackendUnavailableError,
+    ConfigError,
     PromptError,
     UnsupportedPromptError,
 )
 from segpipe.segmenters.base import Detection, SegmentationResult
+from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.http import HttpSettings
@@ -216,6 +219,7 @@ NAN = float("nan")
         (Prompt(exemplars=(Exemplar(Box(1, 2, NAN, 4)),)), "exemplars.0.x2"),
         (Prompt(text="x" * 10_001), "text"),
         (Prompt(points=(Point(1, 1),) * 1001), "points"),
+        (Prompt(text=" ", points=(Point(1, 1, positive=False),)), "points"),
     ],
 )
 def test_a_prompt_that_makes_no_sense_is_not_sent(prompt: Prompt, field: str) -> None:
@@ -390,6 +394,95 @@ def test_a_model_that_is_changed_in_the_middle_is_noticed() -> None:
         return revision
 
     assert asyncio.run(ask_twice()) == "new@1"
+
+
+class Changing:
+    """A service whose model changes, and that holds back its answers until they may go."""
+
+    def __init__(self) -> None:
+        self.model = "old@1"
+        self.held_back = asyncio.Semaphore(0)
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/health":
+            health = {"status": "ready", "model_loaded": True, "device": "cpu"}
+            return reply(json.dumps({**health, "model": self.model}).encode())
+        if not self.go.is_set():
+            self.held_back.release()
+            await self.go.wait()
+        return reply(json.dumps({**GOOD, "labels": [self.model], "model": self.model}).encode())
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["revision asked", "first answer told"])
+def test_every_answer_under_way_while_the_model_changes_is_refused(knows: bool) -> None:
+    async def ask_many() -> None:
+        service = Changing()
+        segmenter = InternalSegmenter(transport=httpx.MockTransport(service))
+        await (segmenter.revision() if knows else segmenter.segment(goods_image(1), Prompt()))
+        service.go.clear()
+        asking = [
+            asyncio.create_task(segmenter.segment(goods_image(1), Prompt())) for _ in range(4)
+        ]
+        for _ in asking:
+            await service.held_back.acquire()
+        service.model = "new@1"
+        service.go.set()
+        outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(one) for one in outcomes] == [BackendUnavailableError] * 4
+
+        (found,) = (await segmenter.segment(goods_image(1), Prompt())).detections
+        assert found.label == await segmenter.revision() == "new@1"
+        await segmenter.aclose()
+
+    asyncio.run(ask_many())
+
+
+def test_no_answer_of_a_new_model_is_kept_as_one_of_the_old(tmp_path: Path) -> None:
+    def build(service: Changing) -> CachedSegmenter:
+        inner = InternalSegmenter(transport=httpx.MockTransport(service))
+        return CachedSegmenter(
+            inner, tmp_path, identity={}, revision=inner.revision, max_bytes=10**7
+        )
+
+    async def ask_for_four(segmenter: CachedSegmenter) -> list[Any]:
+        images = [np.full((HEIGHT, WIDTH, 3), shade, np.uint8) for shade in range(4)]
+        return await asyncio.gather(
+            *(segmenter.segment(image, Prompt()) for image in images), return_exceptions=True
+        )
+
+    async def change_in_the_middle() -> None:
+        service = Changing()
+        service.go.clear()
+        segmenter = build(service)
+        asking = asyncio.create_task(ask_for_four(segmenter))
+        for _ in range(4):
+            await service.held_back.acquire()
+        service.model = "new@1"
+        service.go.set()
+        outcomes = await asking
+        assert [type(one) for one in outcomes] == [BackendUnavailableError] * 4
+        await segmenter.aclose()
+
+        service.model = "old@1"
+        segmenter = build(service)
+        results = await ask_for_four(segmenter)
+        assert {one.detections[0].label for one in results} == {"old@1"}
+        assert all(one.usage.cached == 0 for one in results)
+        await segmenter.aclose()
+
+    asyncio.run(change_in_the_middle())
+
+
+@pytest.mark.parametrize("token", ["two words", "geh\u00e9im", "a\nb", "\u2603"])
+def test_a_token_that_no_header_carries_is_refused_by_its_variable(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", token)
+    with pytest.raises(ConfigError, match="MY_TOKEN") as caught:
+        InternalSegmenter(InternalConfig(token_env="MY_TOKEN"))
+    assert token not in str(caught.value)
 
 
 def test_classical_settings_change_the_revision() -> None:

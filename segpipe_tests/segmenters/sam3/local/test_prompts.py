@@ -65,6 +65,9 @@ def test_boxes_are_cut_to_the_image() -> None:
         (Prompt(exemplars=(NEGATIVE,)), "exemplars"),
         (Prompt(points=(Point(1, 1, False),)), "points"),
         (Prompt(points=(IN_BOX, Point(101, 1))), "points[1]"),
+        (Prompt(points=(Point(100, 1),)), "points[0]"),
+        (Prompt(points=(Point(1, 80),)), "points[0]"),
+        (Prompt(points=(Point(-0.5, 1),)), "points[0]"),
         (Prompt(points=(Point(math.nan, 1),)), "points[0]"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from itertools import chain
 from typing import Any
 
@@ -24,6 +25,8 @@ PHOTO = Photo(160, 120, 160, 120)
 PNGS = [to_base64(mask) for mask in MASKS]
 SCORES = [0.5, 0.9, 0.7]
 LABELS = ["cup", "dish", "jug"]
+HUGE = int("9" * 400)
+LONGEST_MESSAGE = 500
 EMPTY = to_base64(Mask.empty(image_width=160, image_height=120))
 
 
@@ -33,6 +36,14 @@ def read(
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     answer = Answer(200, httpx.Headers(), kind, body)
     return read_answer(answer, PHOTO, label=label, max_masks=max_masks, secrets=[KEY])
+
+
+def nested(depth: int) -> object:
+    """A list in a list in a list."""
+    value: object = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def rle(mask: Mask) -> dict[str, Any]:
@@ -214,20 +225,101 @@ def _b64(png: bytes) -> str:
         [None],
         {"masks": "many"},
         {"masks": PNGS, "scores": [0.5]},
+        {"masks": [], "boxes": [[0, 0, 5, 5]]},
+        {"output": [], "boxes": [[0, 0, 5, 5]]},
+        {"detections": [], "masks": PNGS},
+        {"masks": [], "error": "out of memory"},
+        {"masks": PNGS, "error": "out of memory"},
+        {"error": {"code": 7}, "output": to_base64(MASKS[0])},
+        {"output": {"error": ["out of memory"], "detections": []}},
+        {"status": "FAILED", "output": []},
+        {"output": {"status": "cancelled", "masks": []}},
+        {"status": 500, "masks": []},
+        {"status": ["COMPLETED"], "masks": []},
+        {"success": False, "masks": []},
+        {"detections": [], "count": 3},
         {"masks": PNGS, "scores": SCORES, "labels": "three"},
         [{"score": float("nan"), "mask": PNGS[0]}],
         [{"score": float("inf"), "mask": PNGS[0]}],
         [{"score": 97, "mask": PNGS[0]}],
         [{"score": True, "mask": PNGS[0]}],
         [{"score": "high", "mask": PNGS[0]}],
+        [{"score": HUGE, "mask": PNGS[0]}],
+        [{"score": nested(900), "mask": PNGS[0]}],
+        [{"score": 0.5, "polygon": [[HUGE, 0], [5, 5], [0, 5]]}],
+        [{"score": 0.5, "polygon": nested(900)}],
+        [{"score": 0.5, "mask": {"size": [HUGE, HUGE], "counts": [1]}}],
+        [{"score": 0.5, "mask": {"size": [-HUGE, 1], "counts": [1]}}],
+        b'[{"mask": ' + b'{"mask": ' * 900 + b"0" + b"}" * 901 + b"]",
         [{"score": 0.5, "mask": "no picture"}],
         [{"score": 0.5, "mask": to_base64(Mask.empty(image_width=99, image_height=120))}],
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_not_understood_is_an_error_and_never_no_detections(value: object) -> None:
-    with pytest.raises(BackendProtocolError, match="segmind's answer is not understood"):
+    with pytest.raises(BackendProtocolError, match="segmind's answer is not understood") as caught:
         read(value)
+    assert len(str(caught.value)) < LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize(("opens", "closes"), [('{"mask":', "}"), ("[", "]")], ids=["{", "["])
+def test_a_mask_that_is_nested_too_deeply_is_an_error_at_every_depth(
+    opens: str, closes: str
+) -> None:
+    # How deep a value the JSON decoder lets through depends on the stack, so all are tried.
+    for depth in range(850, sys.getrecursionlimit()):
+        mask = opens * depth + "[1, 1, 9, 1, 9, 9]" + closes * depth
+        with pytest.raises(BackendProtocolError):
+            read(f'[{{"score": 0.5, "mask": {mask}}}]'.encode())
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"status": "COMPLETED"},
+        {"status": "success"},
+        {"status": 200},
+        {"status": None},
+        {"error": None},
+        {"error": ""},
+        {"error": False},
+        {"boxes": [], "scores": [], "count": 0},
+        {"success": True},
+    ],
+    ids=str,
+)
+def test_an_empty_list_beside_a_success_is_no_detections(beside: dict[str, object]) -> None:
+    assert read({"masks": [], **beside}).detections == ()
+
+
+def test_masks_beside_a_status_that_is_no_success_are_kept_with_a_note() -> None:
+    reading = read({"status": f"PARTIAL {KEY}", "output": DETECTIONS})
+    assert len(reading.detections) == 3
+    assert "PARTIAL [redacted]" in reading.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("old\n\x1b[1m cup", "old [1m cup"),
+        ("cup \udfff\ud800", "cup"),
+        ("\ud800", None),
+        (f"no class for {KEY}", "no class for [redacted]"),
+        (f"no class for {KEY[:5]}\x00{KEY[5:]}", "no class for [redacted]"),
+        (" \t", None),
+    ],
+)
+def test_a_label_of_the_service_is_printable_and_without_the_key(
+    told: str, kept: str | None
+) -> None:
+    (one,) = read([{"label": told, "score": 0.5, "mask": PNGS[0]}]).detections
+    assert one.label == kept
+
+
+def test_a_label_of_the_service_is_short() -> None:
+    (one,) = read([{"label": "cup" * 5_000, "score": 0.5, "mask": PNGS[0]}]).detections
+    assert one.label is not None
+    assert len(one.label) < 300
 
 
 @pytest.mark.parametrize("kind", ["", "text/html", "text/plain", "application/octet-stream"])
@@ -248,7 +340,9 @@ leaves = (
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from([*PNGS, EMPTY, "data:,", json.dumps([PNGS[0]]), rle(MASKS[0])["counts"]])
+    | st.sampled_from(
+        [HUGE, *PNGS, EMPTY, "data:,", json.dumps([PNGS[0]]), rle(MASKS[0])["counts"]]
+    )
 )
 names = st.sampled_from(
     [
@@ -264,7 +358,19 @@ names = st.sampled_from(
             "size",
             "counts",
         ),
-        *("polygon", "segmentation", "detections", "output", "outputs", "result", "data", "png"),
+        *(
+            "polygon",
+            "segmentation",
+            "detections",
+            "output",
+            "outputs",
+            "result",
+            "data",
+            "png",
+            "error",
+            "status",
+            "boxes",
+        ),
     ]
 )
 anything = st.recursive(
@@ -303,4 +409,10 @@ def test_the_error_shows_the_start_of_the_answer_without_the_key() -> None:
     assert "oh no" in message
     assert KEY not in message
     assert "\x1b" not in message
-    assert len(message) < 500
+    assert len(message) < LONGEST_MESSAGE
+
+
+def test_half_of_a_key_is_not_shown_either() -> None:
+    with pytest.raises(BackendProtocolError) as caught:
+        read(b" " * 1_990 + KEY.encode() * 3)
+    assert KEY[:5] not in str(caught.value)

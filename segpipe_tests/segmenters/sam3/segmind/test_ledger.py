@@ -1,5 +1,6 @@
 """The ledger of a run, and the limits that it keeps."""
 
+import asyncio
 import json
 import multiprocessing
 import threading
@@ -147,6 +148,34 @@ def test_what_other_processes_and_killed_ones_have_under_way_counts(tmp_path: Pa
         bill_of(tmp_path, max_paid_calls=2).observe(SENT)
     second.observe(ended(Outcome.UNAVAILABLE))
     bill_of(tmp_path, max_paid_calls=2).observe(SENT)
+
+
+def test_while_no_cost_is_known_calls_take_turns_and_who_leaves_blocks_no_other(
+    tmp_path: Path,
+) -> None:
+    ledger = Ledger(tmp_path, RUN.run_id)
+    begun: list[str] = []
+
+    async def call(name: str, max_cost: float) -> None:
+        async with Bill(ledger, Budget(max_cost=max_cost), RUN).turn():
+            begun.append(name)
+
+    async def body() -> None:
+        bill = Bill(ledger, Budget(max_cost=1), RUN)
+        async with bill.turn():
+            waiting = [asyncio.create_task(call(name, 1)) for name in ("second", "third")]
+            await call("without a limit", 0)
+            await asyncio.sleep(0)
+            assert begun == ["without a limit"]
+            waiting[0].cancel()
+            bill.observe(SENT)
+            bill.observe(answered())
+            await call("with a known cost", 1)
+            assert begun == ["without a limit", "with a known cost"]
+        await waiting[1]
+
+    asyncio.run(body())
+    assert begun[2:] == ["third"]
 
 
 def test_a_cost_that_comes_later_replaces_the_assumption(tmp_path: Path) -> None:

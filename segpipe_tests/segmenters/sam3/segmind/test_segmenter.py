@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from segpipe.errors import (
     BudgetExceededError,
     PromptError,
     UnsupportedPromptError,
+    is_retryable,
 )
 from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.segmind import SegmindSegmenter
@@ -28,7 +30,9 @@ from segpipe.vision.mask import Mask, iou
 from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.goods import goods_image
 from segpipe_tests.loopback import Loopback, Received, Reply, json_reply
+from segpipe_tests.segmenters.sam3.segmind.conftest import KEY
 from segpipe_tests.segmenters.sam3.segmind.double import (
+    FAST,
     IMAGE,
     MASKS,
     box_of,
@@ -84,13 +88,15 @@ class TestRequest:
     def test_scales_a_large_photo_and_its_prompts_down(self, tmp_path: Path) -> None:
         image = np.zeros((300, 400, 3), np.uint8)
         prompt = Prompt(
-            exemplars=(Exemplar(Box(10, 20, 61, 90)),), points=(Point(399.9, 299.9), Point(0, 0))
+            mode=Mode.INSIDE_BOX,
+            boxes=(Box(10, 20, 61, 90),),
+            points=(Point(60.9, 89.9), Point(10, 20)),
         )
         with Loopback(json_reply([])) as server:
             segment(config_for(server.url, tmp_path, max_side=100), prompt, image)
         (fields,) = asked(server)
         assert json.loads(fields["boxes_input"]) == [[2, 5, 16, 23]]
-        assert json.loads(fields["points_input"]) == [[99, 74], [0, 0]]
+        assert json.loads(fields["points_input"]) == [[15, 22], [2, 5]]
         assert json.loads(fields["point_labels_input"]) == [1, 1]
         sent = decode_image(base64.b64decode(server.requests[0].json()["image"]))
         assert sent.rgb.shape == (75, 100, 3)
@@ -199,8 +205,16 @@ class TestInsideBox:
             result = segment(config_for(server.url, tmp_path), prompt)
         assert [one.box for one in result.detections] == [(100, 80, 150, 110), BOXES[0]]
         assert [one.score for one in result.detections] == [0, 0.5]
-        assert "box 0" in result.notes[0]
+        assert "the box (100.5, 80, 150, 110)" in result.notes[0]
         assert len(server.requests) == 1
+
+    def test_a_text_is_the_label_of_every_box_and_is_not_sent(self, tmp_path: Path) -> None:
+        nowhere = Box(100, 80, 150, 110)
+        prompt = Prompt(mode=Mode.INSIDE_BOX, text=" cup ", boxes=(BOXES[0], nowhere))
+        with Loopback(ALL_GOODS) as server:
+            result = segment(config_for(server.url, tmp_path), prompt)
+        assert [one.label for one in result.detections] == ["cup", "cup"]
+        assert "text_prompt" not in asked(server)[0]
 
     def test_nested_boxes_do_not_share_a_mask(self, tmp_path: Path) -> None:
         around = Box(0, 10, 40, 45)
@@ -225,7 +239,7 @@ class TestInsideBox:
         assert json.loads(refined["points_input"]) == [[int(inside.x), int(inside.y)]]
         assert result.usage.calls == 2
         assert result.usage.cost == 0.5
-        assert any("Point 1" in note for note in result.notes)
+        assert any("point (150, 110) lies in no box" in note for note in result.notes)
 
     def test_a_combined_mask_is_shared_out(self, tmp_path: Path) -> None:
         whole = sum((mask.to_full() for mask in MASKS), np.zeros((120, 160), np.uint8))
@@ -254,6 +268,8 @@ NAN, INF = float("nan"), float("inf")
         (Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(200, 1, 300, 9),)), "boxes[0]"),
         (Prompt(exemplars=(Exemplar(Box(5, 5, 5, 9)),)), "exemplars[0]"),
         (Prompt(points=(Point(1, 1), Point(160, 1))), "points[1]"),
+        (Prompt(points=(Point(1, 120),)), "points[0]"),
+        (Prompt(points=(Point(1, 1, positive=False),)), "points"),
         (Prompt(points=(Point(NAN, 1),)), "points[0]"),
         (Prompt(text="word " * 31), "text"),
         (Prompt(text="w" * 301), "text"),
@@ -268,10 +284,24 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_any_call(
     assert server.requests == []
 
 
-def test_negative_exemplars_are_beyond_the_api(tmp_path: Path) -> None:
-    prompt = Prompt(text="cup", exemplars=(Exemplar(BOX), Exemplar(BOX, positive=False)))
-    with Loopback(ALL_GOODS) as server, pytest.raises(UnsupportedPromptError):
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        (
+            Prompt(text="cup", exemplars=(Exemplar(BOX), Exemplar(BOX, positive=False))),
+            "exemplars[1]",
+        ),
+        (Prompt(text="cup", points=(Point(1, 1),)), "points"),
+        (Prompt(exemplars=(Exemplar(BOX),), points=(Point(1, 1),)), "points"),
+        (Prompt(mode=Mode.INSIDE_BOX, boxes=(BOX,), exemplars=(Exemplar(BOX),)), "exemplars"),
+    ],
+)
+def test_a_prompt_that_is_beyond_the_api_is_refused_before_any_call(
+    tmp_path: Path, prompt: Prompt, field: str
+) -> None:
+    with Loopback(ALL_GOODS) as server, pytest.raises(UnsupportedPromptError) as caught:
         segment(config_for(server.url, tmp_path), prompt)
+    assert caught.value.field == field
     assert server.requests == []
 
 
@@ -338,6 +368,37 @@ class TestV2:
                 segment(short)
         assert sum(received.method == "POST" for received in server.requests) == 1
 
+    def test_submitting_and_polling_share_one_deadline(self, tmp_path: Path) -> None:
+        submit = json_reply({"request_id": "abc-1"}, delay_s=0.8)
+        script = self.script(*[json_reply({"status": "PROCESSING"})] * 100, submit=submit)
+        with Loopback(script) as server:
+            config = config_for(
+                server.url,
+                tmp_path,
+                api="v2",
+                poll_interval_s=0.3,
+                http=FAST.model_copy(update={"deadline_s": 1.0}),
+            )
+            with pytest.raises(BackendUncertainError, match=r"abc-1 after 1 s"):
+                segment(config)
+        polls = [received for received in server.requests if received.path.endswith("/status")]
+        assert len(polls) <= 1
+
+    @pytest.mark.parametrize(
+        "failure", [Reply(503), Reply(429), Reply(hang_up=True)], ids=["503", "429", "hang-up"]
+    )
+    @pytest.mark.parametrize("step", ["poll", "fetch"])
+    def test_submitted_work_that_cannot_be_collected_is_uncertain_and_not_asked_for_again(
+        self, tmp_path: Path, step: str, failure: Reply
+    ) -> None:
+        polls = [failure] * 10 if step == "poll" else [json_reply({"status": "COMPLETED"})]
+        with Loopback(self.script(*polls, result=failure)) as server:
+            config = config_for(server.url, tmp_path, api="v2", poll_interval_s=0.01)
+            with pytest.raises(BackendUncertainError, match="abc-1") as caught:
+                segment(config)
+        assert not is_retryable(caught.value)
+        assert sum(received.method == "POST" for received in server.requests) == 1
+
     @pytest.mark.parametrize(
         "submit",
         [
@@ -346,6 +407,8 @@ class TestV2:
             Reply(body=b"<html>"),
             json_reply({"request_id": "../../v1/get-user-credits"}),
             json_reply({"request_id": ""}),
+            json_reply({"request_id": KEY}),
+            json_reply({"request_id": 7}),
         ],
     )
     def test_a_submission_without_a_usable_id_is_a_protocol_error(
@@ -391,6 +454,45 @@ class TestBudget:
             segment(config, run_id="run-2")
         assert len(server.requests) == 3
         assert {path.name for path in tmp_path.iterdir()} == {"run-1.jsonl", "run-2.jsonl"}
+
+    @pytest.mark.parametrize("api", ["v1", "v2"])
+    @pytest.mark.parametrize(("max_cost", "calls"), [(0.5, 2), (0.75, 3), (0.25, 1), (10, 8)])
+    def test_many_at_once_never_spend_more_than_the_limit_though_no_cost_was_known(
+        self, tmp_path: Path, api: str, max_cost: float, calls: int
+    ) -> None:
+        def reply_to(received: Received) -> Reply:
+            if received.method == "POST" and api == "v2":
+                return json_reply({"request_id": "abc-1"})
+            if received.path.endswith("/status"):
+                return json_reply({"status": "COMPLETED"})
+            return json_reply([], headers=BILLED, delay_s=0.02)
+
+        async def ask_all(segmenter: SegmindSegmenter) -> list[Any]:
+            return await asyncio.gather(
+                *(segmenter.segment(IMAGE, Prompt()) for _ in range(8)), return_exceptions=True
+            )
+
+        with Loopback(reply_to) as server:
+            config = config_for(
+                server.url, tmp_path, api=api, max_cost=max_cost, poll_interval_s=0.01
+            )
+            answers = using(config, ask_all)
+        assert sum(received.method == "POST" for received in server.requests) == calls
+        refused = [answer for answer in answers if isinstance(answer, Exception)]
+        assert len(refused) == 8 - calls
+        assert all(isinstance(error, BudgetExceededError) for error in refused)
+
+    def test_after_a_first_call_that_fails_another_one_tells_the_cost(self, tmp_path: Path) -> None:
+        async def ask_all(segmenter: SegmindSegmenter) -> list[Any]:
+            return await asyncio.gather(
+                *(segmenter.segment(IMAGE, Prompt()) for _ in range(6)), return_exceptions=True
+            )
+
+        with Loopback([Reply(422), ALL_GOODS]) as server:
+            answers = using(config_for(server.url, tmp_path, max_cost=0.5), ask_all)
+        assert len(server.requests) == 3
+        kinds = Counter(type(answer) for answer in answers if isinstance(answer, Exception))
+        assert kinds == {BackendRefusedError: 1, BudgetExceededError: 3}
 
     def test_counts_what_is_sent_again(self, tmp_path: Path) -> None:
         with Loopback(Reply(502)) as server:
