@@ -7,6 +7,7 @@ import sys
 BENCHMARKS = {
     "decode": "decoders of photos",
     "encode": "encoders of crops",
+    "contour": "masks to SVG paths and back, beside OpenCV",
     "dedup": "dedup beside supervision and sahi",
     "deal": "one 12 MP photo to promoted crops, beside the floor and the obvious way",
     "service": "200 images against the service with a model of 50 ms",

@@ -18,6 +18,7 @@
     │   │   └── BadPhotosError        several photos of a deal cannot be used
     │   ├── PromptError               a prompt that makes no sense for its image
     │   │   └── UnsupportedPromptError  one that this segmenter cannot follow
+    │   ├── PathError                 SVG path data that cannot be read
     │   └── ConfigError               a setting that cannot work
     ├── SegmenterError                the segmenter failed
     │   ├── MissingMaskError          a detection without the mask that a step needs
@@ -173,6 +174,10 @@ class PromptError(InputError):
 
 class UnsupportedPromptError(PromptError):
     """This segmenter cannot follow that prompt."""
+
+
+class PathError(InputError):
+    """SVG path data that cannot be read."""
 
 
 class ConfigError(InputError):
