@@ -15,10 +15,10 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[samples]'
 	@touch $@
 
-# Meta's package asks for torchvision and an older numpy; the tests of its adapter need neither.
+# Both ask for torchvision, and sam3 for an older numpy; the tests that compare with them need neither.
 $(VENV)/.tested: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --no-deps 'sam3==0.1.4'
+	$(BIN)/python -m pip install --quiet --no-deps 'sam3==0.1.4' 'segment-anything-hq==0.3'
 	@touch $@
 
 setup: $(VENV)/.tested ## Make .venv and install everything, for the tests too

@@ -18,6 +18,7 @@ from segpipe.flow.settings import (
     ReportSettings,
 )
 from segpipe.refiners.grabcut import GrabCutConfig
+from segpipe.refiners.hq_sam import HqSamConfig
 from segpipe.refiners.none import NoneConfig
 from segpipe.segmenters.cache import CacheConfig
 from segpipe.segmenters.classical import ClassicalConfig
@@ -98,7 +99,11 @@ class GrabCutOptions(GrabCutConfig, dg.Config):
     """Refinement by GrabCut around the coarse edge."""
 
 
-RefinerOptions = NoneOptions | GrabCutOptions
+class HqSamOptions(HqSamConfig, dg.Config):
+    """Refinement by HQ-SAM, asked about each mask again and again."""
+
+
+RefinerOptions = NoneOptions | GrabCutOptions | HqSamOptions
 
 
 class PhotoOptions(PhotoSettings, dg.Config):

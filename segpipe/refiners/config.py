@@ -6,16 +6,19 @@ from pydantic import Field
 
 from segpipe.refiners.base import Refiner
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
+from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
 from segpipe.refiners.none import NoneConfig, NoneRefiner
 
-RefinerConfig = Annotated[NoneConfig | GrabCutConfig, Field(discriminator="kind")]
+RefinerConfig = Annotated[NoneConfig | GrabCutConfig | HqSamConfig, Field(discriminator="kind")]
 """Every refiner that can be configured, told apart by ``kind``."""
 
 
-def build_refiner(config: NoneConfig | GrabCutConfig) -> Refiner:
+def build_refiner(config: NoneConfig | GrabCutConfig | HqSamConfig) -> Refiner:
     """Build the refiner that a configuration describes."""
     match config:
         case NoneConfig():
             return NoneRefiner()
         case GrabCutConfig():
             return GrabCutRefiner(config)
+        case HqSamConfig():
+            return HqSamRefiner(config)

@@ -28,6 +28,7 @@ from segpipe.vision.encode import encode_png
 from segpipe.vision.image import decode_image
 from segpipe_tests.goods import goods_photo, make_deal, put_photos
 from segpipe_tests.loopback import Loopback, Received, Reply, json_reply
+from segpipe_tests.refiners.hq_sam.tiny import make_tiny_checkpoint as make_tiny_hq_sam
 from segpipe_tests.segmenters.sam3.local.tiny import make_tiny_checkpoint
 from segpipe_tests.server.running import running
 
@@ -66,7 +67,7 @@ def over_segmind(server: Loopback, **settings: Any) -> Config:
 
 
 def run(
-    root: Path, instance: dg.DagsterInstance, backend: Config, *, stages: tuple[Stage, ...] = ()
+    root: Path, instance: dg.DagsterInstance, backend: Config, *, refiner: Config | None = None
 ) -> dg.ExecuteInProcessResult:
     overrides = {
         "store": DealStoreResource(root=LocalRoot(path=str(root))),
@@ -77,11 +78,10 @@ def run(
     return definitions.resolve_job_def("find_all_everything").execute_in_process(
         instance=instance,
         tags=range_tags([DEAL]),
-        asset_selection=[asset_key(Mode.FIND_ALL, stage) for stage in stages] or None,
         run_config={
             "resources": {
                 "segmenter": {"config": {"backend": backend}},
-                "refiner": {"config": {"backend": {"none": {}}}},
+                "refiner": {"config": {"backend": refiner or {"none": {}}}},
             }
         },
         raise_on_error=False,
@@ -160,6 +160,24 @@ def test_over_a_model_in_process(
     assert result.success
     assert crops(tmp_path)
     assert metadata(instance)["segmenter"] == "sam3-local"
+
+
+def test_with_masks_refined_by_hq_sam(
+    tmp_path: Path, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    make_deal(tmp_path, DEAL, items=EACH_ITEM)
+    weights = make_tiny_hq_sam(tmp_path_factory.mktemp("hq_sam"))
+
+    result = run(
+        tmp_path,
+        instance,
+        {"classical": {}},
+        refiner={"hq_sam": {"checkpoint": str(weights), "embed": "image", "iterations": 2}},
+    )
+
+    assert result.success
+    assert crops(tmp_path) == {"a": 2, "b": 3}
+    assert metadata(instance, Stage.REFINEMENT)["refiner"] == "hq_sam"
 
 
 def test_any_backend_can_be_wrapped_in_the_recursive_segmenter(

@@ -1,0 +1,199 @@
+"""The refining loop of HQ-SAM without the model: ``python -m benchmarks.hq_sam``.
+
+30 items on a 12 MP photo are refined by a stand-in that answers at once, so that what is timed is
+all that comes on top of the model: prompts, answers scaled up, cleaning. The same steps on the
+full canvas are beside it. Then: how much better the loop makes degraded masks of synthetic scenes,
+with an oracle that answers from the truth with noise; and, where there is CUDA, HQ-SAM of random
+weights, all objects in batches beside one at a time.
+"""
+
+import platform
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers.models.sam_hq.configuration_sam_hq import SamHQConfig
+from transformers.models.sam_hq.modeling_sam_hq import SamHQModel
+
+from benchmarks.timing import median_seconds
+from segpipe.refiners.hq_sam.cleaning import clean
+from segpipe.refiners.hq_sam.config import LoopSettings
+from segpipe.refiners.hq_sam.decoder import Candidates
+from segpipe.refiners.hq_sam.loop import refine_masks
+from segpipe.refiners.hq_sam.model import HqSamModel
+from segpipe.refiners.hq_sam.prompts import Logits, mask_prompts
+from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+from segpipe_tests.refiners.hq_sam.degrade import DEGRADATIONS
+from segpipe_tests.refiners.hq_sam.oracle import Oracle
+from segpipe_tests.refiners.hq_sam.quality import change_by_loop
+
+WIDTH, HEIGHT = 4000, 3000
+OBJECTS = 30
+SIDE, LOW = 1024, 256
+ROUNDS = 5
+CANVAS_OBJECTS = 2
+WAVES = 7
+SCENES = range(3)
+Embed = Literal["image", "crop", "auto"]
+VIT_L = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "global_attn_indexes": [5, 11, 17, 23],
+}
+
+
+class Instant:
+    """Answers at once: the prompt's own mask with an edge that moves from answer to answer.
+
+    It would else end the loop early, as the same answer again does.
+    """
+
+    side, low_side = SIDE, LOW
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        noise = rng.standard_normal((WAVES, LOW, LOW)).astype(np.float32)
+        self._waves = [40 * cv2.GaussianBlur(one, (0, 0), 3) for one in noise]
+        self._calls = 0
+        self.seconds = 0.0
+
+    def embed(self, views: Sequence[RgbImage]) -> Sequence[None]:
+        return [None] * len(views)
+
+    def decode(
+        self, embeddings: Sequence[None], prompts: Sequence[SquarePrompt]
+    ) -> Sequence[Candidates]:
+        started = time.perf_counter()
+        self._calls += 1
+        waves = self._waves[self._calls % WAVES]
+        ious = np.array([0.9], np.float32)
+        answers = [Candidates(_softened(prompt.logits, waves)[None], ious) for prompt in prompts]
+        self.seconds += time.perf_counter() - started
+        return answers
+
+
+def _softened(logits: Logits, waves: Logits) -> Logits:
+    return np.asarray(cv2.GaussianBlur(logits, (0, 0), 2) + waves, np.float32)
+
+
+def items(count: int = OBJECTS) -> list[Mask]:
+    """Blobs of 300 to 700 pixels, some with a hole."""
+    rng = np.random.default_rng(1)
+    masks = []
+    for number in range(count):
+        full = np.zeros((HEIGHT, WIDTH), np.uint8)
+        centre = 350 + 650 * (number % 6), 300 + 580 * (number // 6)
+        axes = int(rng.integers(150, 350)), int(rng.integers(150, 280))
+        cv2.ellipse(full, centre, axes, float(rng.uniform(0, 180)), 0, 360, (1,), cv2.FILLED)
+        if number % 3 == 0:
+            cv2.circle(full, centre, 50, (0,), cv2.FILLED)
+        masks.append(Mask.from_full(full))
+    return masks
+
+
+def on_canvas(image: RgbImage, masks: Sequence[Mask], settings: LoopSettings) -> None:
+    """The same steps on bitmaps of the whole image."""
+    noise = np.random.default_rng(0).standard_normal((LOW, LOW)).astype(np.float32)
+    waves = 40 * cv2.GaussianBlur(noise, (0, 0), 3)
+    for mask in masks:
+        bits = mask.to_full()
+        for _ in range(settings.iterations):
+            prompts = mask_prompts(bits, gamma=settings.gamma, strength=settings.strength)
+            low: Logits = np.asarray(
+                cv2.resize(prompts.logits, (LOW, LOW), interpolation=cv2.INTER_AREA), np.float32
+            )
+            answer = cv2.resize(low + waves, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+            bits = (answer > 0).astype(np.uint8)
+        Mask.from_full(clean(bits, settings.max_flaw_ratio))
+
+
+def overhead(console: Console) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    masks = items()
+    table = Table("", title=f"{OBJECTS} objects, {WIDTH} x {HEIGHT}, 6 iterations, no model")
+    table.add_column("ms an object", justify="right")
+    modes: tuple[Embed, ...] = ("image", "crop")
+    model = Instant()
+    times = median_seconds(
+        {
+            f"embed: {embed}": partial(refine_masks, image, masks, model, LoopSettings(embed=embed))
+            for embed in modes
+        },
+        rounds=ROUNDS,
+    )
+    excluded = model.seconds / ROUNDS / len(modes)
+    for name, seconds in times.items():
+        table.add_row(name, f"{1000 * (seconds - excluded) / OBJECTS:.1f}")
+    started = time.perf_counter()
+    on_canvas(image, masks[:CANVAS_OBJECTS], LoopSettings())
+    each = (time.perf_counter() - started) / CANVAS_OBJECTS
+    table.add_row("on the full canvas", f"{1000 * each:.0f}")
+    console.print(table)
+
+
+def quality(console: Console) -> None:
+    table = Table(
+        "coarse masks", title="Means over synthetic scenes, an oracle in the model's place"
+    )
+    for heading in ("IoU", "refined", "boundary IoU", "refined", "accepted"):
+        table.add_column(heading, justify="right")
+    for name in DEGRADATIONS:
+        change = change_by_loop(
+            name,
+            LoopSettings(),
+            lambda: Oracle(side=512, low_side=128, edge_noise_px=0.5, iou_noise=0.03),
+            SCENES,
+        )
+        pairs = zip(change.before, change.after, strict=True)
+        cells = [f"{value:.3f}" for pair in pairs for value in pair]
+        table.add_row(name, *cells, f"{change.accepted} of {change.masks}")
+    console.print(table)
+
+
+def full_size(console: Console) -> None:
+    """ViT-L of random weights; every loop runs to its end, as no guard lets go early."""
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    device = torch.device("cuda", 0)
+    config: Any = SamHQConfig(vision_config=VIT_L, mask_decoder_config={"vit_dim": 1024})
+    with device:
+        model = HqSamModel(SamHQModel(config), device=device, dtype=torch.bfloat16)
+    table = Table("", title=f"vit-l, {torch.cuda.get_device_name()}, bfloat16, {OBJECTS} objects")
+    for heading in ("s an image", "encoder passes"):
+        table.add_column(heading, justify="right")
+    modes: tuple[Embed, ...] = ("image", "crop")
+    for embed in modes:
+        for name, size in (("in batches", 16), ("one at a time", 1)):
+            settings = LoopSettings(
+                embed=embed, min_iou=0, objects_per_batch=size, crops_per_batch=min(size, 8)
+            )
+            refine_masks(image, items(), model, settings)
+            before, started = model.encoder_passes, time.perf_counter()
+            refine_masks(image, items(), model, settings)
+            seconds = time.perf_counter() - started
+            passes = model.encoder_passes - before
+            table.add_row(f"{embed}, {name}", f"{seconds:.2f}", str(passes))
+    console.print(table)
+
+
+def main() -> None:
+    console = Console()
+    console.print(f"{platform.node()}: {platform.processor() or platform.machine()}")
+    overhead(console)
+    quality(console)
+    if torch.cuda.is_available():
+        full_size(console)
+    else:
+        console.print("No CUDA here: the full-size model is left out.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""One mask on its way through the refining loop: what is asked, what is kept, what is trusted."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from segpipe.refiners.base import Refinement
+from segpipe.refiners.hq_sam.cleaning import clean
+from segpipe.refiners.hq_sam.config import LoopSettings
+from segpipe.refiners.hq_sam.decoder import Candidates
+from segpipe.refiners.hq_sam.prompts import Logits, mask_prompts
+from segpipe.refiners.hq_sam.views import Site, SquarePrompt, View, surroundings, whole
+from segpipe.vision.boxes import PixelWindow
+from segpipe.vision.mask import Bitmap, Mask, iou
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """A mask of the model that stayed with its item.
+
+    Attributes:
+        logits: Over the model's square.
+        predicted_iou: What the model expects of it, 0 to 1.
+        agreement: IoU with the coarse mask, 0 to 1.
+    """
+
+    logits: Logits
+    predicted_iou: float
+    agreement: float
+
+
+class Item:
+    """A coarse mask, the mask that the next prompts come from, and the best answer so far.
+
+    The loop works on a small grid over the item's surroundings; only the best answer is ever
+    scaled up to pixels of the image.
+    """
+
+    def __init__(self, coarse: Mask, site: Site, settings: LoopSettings) -> None:
+        self.site = site
+        self.is_open = True
+        self._coarse = coarse
+        self._settings = settings
+        self._coarse_cells = site.to_grid(coarse.crop_to(*site.window))
+        self._cells = self._coarse_cells
+        self._best: _Answer | None = None
+        self._iterations = 0
+        self._end = ""
+
+    @classmethod
+    def start(
+        cls, coarse: Mask, settings: LoopSettings, *, side: int, low_side: int
+    ) -> Self | Refinement:
+        """Prepare a coarse mask for a model's square; or say at once why it has to stay.
+
+        Args:
+            coarse: The mask.
+            settings: Those of the loop.
+            side: Pixels along each side of what the model sees.
+            low_side: Pixels along each side of the model's masks.
+        """
+        if coarse.is_empty:
+            return Refinement(coarse, accepted=False, reason="the mask is empty")
+        window = surroundings(coarse, settings.margin_ratio)
+        view = View(_seen(window, whole(coarse), settings), side)
+        item = cls(coarse, Site.around(window, view, low_side=low_side), settings)
+        if not item._cells.any():
+            return Refinement(coarse, accepted=False, reason="the mask is too thin to refine")
+        return item
+
+    def question(self) -> SquarePrompt:
+        """What to ask the model next."""
+        prompts = mask_prompts(
+            self._cells, gamma=self._settings.gamma, strength=self._settings.strength
+        )
+        return self.site.to_square(prompts)
+
+    def take(self, candidates: Candidates) -> None:
+        """Go on from the model's answer, or end with the best so far."""
+        self._iterations += 1
+        logits, predicted_iou = candidates.best
+        cells = (self.site.grid_logits(logits) > 0).astype(np.uint8)
+        if not cells.any():
+            self._close("the answer is empty")
+            return
+        agreement = _cells_iou(cells, self._coarse_cells)
+        if agreement < self._settings.min_iou:
+            self._close(self._left(agreement))
+            return
+        answer = _Answer(logits, predicted_iou, agreement)
+        if self._best is None or self._value(answer) > self._value(self._best):
+            self._best = answer
+        if np.array_equal(cells, self._cells):
+            self._close("")  # the same question would have the same answer
+        self._cells = cells
+
+    def refinement(self) -> Refinement:
+        """What became of the mask."""
+        best = self._best
+        if best is None:
+            return self._kept_coarse(self._end)
+        if best.predicted_iou < self._settings.min_predicted_iou:
+            return self._kept_coarse(
+                f"the model expects an IoU of {best.predicted_iou:.2f}, below "
+                f"{self._settings.min_predicted_iou:g}"
+            )
+        refined = self._in_image(best.logits)
+        agreement = iou(refined, self._coarse)
+        if agreement < self._settings.min_iou:
+            return self._kept_coarse(self._left(agreement))
+        return Refinement(
+            mask=refined,
+            accepted=True,
+            iterations=self._iterations,
+            predicted_iou=best.predicted_iou,
+        )
+
+    def _in_image(self, logits: Logits) -> Mask:
+        bits = (self.site.window_logits(logits) > 0).astype(np.uint8)
+        (x, y), image = self.site.window[:2], whole(self._coarse)
+        found = Mask(x, y, bits, image.width, image.height).tight()
+        return replace(found, bits=clean(found.bits, self._settings.max_flaw_ratio)).tight()
+
+    def _value(self, answer: _Answer) -> float:
+        return answer.predicted_iou + self._settings.agreement_weight * answer.agreement
+
+    def _close(self, reason: str) -> None:
+        self.is_open = False
+        self._end = reason
+
+    def _left(self, agreement: float) -> str:
+        return (
+            f"the answer's IoU with the coarse mask is {agreement:.2f}, below "
+            f"{self._settings.min_iou:g}"
+        )
+
+    def _kept_coarse(self, reason: str) -> Refinement:
+        return Refinement(
+            mask=self._coarse,
+            accepted=False,
+            reason=reason,
+            iterations=self._iterations,
+            predicted_iou=self._best.predicted_iou if self._best else None,
+        )
+
+
+def _seen(window: PixelWindow, image: PixelWindow, settings: LoopSettings) -> PixelWindow:
+    """What the model is shown for an item with these surroundings."""
+    match settings.embed:
+        case "image":
+            return image
+        case "crop":
+            return window
+        case "auto":
+            ratio = max(window.width, window.height) / max(image.width, image.height)
+            return window if ratio < settings.small_item_ratio else image
+
+
+def _cells_iou(a: Bitmap, b: Bitmap) -> float:
+    return int(np.count_nonzero(a & b)) / int(np.count_nonzero(a | b))

@@ -1,0 +1,90 @@
+"""The refining loop: a mask becomes prompts, the model's answer becomes the next mask.
+
+Y. Lin and others: "SAMRefiner: Taming Segment Anything Model for Universal Mask Refinement",
+ICLR 2025, https://arxiv.org/abs/2502.06756. New here are the guards: the best answer is kept, not
+the last, and no answer is trusted that leaves its item.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
+
+from segpipe.errors import InputError
+from segpipe.refiners.base import Refinement
+from segpipe.refiners.hq_sam.config import LoopSettings
+from segpipe.refiners.hq_sam.decoder import E, MaskDecoder
+from segpipe.refiners.hq_sam.item import Item
+from segpipe.refiners.hq_sam.views import View
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+T = TypeVar("T")
+
+
+def refine_masks(
+    image: RgbImage, masks: Sequence[Mask], decoder: MaskDecoder[E], settings: LoopSettings
+) -> tuple[Refinement, ...]:
+    """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8.
+
+    Gives one refinement for each mask, in their order. A refined mask is accepted when it passed
+    every guard; else the coarse one comes back, with the reason.
+
+    Raises:
+        InputError: A mask belongs to an image of another size.
+    """
+    _check_sizes(image, masks)
+    started = [
+        Item.start(mask, settings, side=decoder.side, low_side=decoder.low_side) for mask in masks
+    ]
+    eye = _Eye(image, decoder, settings.crops_per_batch)
+    items = [item for item in started if isinstance(item, Item)]
+    for batch in _batches(items, settings.objects_per_batch):
+        embeddings = eye.look([item.site.view for item in batch])
+        asked = list(zip(batch, embeddings, strict=True))
+        for _ in range(settings.iterations):
+            answers = decoder.decode(
+                [embedding for _, embedding in asked], [item.question() for item, _ in asked]
+            )
+            for (item, _), answer in zip(asked, answers, strict=True):
+                item.take(answer)
+            asked = [(item, embedding) for item, embedding in asked if item.is_open]
+            if not asked:
+                break
+    return tuple(item.refinement() if isinstance(item, Item) else item for item in started)
+
+
+class _Eye(Generic[E]):
+    """Has the model look at views, and remembers the one of the whole image."""
+
+    def __init__(self, image: RgbImage, decoder: MaskDecoder[E], per_batch: int) -> None:
+        self._image = image
+        self._decoder = decoder
+        self._per_batch = per_batch
+        self._kept: dict[View, E] = {}
+
+    def look(self, views: Sequence[View]) -> list[E]:
+        """The model's features of each view; the same object for equal views."""
+        known = dict(self._kept)
+        new = [view for view in dict.fromkeys(views) if view not in known]
+        for batch in _batches(new, self._per_batch):
+            embeddings = self._decoder.embed([view.pixels(self._image) for view in batch])
+            known.update(zip(batch, embeddings, strict=True))
+        self._kept = {view: one for view, one in known.items() if self._is_whole(view)}
+        return [known[view] for view in views]
+
+    def _is_whole(self, view: View) -> bool:
+        return (view.window.height, view.window.width) == self._image.shape[:2]
+
+
+def _check_sizes(image: RgbImage, masks: Sequence[Mask]) -> None:
+    for number, mask in enumerate(masks):
+        if (mask.image_height, mask.image_width) != image.shape[:2]:
+            raise InputError(
+                f"mask {number} belongs to an image of {mask.image_width} x {mask.image_height}, "
+                f"but was given with one of shape {image.shape}",
+                field="masks",
+            )
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,30 @@
+"""One small picture with two items, and their masks."""
+
+import cv2
+import numpy as np
+
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+WIDTH, HEIGHT = 200, 150
+
+
+def picture() -> RgbImage:
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, np.uint8)
+
+
+def disc(x: int, y: int, radius: int) -> Mask:
+    full = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.circle(full, (x, y), radius, (1,), cv2.FILLED)
+    return Mask.from_full(full)
+
+
+def box(x1: int, y1: int, x2: int, y2: int) -> Mask:
+    return Mask(x1, y1, np.ones((y2 - y1, x2 - x1), np.uint8), WIDTH, HEIGHT)
+
+
+def two_masks() -> tuple[Mask, Mask]:
+    """One with background in its box, and one without."""
+    return disc(60, 60, 30), box(120, 80, 170, 120)

@@ -1,0 +1,239 @@
+"""The loop: what is asked, what is kept, when it ends, and that masks become better."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segpipe.errors import InputError
+from segpipe.refiners.base import Refinement
+from segpipe.refiners.hq_sam.config import LoopSettings
+from segpipe.refiners.hq_sam.decoder import Candidates
+from segpipe.refiners.hq_sam.loop import refine_masks
+from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask, dilate, iou
+from segpipe_tests.refiners.hq_sam.degrade import DEGRADATIONS
+from segpipe_tests.refiners.hq_sam.oracle import Oracle, labelled
+from segpipe_tests.refiners.hq_sam.pictures import HEIGHT, WIDTH, box, disc
+from segpipe_tests.refiners.hq_sam.quality import change_by_loop
+
+SIDE, LOW = 256, 64
+ITEM = disc(100, 75, 30)
+PICTURE = labelled((HEIGHT, WIDTH), [ITEM.to_full() > 0])
+
+
+class Scripted:
+    """Gives one prepared mask after another, whatever is asked."""
+
+    side, low_side = SIDE, SIDE  # as fine as the picture, so that masks come back exactly
+
+    def __init__(self, answers: Sequence[tuple[Mask, float]]) -> None:
+        self.answers = list(answers)
+        self.questions: list[SquarePrompt] = []
+
+    def embed(self, views: Sequence[RgbImage]) -> Sequence[None]:
+        return [None] * len(views)
+
+    def decode(
+        self, embeddings: Sequence[None], prompts: Sequence[SquarePrompt]
+    ) -> Sequence[Candidates]:
+        self.questions += prompts
+        mask, predicted = self.answers[len(self.questions) - 1]
+        logits = 2 * mask.to_full()[None].astype(np.float32) - 1
+        return [Candidates(logits, np.array([predicted], np.float32))]
+
+
+def scripted(
+    answers: Sequence[tuple[Mask, float]], coarse: Mask = ITEM, **settings: Any
+) -> tuple[Refinement, Scripted]:
+    """Refine one mask of a picture as large as the model's square, so that pixels are pixels."""
+    model = Scripted([(on_square(mask), predicted) for mask, predicted in answers])
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    (done,) = refine_masks(
+        image, [on_square(coarse)], model, LoopSettings(embed="image", **settings)
+    )
+    return done, model
+
+
+def on_square(mask: Mask) -> Mask:
+    return Mask(mask.x, mask.y, mask.bits, SIDE, SIDE)
+
+
+def grown(pixels: int) -> Mask:
+    return dilate(ITEM, pixels)
+
+
+@pytest.mark.parametrize("degradation", list(DEGRADATIONS))
+@pytest.mark.parametrize("embed", ["crop", "auto"])
+def test_degraded_masks_of_scenes_become_better(degradation: str, embed: Any) -> None:
+    change = change_by_loop(
+        degradation,
+        LoopSettings(embed=embed),
+        lambda: Oracle(side=SIDE, low_side=LOW, edge_noise_px=0.3, iou_noise=0.03),
+        range(1),
+    )
+    assert change.after.iou > change.before.iou + 0.02
+    assert change.after.boundary_iou > change.before.boundary_iou + 0.1
+    assert change.accepted >= 0.8 * change.masks
+
+
+def test_the_best_answer_is_kept_and_not_the_last() -> None:
+    done, model = scripted([(grown(2), 0.7), (grown(1), 0.9), (grown(3), 0.6)], iterations=3)
+    assert len(model.questions) == 3
+    assert done.accepted
+    assert iou(done.mask, on_square(grown(1))) == 1
+    assert done.iterations == 3
+    assert done.predicted_iou == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("weight", "kept"), [(0.0, 4), (1.0, 1)])
+def test_agreement_with_the_coarse_mask_counts_by_its_weight(weight: float, kept: int) -> None:
+    done, _ = scripted([(grown(1), 0.80), (grown(4), 0.85)], iterations=2, agreement_weight=weight)
+    assert iou(done.mask, on_square(grown(kept))) == 1
+
+
+def test_an_empty_answer_ends_the_loop_with_the_best_so_far() -> None:
+    empty = Mask.empty(image_width=WIDTH, image_height=HEIGHT)
+    done, model = scripted([(grown(1), 0.8), (empty, 1.0), (grown(2), 1.0)], iterations=3)
+    assert len(model.questions) == done.iterations == 2
+    assert iou(done.mask, on_square(grown(1))) == 1
+
+
+def test_an_answer_elsewhere_ends_the_loop_with_the_best_so_far() -> None:
+    done, model = scripted(
+        [(grown(1), 0.8), (disc(120, 75, 20), 1.0), (grown(2), 1.0)], iterations=3
+    )
+    assert len(model.questions) == 2
+    assert iou(done.mask, on_square(grown(1))) == 1
+
+
+def test_the_same_answer_again_ends_the_loop() -> None:
+    done, model = scripted([(grown(1), 0.8), (grown(1), 0.8), (grown(2), 1.0)], iterations=3)
+    assert len(model.questions) == done.iterations == 2
+    assert done.accepted
+
+
+@pytest.mark.parametrize(
+    ("answer", "predicted", "reason"),
+    [
+        (Mask.empty(image_width=WIDTH, image_height=HEIGHT), 1.0, "the answer is empty"),
+        (disc(120, 75, 15), 1.0, r"IoU with the coarse mask is 0\.\d\d, below 0.5"),
+        (grown(1), 0.3, r"expects an IoU of 0.30, below 0.5"),
+    ],
+)
+def test_without_a_good_answer_the_coarse_mask_stays(
+    answer: Mask, predicted: float, reason: str
+) -> None:
+    done, _ = scripted([(answer, predicted)], iterations=1)
+    assert not done.accepted
+    assert np.array_equal(done.mask.to_full(), on_square(ITEM).to_full())
+    assert done.iterations == 1
+    assert re.search(reason, done.reason or "")
+
+
+def test_a_cleaned_mask_that_lost_its_item_is_not_accepted() -> None:
+    bits = np.zeros((SIDE, SIDE), np.uint8)
+    bits[100:140:4, 100:140:4] = 1  # specks, of which cleaning leaves one
+    coarse = Mask.from_full(bits)
+    done, _ = scripted([(coarse, 1.0)], coarse=coarse, iterations=1, max_flaw_ratio=0.5)
+    assert not done.accepted
+    assert np.array_equal(done.mask.to_full(), bits)
+
+
+def test_the_next_question_comes_from_the_last_answer() -> None:
+    _, model = scripted([(box(75, 50, 126, 101), 0.9), (grown(1), 0.5)], iterations=2)
+    assert model.questions[1].box == pytest.approx((75, 50, 126, 101), abs=1)
+    assert model.questions[1].outside is None
+
+
+def test_a_predicted_iou_above_one_counts_as_one() -> None:
+    done, _ = scripted([(grown(1), 1.2)], iterations=1)
+    assert done.predicted_iou == 1.0
+
+
+def test_an_empty_mask_is_asked_nothing() -> None:
+    oracle = Oracle()
+    empty = Mask.empty(image_width=WIDTH, image_height=HEIGHT)
+    (done,) = refine_masks(PICTURE, [empty], oracle, LoopSettings())
+    assert (done.mask, done.accepted, done.reason) == (empty, False, "the mask is empty")
+    assert not oracle.embedded
+
+
+def test_a_mask_thinner_than_a_cell_is_asked_nothing() -> None:
+    size = 4000
+    bits = np.eye(size, dtype=np.uint8)
+    oracle = Oracle()
+    image = np.zeros((size, size, 3), np.uint8)
+    (done,) = refine_masks(image, [Mask.from_full(bits)], oracle, LoopSettings())
+    assert done.reason == "the mask is too thin to refine"
+    assert not oracle.questions
+
+
+def test_refinements_come_in_the_order_of_their_masks() -> None:
+    items = [disc(40 + 60 * number, 75, 20 + number) for number in range(3)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in items])
+    empty = Mask.empty(image_width=WIDTH, image_height=HEIGHT)
+    coarse = [dilate(items[0], 2), empty, dilate(items[1], 2), dilate(items[2], 2)]
+    done = refine_masks(picture, coarse, Oracle(), LoopSettings(objects_per_batch=2, embed="crop"))
+    assert done[1].mask is empty
+    for refinement, item in zip((done[0], done[2], done[3]), items, strict=True):
+        assert iou(refinement.mask, item) > 0.95
+
+
+def test_one_view_of_the_image_serves_all_batches() -> None:
+    oracle = Oracle()
+    masks = [disc(40 + 30 * number, 75, 12) for number in range(5)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in masks])
+    refine_masks(picture, masks, oracle, LoopSettings(embed="image", objects_per_batch=2))
+    assert [len(views) for views in oracle.embedded] == [1]
+    assert max(len(questions) for questions in oracle.questions) == 2
+
+
+def test_crops_are_embedded_in_batches() -> None:
+    oracle = Oracle()
+    masks = [disc(40 + 30 * number, 75, 12) for number in range(5)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in masks])
+    refine_masks(picture, masks, oracle, LoopSettings(embed="crop", crops_per_batch=2))
+    assert [len(views) for views in oracle.embedded] == [2, 2, 1]
+
+
+def test_auto_gives_small_items_a_crop_and_large_ones_the_image() -> None:
+    masks = [disc(40, 40, 10), disc(130, 80, 60), disc(30, 120, 8)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in masks])
+    oracle = Oracle()
+    refine_masks(picture, masks, oracle, LoopSettings(embed="auto", crops_per_batch=1))
+    shapes = [view.shape[:2] for (view,) in oracle.embedded]
+    assert shapes == [(SIDE, SIDE), (SIDE * HEIGHT // WIDTH, SIDE), (SIDE, SIDE)]
+
+
+@pytest.mark.parametrize("embed", ["image", "crop"])
+def test_batches_change_no_mask(embed: Any) -> None:
+    masks = [disc(40 + 35 * number, 75, 14) for number in range(4)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in masks])
+    coarse = [dilate(mask, 3) for mask in masks]
+    one, all_at_once = (
+        refine_masks(picture, coarse, Oracle(), LoopSettings(embed=embed, objects_per_batch=size))
+        for size in (1, 4)
+    )
+    for a, b in zip(one, all_at_once, strict=True):
+        assert np.array_equal(a.mask.to_full(), b.mask.to_full())
+
+
+def test_an_item_at_the_edge_of_the_image_is_refined() -> None:
+    item = disc(0, 0, 40)
+    picture = labelled((HEIGHT, WIDTH), [item.to_full() > 0])
+    (done,) = refine_masks(picture, [dilate(item, 4)], Oracle(), LoopSettings(embed="crop"))
+    assert done.accepted
+    assert iou(done.mask, item) > 0.95
+
+
+def test_a_mask_of_another_image_is_refused_before_anything_is_asked() -> None:
+    oracle = Oracle()
+    other = Mask.empty(image_width=WIDTH, image_height=HEIGHT + 1)
+    with pytest.raises(InputError, match="mask 1 belongs to an image of 200 x 151") as caught:
+        refine_masks(PICTURE, [ITEM, other], oracle, LoopSettings())
+    assert caught.value.field == "masks"
+    assert not oracle.embedded
