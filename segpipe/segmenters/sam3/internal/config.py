@@ -51,9 +51,9 @@ class InternalConfig(SegmenterSettings):
         description="Detections of one photo at most, those with the best scores.",
     )
     upload: Literal["png", "jpeg"] = Field(
-        default="png",
+        default="jpeg",
         description="How photos travel: png without loss, jpeg at about an eighth of the "
-        "size and a quarter of the work.",
+        "size and a quarter of the work. A service takes 64 MB at most by default.",
     )
     jpeg_quality: int = Field(
         default=DEFAULT_JPEG_QUALITY, ge=1, le=100, description="Quality of jpeg uploads."

@@ -79,7 +79,9 @@ def test_the_service_gives_what_the_model_gives_in_process(
         "points": Prompt(points=(Point(*_centre(scene.boxes[0])), Point(1, 1, positive=False))),
         "boxes": Prompt(mode=Mode.INSIDE_BOX, boxes=scene.boxes),
     }[kind]
-    remote = InternalSegmenter(InternalConfig(url=service.url, threshold=0, max_masks=300))
+    remote = InternalSegmenter(
+        InternalConfig(url=service.url, upload="png", threshold=0, max_masks=300)
+    )
 
     there = asyncio.run(ask(remote, prompt, scene.image))
     here = asyncio.run(ClassicalSegmenter().segment(scene.image, prompt))
@@ -101,7 +103,7 @@ def test_jpeg_uploads_find_the_same_items(service: Service, scene: Scene) -> Non
     config = InternalConfig(url=service.url, upload="jpeg", jpeg_quality=95)
     lossy = asyncio.run(ask(InternalSegmenter(config), Prompt(), scene.image))
     exact = asyncio.run(
-        ask(InternalSegmenter(InternalConfig(url=service.url)), Prompt(), scene.image)
+        ask(InternalSegmenter(InternalConfig(url=service.url, upload="png")), Prompt(), scene.image)
     )
     assert len(lossy.detections) == len(exact.detections)
 
