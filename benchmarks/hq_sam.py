@@ -22,18 +22,18 @@ from transformers.models.sam_hq.configuration_sam_hq import SamHQConfig
 from transformers.models.sam_hq.modeling_sam_hq import SamHQModel
 
 from benchmarks.timing import median_seconds
-from segpipe.refiners.hq_sam.cleaning import clean
-from segpipe.refiners.hq_sam.config import LoopSettings
-from segpipe.refiners.hq_sam.decoder import Candidates
-from segpipe.refiners.hq_sam.loop import refine_masks
 from segpipe.refiners.hq_sam.model import HqSamModel
-from segpipe.refiners.hq_sam.prompts import Logits, mask_prompts
-from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.refiners.iterative.cleaning import clean
+from segpipe.refiners.iterative.decoder import Candidates
+from segpipe.refiners.iterative.loop import refine_masks
+from segpipe.refiners.iterative.prompts import Logits, mask_prompts
+from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
-from segpipe_tests.refiners.hq_sam.degrade import DEGRADATIONS
-from segpipe_tests.refiners.hq_sam.oracle import Oracle
-from segpipe_tests.refiners.hq_sam.quality import change_by_loop
+from segpipe_tests.refiners.iterative.degrade import DEGRADATIONS
+from segpipe_tests.refiners.iterative.oracle import Oracle
+from segpipe_tests.refiners.iterative.quality import change_by_loop
 
 WIDTH, HEIGHT = 4000, 3000
 OBJECTS = 30

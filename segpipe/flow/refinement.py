@@ -1,21 +1,27 @@
-"""The third stage: sharper masks for the survivors."""
+"""The third stage: sharper masks for the survivors, and their outlines."""
 
+import asyncio
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from segpipe.errors import RefinerError
+from segpipe.errors import InputError, RefinerError
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.refiners.base import Refinement, Refiner
+from segpipe.refiners.base import OnStep, Refinement, Refiner
 from segpipe.store.tables import REFINEMENT_SCHEMA, masks_from_arrow, masks_to_arrow
 from segpipe.vision.boxes import Box
+from segpipe.vision.contour import mask_to_path
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
 REFINEMENT_FILE = "refinement.parquet"
 
 NO_MASK = "the detection has no mask"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +30,12 @@ class RefinedItem:
 
     Attributes:
         detection: Its index among the raw detections.
-        box: The tight box of the mask to use; the detection's box when that is empty or absent.
+        coarse_box: The tight box of the segmenter's mask; the detection's box when that is empty
+            or absent.
+        box: The tight box of the mask to use. It stays the coarse one where the outline of the
+            refined mask could not be traced.
+        svg_path: The outline of the mask to use as SVG path data, relative to the box: 0 to 1, 4
+            decimals. "" without a mask, and when no outline could be traced.
         coarse: The segmenter's mask.
         refined: The refiner's mask when it was accepted.
         reason: Why the coarse mask stays; None when the refined one was accepted.
@@ -33,7 +44,9 @@ class RefinedItem:
     """
 
     detection: int
+    coarse_box: Box
     box: Box
+    svg_path: str
     coarse: Mask | None
     refined: Mask | None
     reason: str | None
@@ -55,38 +68,70 @@ class RefinedImage:
 
 
 async def refine_image(
-    rgb: RgbImage, segmented: SegmentedImage, deduped: DedupedImage, refiner: Refiner
+    rgb: RgbImage,
+    segmented: SegmentedImage,
+    deduped: DedupedImage,
+    refiner: Refiner,
+    on_step: OnStep | None = None,
 ) -> RefinedImage:
     """Refine the masks of the survivors of one photo; those without a mask stay as they are."""
     found = segmented.result.detections
     with_mask = {index: mask for index in deduped.kept if (mask := found[index].mask)}
-    refinements = await refiner.refine(rgb, list(with_mask.values()))
+    refinements = await refiner.refine(rgb, list(with_mask.values()), on_step)
     if len(refinements) != len(with_mask):
         raise RefinerError(
             f"{refiner.id} answered {len(refinements)} masks for {len(with_mask)} of them"
         )
     by_index = dict(zip(with_mask, refinements, strict=True))
-    items = [
-        _refined_item(index, found[index].box, found[index].mask, by_index.get(index))
+    return await asyncio.to_thread(_with_outlines, segmented, deduped, by_index)
+
+
+def _with_outlines(
+    segmented: SegmentedImage, deduped: DedupedImage, refinements: Mapping[int, Refinement]
+) -> RefinedImage:
+    found = segmented.result.detections
+    items = (
+        _refined_item(index, found[index].box, found[index].mask, refinements.get(index))
         for index in deduped.kept
-    ]
+    )
     return RefinedImage(segmented.image, tuple(items))
 
 
 def _refined_item(
     index: int, box: Box, coarse: Mask | None, refinement: Refinement | None
 ) -> RefinedItem:
-    if refinement is None:
-        return RefinedItem(index, box, coarse, None, NO_MASK, 0, None)
+    refined = refinement.mask if refinement and refinement.accepted else None
+    coarse_box = (coarse.box if coarse else None) or box
+    outline = _outline(index, refined) or _outline(index, coarse) or _Outline(coarse_box, "")
     return RefinedItem(
         detection=index,
-        box=refinement.mask.box or box,
+        coarse_box=coarse_box,
+        box=outline.box,
+        svg_path=outline.svg_path,
         coarse=coarse,
-        refined=refinement.mask if refinement.accepted else None,
-        reason=refinement.reason,
-        iterations=refinement.iterations,
-        predicted_iou=refinement.predicted_iou,
+        refined=refined,
+        reason=refinement.reason if refinement else NO_MASK,
+        iterations=refinement.iterations if refinement else 0,
+        predicted_iou=refinement.predicted_iou if refinement else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    box: Box
+    svg_path: str
+
+
+def _outline(index: int, mask: Mask | None) -> _Outline | None:
+    """The outline of a mask with pixels; None when it cannot be traced, which is logged."""
+    box = mask.box if mask else None
+    if mask is None or box is None:
+        return None
+    try:
+        return _Outline(box, mask_to_path(mask))
+    except InputError as error:
+        _log.warning("no outline of detection %d: %s", index, error)
+        return None
 
 
 def refinement_table(refined: RefinedImage) -> pa.Table:
@@ -99,6 +144,11 @@ def refinement_table(refined: RefinedImage) -> pa.Table:
         "y1": [item.box.y1 for item in items],
         "x2": [item.box.x2 for item in items],
         "y2": [item.box.y2 for item in items],
+        "coarse_x1": [item.coarse_box.x1 for item in items],
+        "coarse_y1": [item.coarse_box.y1 for item in items],
+        "coarse_x2": [item.coarse_box.x2 for item in items],
+        "coarse_y2": [item.coarse_box.y2 for item in items],
+        "svg_path": [item.svg_path for item in items],
         "coarse_mask": masks_to_arrow([item.coarse for item in items]),
         "refined_mask": masks_to_arrow([item.refined for item in items]),
         "accepted": [item.refined is not None for item in items],
@@ -118,7 +168,9 @@ def refined_from_table(segmented: SegmentedImage, table: pa.Table) -> RefinedIma
     items = tuple(
         RefinedItem(
             detection=row["detection"],
+            coarse_box=Box(*(row[f"coarse_{side}"] for side in ("x1", "y1", "x2", "y2"))),
             box=Box(row["x1"], row["y1"], row["x2"], row["y2"]),
+            svg_path=row["svg_path"],
             coarse=before,
             refined=after,
             reason=row["reason"],

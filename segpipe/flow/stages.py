@@ -28,14 +28,14 @@ UPSTREAM: dict[Stage, tuple[Stage, ...]] = {
 }
 """The stages that a stage reads; every stage also reads the photos."""
 
-CODE_VERSIONS: dict[Stage, str] = dict.fromkeys(Stage, "1")
+CODE_VERSIONS: dict[Stage, str] = dict.fromkeys(Stage, "1") | {Stage.REFINEMENT: "2"}
 """Raise a stage's version when the same input would give another result."""
 
 DESCRIPTIONS: dict[Stage, str] = {
     Stage.SEGMENTATION: "Everything that the segmenter found in each photo: raw detections, "
     "their masks and the statistics of its passes. Nothing is thrown away later.",
     Stage.DEDUP: "Which detections survive, and for each rejected one the survivor that beat it.",
-    Stage.REFINEMENT: "The coarse and the refined mask of every survivor.",
+    Stage.REFINEMENT: "The coarse and the refined mask of every survivor, its box and its outline.",
     Stage.CROPS: "The cut-out of every survivor.",
     Stage.DEAL_REPORT: "A contact sheet, a preview of each photo and a summary of the deal.",
 }

@@ -32,31 +32,16 @@ from segpipe.flow.segmentation import (
     images_table,
 )
 from segpipe.flow.stages import DEAL_PHOTOS, UPSTREAM, Stage, in_order
+from segpipe.flow.table_files import TABLES
 from segpipe.flow.tools import Tools
 from segpipe.segmenters.base import Usage
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint
 from segpipe.store.store import Staging, Version
-from segpipe.store.tables import (
-    CROPS_SCHEMA,
-    DEDUP_SCHEMA,
-    DETECTIONS_SCHEMA,
-    IMAGES_SCHEMA,
-    REFINEMENT_SCHEMA,
-    TableWriter,
-)
+from segpipe.store.tables import TableWriter
 from segpipe.vision.encode import encode_jpeg
 
 _SHEET_JPEG_QUALITY = 88
-
-TABLES: dict[Stage, dict[str, pa.Schema]] = {
-    Stage.SEGMENTATION: {IMAGES_FILE: IMAGES_SCHEMA, DETECTIONS_FILE: DETECTIONS_SCHEMA},
-    Stage.DEDUP: {DEDUP_FILE: DEDUP_SCHEMA},
-    Stage.REFINEMENT: {REFINEMENT_FILE: REFINEMENT_SCHEMA},
-    Stage.CROPS: {CROPS_FILE: CROPS_SCHEMA},
-    Stage.DEAL_REPORT: {},
-}
-"""The Parquet files of each stage; the last one has a row for each thing that the stage makes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from segpipe.flow.deal import DealOutcome
 from segpipe.flow.report import UsageSummary
 from segpipe.flow.settings import CheckSettings
 from segpipe.flow.stages import CODE_VERSIONS, DEAL_PHOTOS, UPSTREAM, Stage, in_order
-from segpipe.flow.writer import TABLES
+from segpipe.flow.table_files import TABLES
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.vision.image import decode_image

@@ -1,11 +1,17 @@
 """The refiner protocol and its result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
+
+OnStep = Callable[[int, int], None]
+"""Told after each refining step: which it was, from 1, and how many there are at most.
+
+It may be called from another thread, and not at all by a refiner that has no steps.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +45,12 @@ class Refiner(Protocol):
         """Its name, as recorded in results."""
         ...
 
-    async def refine(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+    ) -> tuple[Refinement, ...]:
         """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8."""
         ...
+
+
+def no_report(step: int, steps: int) -> None:
+    """An :data:`OnStep` that tells nobody."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from segpipe.errors import InputError, RefinerError
-from segpipe.refiners.base import Refinement
+from segpipe.refiners.base import OnStep, Refinement, no_report
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage
@@ -96,17 +96,25 @@ class GrabCutRefiner:
     def __init__(self, config: GrabCutConfig) -> None:
         self._config = config
 
-    async def refine(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
-        """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8.
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+    ) -> tuple[Refinement, ...]:
+        """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8; a step is a mask.
 
         Raises:
             InputError: A mask belongs to an image of another size.
             RefinerError: OpenCV failed.
         """
-        return await asyncio.to_thread(self._refine_all, image, masks)
+        return await asyncio.to_thread(self._refine_all, image, masks, on_step or no_report)
 
-    def _refine_all(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
-        return tuple(self._refine_one(image, mask, number) for number, mask in enumerate(masks))
+    def _refine_all(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep
+    ) -> tuple[Refinement, ...]:
+        refined = []
+        for number, mask in enumerate(masks):
+            refined.append(self._refine_one(image, mask, number))
+            on_step(number + 1, len(masks))
+        return tuple(refined)
 
     def _refine_one(self, image: RgbImage, coarse: Mask, number: int) -> Refinement:
         if (coarse.image_height, coarse.image_width) != image.shape[:2]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from segpipe.refiners.base import Refinement
+from segpipe.refiners.base import OnStep, Refinement
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
@@ -23,6 +23,8 @@ class NoneRefiner:
 
     id = "none"
 
-    async def refine(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+    ) -> tuple[Refinement, ...]:
         """Keep the coarse masks of one image."""
         return tuple(Refinement(mask, accepted=False, reason="refiner is none") for mask in masks)

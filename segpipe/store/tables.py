@@ -97,6 +97,8 @@ REFINEMENT_SCHEMA = pa.schema(
     [
         *_KEY,
         *_BOX,
+        *((f"coarse_{name}", kind) for name, kind in _BOX),
+        ("svg_path", pa.string()),
         ("coarse_mask", MASK_TYPE),
         ("refined_mask", MASK_TYPE),
         ("accepted", pa.bool_()),
@@ -105,7 +107,7 @@ REFINEMENT_SCHEMA = pa.schema(
         ("predicted_iou", pa.float64()),
     ]
 )
-"""One row a survivor; the box is that of the refined mask."""
+"""One row a survivor; the box is that of the mask to use, and svg_path its outline in that box."""
 
 CROPS_SCHEMA = pa.schema(
     [
@@ -269,6 +271,10 @@ class TableReader:
     def images(self) -> list[str]:
         """The ids of all images, in the order they were written, also those without rows."""
         return list(self._row_groups)
+
+    def columns(self) -> list[str]:
+        """The names of the table's columns."""
+        return list(self._file.schema_arrow.names)
 
     def read(self, image: str) -> pa.Table:
         """The rows of one image; an empty table when it has none."""

@@ -66,7 +66,7 @@ def test_another_segmenter_makes_everything_stale(store: DealStore) -> None:
 def test_other_code_makes_its_stage_stale(
     store: DealStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(CODE_VERSIONS, Stage.REFINEMENT, "2")
+    monkeypatch.setitem(CODE_VERSIONS, Stage.REFINEMENT, "next")
     stale = stale_stages(store, "lot", FIND_ALL, tools())
     assert stale == with_downstream({Stage.REFINEMENT})
 

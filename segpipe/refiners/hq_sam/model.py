@@ -21,8 +21,8 @@ from segpipe.errors import CheckpointError, ConfigError, RefinerError
 from segpipe.refiners.hq_sam.checkpoint import locate
 from segpipe.refiners.hq_sam.config import HqSamConfig
 from segpipe.refiners.hq_sam.correction import correct
-from segpipe.refiners.hq_sam.decoder import Candidates
-from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.refiners.iterative.decoder import Candidates
+from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 
 _MEAN = (123.675, 116.28, 103.53)

@@ -6,9 +6,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from segpipe.errors import CheckpointError
-from segpipe.refiners.base import Refinement
+from segpipe.refiners.base import OnStep, Refinement, no_report
 from segpipe.refiners.hq_sam.config import HqSamConfig
-from segpipe.refiners.hq_sam.loop import refine_masks
+from segpipe.refiners.iterative.loop import refine_masks
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
@@ -29,8 +29,10 @@ class HqSamRefiner:
         self._model: HqSamModel | None = None
         self._one_at_a_time = Lock()
 
-    async def refine(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
-        """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8.
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+    ) -> tuple[Refinement, ...]:
+        """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8; a step is a question.
 
         Raises:
             InputError: A mask belongs to an image of another size.
@@ -39,15 +41,17 @@ class HqSamRefiner:
             ConfigError: There is no such device, or a repository is not pinned.
             RefinerError: The model failed, or ran out of memory.
         """
-        return await asyncio.to_thread(self._refine, image, masks)
+        return await asyncio.to_thread(self._refine, image, masks, on_step or no_report)
 
-    def _refine(self, image: RgbImage, masks: Sequence[Mask]) -> tuple[Refinement, ...]:
+    def _refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep
+    ) -> tuple[Refinement, ...]:
         if not masks:
             return ()
         with self._one_at_a_time:
             if self._model is None:
                 self._model = _load(self._config)
-            return refine_masks(image, masks, self._model, self._config)
+            return refine_masks(image, masks, self._model, self._config, on_step)
 
 
 def _load(config: HqSamConfig) -> "HqSamModel":

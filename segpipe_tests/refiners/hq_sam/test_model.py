@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from segpipe.errors import CheckpointError, ConfigError, RefinerError
 from segpipe.refiners.hq_sam import HqSamConfig
-from segpipe.refiners.hq_sam.config import LoopSettings
-from segpipe.refiners.hq_sam.item import Item
-from segpipe.refiners.hq_sam.loop import refine_masks
 from segpipe.refiners.hq_sam.model import HqSamModel
-from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.refiners.iterative.item import Item
+from segpipe.refiners.iterative.loop import refine_masks
+from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.mask import Mask
-from segpipe_tests.refiners.hq_sam.pictures import HEIGHT, WIDTH, disc, picture, two_masks
 from segpipe_tests.refiners.hq_sam.tiny import SIDE
+from segpipe_tests.refiners.iterative.pictures import HEIGHT, WIDTH, disc, picture, two_masks
 
 TOLERANCE = 1e-4
 

@@ -14,7 +14,7 @@ from segpipe.errors import CheckpointError, InputError
 from segpipe.refiners.base import Refiner
 from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
 from segpipe.vision.mask import Mask, iou
-from segpipe_tests.refiners.hq_sam.pictures import HEIGHT, WIDTH, disc, picture, two_masks
+from segpipe_tests.refiners.iterative.pictures import HEIGHT, WIDTH, disc, picture, two_masks
 
 EVERYTHING = {"min_iou": 0.0, "min_predicted_iou": 0.0}
 """Settings that let any answer pass."""

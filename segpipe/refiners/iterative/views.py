@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.refiners.hq_sam.prompts import Logits, MaskPrompts
+from segpipe.refiners.iterative.prompts import Logits, MaskPrompts
 from segpipe.vision.boxes import Box, PixelWindow
 from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.refiners.hq_sam.prompts import mask_prompts
-from segpipe.refiners.hq_sam.views import Site, View, surroundings, whole
+from segpipe.refiners.iterative.prompts import mask_prompts
+from segpipe.refiners.iterative.views import Site, View, surroundings, whole
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap, Mask
 

@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.refiners.hq_sam.prompts import Logits
-from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.refiners.iterative.prompts import Logits
+from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 
 E = TypeVar("E")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from segpipe.errors import InputError
-from segpipe.refiners.hq_sam.prompts import (
+from segpipe.refiners.iterative.prompts import (
     Pixel,
     background_pixel,
     depth_inside,
@@ -17,7 +17,7 @@ from segpipe.refiners.hq_sam.prompts import (
 )
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap
-from segpipe_tests.refiners.hq_sam.shapes import bitmap
+from segpipe_tests.refiners.iterative.shapes import bitmap
 
 STRENGTH, GAMMA = 30.0, 4.0
 NEARLY = 0.03

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.refiners.hq_sam.decoder import Candidates
-from segpipe.refiners.hq_sam.prompts import Logits
-from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.refiners.iterative.decoder import Candidates
+from segpipe.refiners.iterative.prompts import Logits
+from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou
 from segpipe_tests.scenes.fields import FullMask

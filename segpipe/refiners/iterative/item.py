@@ -6,11 +6,11 @@ from typing import Self
 import numpy as np
 
 from segpipe.refiners.base import Refinement
-from segpipe.refiners.hq_sam.cleaning import clean
-from segpipe.refiners.hq_sam.config import LoopSettings
-from segpipe.refiners.hq_sam.decoder import Candidates
-from segpipe.refiners.hq_sam.prompts import Logits, mask_prompts
-from segpipe.refiners.hq_sam.views import Site, SquarePrompt, View, surroundings, whole
+from segpipe.refiners.iterative.cleaning import clean
+from segpipe.refiners.iterative.decoder import Candidates
+from segpipe.refiners.iterative.prompts import Logits, mask_prompts
+from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.views import Site, SquarePrompt, View, surroundings, whole
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap, Mask, iou
 

@@ -9,16 +9,16 @@ import pytest
 
 from segpipe.errors import InputError
 from segpipe.refiners.base import Refinement
-from segpipe.refiners.hq_sam.config import LoopSettings
-from segpipe.refiners.hq_sam.decoder import Candidates
-from segpipe.refiners.hq_sam.loop import refine_masks
-from segpipe.refiners.hq_sam.views import SquarePrompt
+from segpipe.refiners.iterative.decoder import Candidates
+from segpipe.refiners.iterative.loop import refine_masks
+from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, dilate, iou
-from segpipe_tests.refiners.hq_sam.degrade import DEGRADATIONS
-from segpipe_tests.refiners.hq_sam.oracle import Oracle, labelled
-from segpipe_tests.refiners.hq_sam.pictures import HEIGHT, WIDTH, box, disc
-from segpipe_tests.refiners.hq_sam.quality import change_by_loop
+from segpipe_tests.refiners.iterative.degrade import DEGRADATIONS
+from segpipe_tests.refiners.iterative.oracle import Oracle, labelled
+from segpipe_tests.refiners.iterative.pictures import HEIGHT, WIDTH, box, disc
+from segpipe_tests.refiners.iterative.quality import change_by_loop
 
 SIDE, LOW = 256, 64
 ITEM = disc(100, 75, 30)

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from segpipe.errors import InputError
-from segpipe.refiners.base import Refinement
-from segpipe.refiners.hq_sam.config import LoopSettings
-from segpipe.refiners.hq_sam.decoder import E, MaskDecoder
-from segpipe.refiners.hq_sam.item import Item
-from segpipe.refiners.hq_sam.views import View
+from segpipe.refiners.base import OnStep, Refinement, no_report
+from segpipe.refiners.iterative.decoder import E, MaskDecoder
+from segpipe.refiners.iterative.item import Item
+from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.views import View
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
@@ -21,12 +21,17 @@ T = TypeVar("T")
 
 
 def refine_masks(
-    image: RgbImage, masks: Sequence[Mask], decoder: MaskDecoder[E], settings: LoopSettings
+    image: RgbImage,
+    masks: Sequence[Mask],
+    decoder: MaskDecoder[E],
+    settings: LoopSettings,
+    on_step: OnStep = no_report,
 ) -> tuple[Refinement, ...]:
     """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8.
 
     Gives one refinement for each mask, in their order. A refined mask is accepted when it passed
-    every guard; else the coarse one comes back, with the reason.
+    every guard; else the coarse one comes back, with the reason. A step is one question about each
+    item of a batch.
 
     Raises:
         InputError: A mask belongs to an image of another size.
@@ -37,15 +42,18 @@ def refine_masks(
     ]
     eye = _Eye(image, decoder, settings.crops_per_batch)
     items = [item for item in started if isinstance(item, Item)]
-    for batch in _batches(items, settings.objects_per_batch):
+    batches = list(_batches(items, settings.objects_per_batch))
+    steps = settings.iterations * len(batches)
+    for number, batch in enumerate(batches):
         embeddings = eye.look([item.site.view for item in batch])
         asked = list(zip(batch, embeddings, strict=True))
-        for _ in range(settings.iterations):
+        for iteration in range(settings.iterations):
             answers = decoder.decode(
                 [embedding for _, embedding in asked], [item.question() for item, _ in asked]
             )
             for (item, _), answer in zip(asked, answers, strict=True):
                 item.take(answer)
+            on_step(number * settings.iterations + iteration + 1, steps)
             asked = [(item, embedding) for item, embedding in asked if item.is_open]
             if not asked:
                 break

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segpipe.refiners.hq_sam.cleaning import clean
+from segpipe.refiners.iterative.cleaning import clean
 from segpipe.vision.mask import Bitmap
-from segpipe_tests.refiners.hq_sam.shapes import any_bitmap
+from segpipe_tests.refiners.iterative.shapes import any_bitmap
 
 ratios = st.floats(0, 1)
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segpipe.refiners.hq_sam.config import LoopSettings
-from segpipe.refiners.hq_sam.loop import refine_masks
+from segpipe.refiners.iterative.loop import refine_masks
+from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.vision.mask import Mask
-from segpipe_tests.refiners.hq_sam.degrade import DEGRADATIONS, boundary_iou
-from segpipe_tests.refiners.hq_sam.oracle import Oracle, labelled
+from segpipe_tests.refiners.iterative.degrade import DEGRADATIONS, boundary_iou
+from segpipe_tests.refiners.iterative.oracle import Oracle, labelled
 from segpipe_tests.scenes import iou, make_scene
 from segpipe_tests.scenes.fields import FullMask
 
