@@ -17,7 +17,9 @@
     │   │   ├── ImageTooLargeError    more pixels than the limit
     │   │   └── BadPhotosError        several photos of a deal cannot be used
     │   ├── PromptError               a prompt that makes no sense for its image
-    │   │   └── UnsupportedPromptError  one that this segmenter cannot follow
+    │   │   ├── UnsupportedPromptError  one that this segmenter cannot follow
+    │   │   └── PromptFileError       a file under prompts/ that cannot be read
+    │   │       └── BadPromptsError   several of a deal's cannot be
     │   ├── PathError                 SVG path data that cannot be read
     │   └── ConfigError               a setting that cannot work
     ├── SegmenterError                the segmenter failed
@@ -35,6 +37,7 @@
     │   ├── VersionNotFoundError      no kept version of that name
     │   ├── CorruptVersionError       files and manifest disagree
     │   ├── PromotionConflictError    another run committed this generation first (retryable)
+    │   ├── PromptConflictError       somebody else changed these prompts first (retryable)
     │   ├── StaleUpstreamError        what a version was made from is no longer current
     │   └── PhotosChangedError        photos changed while the run read them (retryable)
     └── DealFailedError               what went wrong in one deal: every error of its images
@@ -176,6 +179,21 @@ class UnsupportedPromptError(PromptError):
     """This segmenter cannot follow that prompt."""
 
 
+class PromptFileError(PromptError):
+    """A file under ``prompts/`` that cannot be read; the message names it and the annotation."""
+
+
+class BadPromptsError(PromptFileError):
+    """Several prompts files of a deal cannot be read; ``errors`` has the reason for each."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        super().__init__("; ".join(describe(error) for error in errors))
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.errors,))
+
+
 class PathError(InputError):
     """SVG path data that cannot be read."""
 
@@ -244,6 +262,12 @@ class CorruptVersionError(StoreError):
 
 class PromotionConflictError(StoreError):
     """Another run committed this generation first; read what it wrote and decide again."""
+
+    retryable = True
+
+
+class PromptConflictError(StoreError):
+    """Somebody else changed these prompts first; read them and decide again."""
 
     retryable = True
 

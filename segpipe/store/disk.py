@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock
+
 _FILE_MODE = 0o666  # less the process's umask
+_LOCK_PATIENCE_S = 60.0
+_LOCK_POLL_S = 0.002
 
 
 class Disk:
@@ -40,6 +44,16 @@ class Disk:
     def replace(self, source: Path, target: Path) -> None:
         """Move a file over another."""
         source.replace(target)
+
+    def lock(self, path: Path) -> BaseFileLock:
+        """Take a lock that nobody else holds, and that goes with the process; make its file.
+
+        TimeoutError when somebody holds it for a minute.
+        """
+        # A soft lock, filelock's answer to a file system without locks, would outlive its holder.
+        lock = FileLock(path, _LOCK_PATIENCE_S, poll_interval=_LOCK_POLL_S, fallback_to_soft=False)
+        lock.acquire()
+        return lock
 
     def touch(self, path: Path) -> None:
         """Set a file's times to now."""

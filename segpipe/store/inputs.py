@@ -90,7 +90,7 @@ class Inputs:
     def photos(self, deal: str) -> tuple[Photo, ...]:
         """The photos of a deal, sorted by name; see ``DealStore.photos`` for what it raises."""
         with store_errors(deal):
-            self._check_deal(deal)
+            check_deal(self._storage, deal)
             images = layout.images_key(deal)
             folder = self._storage.entry(images)
             check_inside(folder)
@@ -148,19 +148,13 @@ class Inputs:
     def mark_complete(self, deal: str) -> None:
         """Say that no more photos will come; raises DealNotFoundError."""
         with store_errors(deal):
-            self._check_deal(deal)
+            check_deal(self._storage, deal)
             self._storage.replace(layout.complete_key(deal), b"")
 
     def is_complete(self, deal: str) -> bool:
         """Whether :meth:`mark_complete` was called."""
         with store_errors(deal):
             return self._storage.entry(layout.complete_key(deal)) is not None
-
-    def _check_deal(self, deal: str) -> None:
-        folder = self._storage.entry(layout.deal_key(deal))
-        check_inside(folder)
-        if folder is None or folder.kind is not Kind.FOLDER:
-            raise DealNotFoundError("there is no such deal under the data root; add it first")
 
     def _present(self, deal: str) -> dict[str, Photo]:
         """The photos by name; none when there is no such deal yet."""
@@ -173,6 +167,14 @@ class Inputs:
         held, _ = self._storage.read_input(f"{layout.images_key(deal)}/{name}")
         if hashlib.sha256(held).digest() != _digest(file):
             raise _different(name)
+
+
+def check_deal(storage: Storage, deal: str) -> None:
+    """Raise DealNotFoundError, or UnsafePathError if its folder leaves the data root."""
+    folder = storage.entry(layout.deal_key(deal))
+    check_inside(folder)
+    if folder is None or folder.kind is not Kind.FOLDER:
+        raise DealNotFoundError("there is no such deal under the data root; add it first")
 
 
 def _deal_fault(entry: Entry) -> InputError | None:

@@ -4,16 +4,22 @@
 
     deals/<deal>/images/<photo>                              inputs, never written by a run
     deals/<deal>/_COMPLETE                                   no more photos will come
+    deals/<deal>/prompts/<image>.json                        what to look for in one photo
+    deals/<deal>/prompts/_deal.json                          the same for all photos of the deal
     deals/<deal>/runs/<run_id>.<attempt>/<mode>/<asset>/…    a version's files and manifest.json
     deals/<deal>/commits/<mode>/0000000007.json              generation 7; the highest is current
     deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
 """
 
-from segpipe.store.ids import check_deal_id, check_id
+from segpipe.errors import PromptError
+from segpipe.store.ids import check_deal_id, check_id, is_id
 
 DEALS = "deals"
 IMAGES = "images"
 COMPLETE = "_COMPLETE"
+PROMPTS = "prompts"
+DEAL_PROMPTS = "_deal"
+"""The name, before its suffix, of the prompts for all photos: no photo's prompts can be there."""
 MANIFEST = "manifest.json"
 _GENERATION_DIGITS = 10
 _JSON = ".json"
@@ -32,6 +38,39 @@ def images_key(deal: str) -> str:
 def complete_key(deal: str) -> str:
     """The marker that says that no more photos will come."""
     return f"{deal_key(deal)}/{COMPLETE}"
+
+
+def prompts_key(deal: str) -> str:
+    """The folder of a deal's prompts."""
+    return f"{deal_key(deal)}/{PROMPTS}"
+
+
+def prompts_name(image: str) -> str:
+    """The name of a photo's prompts file.
+
+    Raises:
+        InvalidIdError: The image id is not allowed.
+        PromptError: It is the one of the prompts for all photos.
+    """
+    name = check_id(image, field="image")
+    if name == DEAL_PROMPTS:
+        raise PromptError(
+            f"a photo with the id {DEAL_PROMPTS!r} can have no prompts, as the file of that name "
+            "is for all photos of the deal; rename the photo",
+            image=image,
+        )
+    return f"{name}{_JSON}"
+
+
+def image_of_prompts(name: str) -> str | None:
+    """The image id that a prompts file's name gives; None when it is no name of such a file."""
+    image = name.removesuffix(_JSON)
+    return image if name.endswith(_JSON) and is_id(image) and image != DEAL_PROMPTS else None
+
+
+def deal_prompts_name() -> str:
+    """The name of the file of prompts for all photos."""
+    return f"{DEAL_PROMPTS}{_JSON}"
 
 
 def runs_key(deal: str) -> str:

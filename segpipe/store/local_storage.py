@@ -21,6 +21,9 @@ from segpipe.errors import StoreError
 from segpipe.store.disk import Disk
 from segpipe.store.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Entry, Kind, Storage
 
+LOCK_NAME = f"{TEMPORARY_PREFIX}lock"
+"""The file, one in each folder where files are swapped, that is locked meanwhile; it stays."""
+
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 # A sweep may remove a folder that it found empty between our making it and our using it.
 _CREATE_TRIES = 3
@@ -135,6 +138,25 @@ class LocalStorage(Storage):
         self._sync_up_to_root(target.parent)
 
     @override
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        folder = (self._root / key).parent
+        self._make_folders(folder)
+        lock = self._disk.lock(folder / LOCK_NAME)
+        try:
+            if self._present(key) != expected:
+                return False
+            if expected is not None:
+                self.replace(key, data)
+                return True
+            try:  # a file that somebody puts there without the lock is not written over
+                self.put_if_absent(key, [data])
+            except FileExistsError:
+                return False
+            return True
+        finally:
+            lock.release()
+
+    @override
     def refresh(self, key: str) -> None:
         self._disk.touch(self._root / key)
 
@@ -153,6 +175,14 @@ class LocalStorage(Storage):
                 return False
             raise
         return True
+
+    def _present(self, key: str) -> bytes | Kind | None:
+        """The bytes of a file; what it is when it is none, and None when there is nothing."""
+        try:
+            data, found = self.read_input(key)
+        except FileNotFoundError:
+            return None
+        return data if found.kind is Kind.FILE else found.kind
 
     @contextlib.contextmanager
     def _temporary(self, target: Path, chunks: Iterable[bytes]) -> Iterator[Path]:

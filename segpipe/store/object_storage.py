@@ -16,11 +16,15 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from typing_extensions import override
 
+from segpipe.errors import StoreError
 from segpipe.store.storage import Entry, Kind, Storage
 
 _NS_PER_S = 1_000_000_000
 # The names under which file systems of fsspec give the time of the last change.
 _MODIFIED_FIELDS = ("LastModified", "last_modified", "modified", "updated", "mtime", "created")
+_S3 = "s3"
+# What S3 answers when an object is not, or is just ceasing to be, the one that was asked for.
+_OTHER_OBJECT_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 # MemoryFileSystem looks whether a name is free and then takes it, in two steps.
 _memory_lock = threading.Lock()
 
@@ -29,7 +33,8 @@ class ObjectStorage(Storage):
     """A tree of files on a file system of fsspec.
 
     ``put_if_absent`` is exactly as atomic as the file system's ``pipe_file(mode="create")``: on S3
-    one PUT with ``If-None-Match: *``, in memory a lock of this process.
+    one PUT with ``If-None-Match: *``, in memory a lock of this process. ``swap`` is one PUT with
+    ``If-Match`` on S3, and is refused by file systems that have nothing of the kind.
 
     Args:
         fs: The file system.
@@ -114,6 +119,22 @@ class ObjectStorage(Storage):
         self._fs.pipe_file(self._path(key), data)
 
     @override
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        if expected is None:
+            try:
+                self.put_if_absent(key, [data])
+            except FileExistsError:
+                return self._holds(key, data)
+            return True
+        if isinstance(self._fs, MemoryFileSystem):
+            with _memory_lock:
+                is_expected = self._holds(key, expected)
+                if is_expected:
+                    self.replace(key, data)
+                return is_expected
+        return self._put_if_match(key, expected, data)
+
+    @override
     def refresh(self, key: str) -> None:
         # No object store can do it without writing the object again.
         if self.entry(key) is None:
@@ -126,6 +147,39 @@ class ObjectStorage(Storage):
     @override
     def remove_folder(self, key: str) -> bool:
         return False
+
+    def _put_if_match(self, key: str, expected: bytes, data: bytes) -> bool:
+        path = self._path(key)
+        if _S3 not in _protocols(self._fs):
+            raise StoreError(
+                f"{type(self._fs).__name__} cannot replace a file only if it is still the one that "
+                "was read, which editing prompts needs; use a local folder or S3"
+            )
+        self._fs.invalidate_cache(posixpath.dirname(path))
+        try:
+            # The tag first: should another object come before we read, its tag is another, too.
+            tag = self._fs.info(path)["ETag"]
+            if not self._holds(key, expected):
+                return False
+            self._fs.pipe_file(path, data, IfMatch=tag)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if _s3_code(error) not in _OTHER_OBJECT_CODES:
+                raise
+            return self._holds(key, data)
+        return True
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        """Whether these bytes are there.
+
+        After a refusal: a client that repeats a request whose answer was lost is refused by its
+        own success.
+        """
+        try:
+            return self.read(key) == data
+        except FileNotFoundError:
+            return False
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
@@ -146,6 +200,16 @@ class _ObjectFile:
     def abandon(self) -> None:
         if hasattr(self._file, "discard"):  # an upload in parts, not to be completed
             self._file.discard()
+
+
+def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _s3_code(error: OSError) -> str | None:
+    """The code that S3 gave; s3fs tells refused conditions by EINVAL, as a dozen other things."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return cast("str | None", response.get("Error", {}).get("Code"))
 
 
 def _entry(name: str, info: Mapping[str, Any]) -> Entry:

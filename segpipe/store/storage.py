@@ -117,6 +117,14 @@ class Storage(Protocol):
         """Make a durable file at once, whole, in place of any that is there."""
         ...
 
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        """Make a durable file at once, whole, if what is there is what was expected; else False.
+
+        Of all who swap the same bytes at the same time exactly one succeeds, unless all of them
+        put the same in their place. None expects that there is no file.
+        """
+        ...
+
     def refresh(self, key: str) -> None:
         """Make a file look newly written, where that can be; FileNotFoundError when it is gone."""
         ...

@@ -168,6 +168,7 @@ class DealSweep:
         folders = [
             layout.deal_key(self._deal),
             layout.images_key(self._deal),
+            layout.prompts_key(self._deal),
             layout.failures_key(self._deal),
             *(layout.commits_key(self._deal, mode) for mode in modes_of(self._storage, self._deal)),
         ]

@@ -1,0 +1,86 @@
+"""JSON that people may have written by hand, and what is wrong with it in words for them."""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from segpipe.errors import PromptFileError
+
+_VALUE_ERROR = "Value error, "
+_ADVICE = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such field; remove it, or see how it is spelt",
+}
+
+
+def explain(error: ValidationError, raw: object) -> tuple[str | None, str]:
+    """The field that is wrong, as ``annotations[<id>].box``, and what is wrong, for people.
+
+    Args:
+        error: What pydantic says.
+        raw: The JSON value that it was said of, in which annotations have their ids.
+    """
+    faults = error.errors(include_url=False)
+    names: list[str] = []
+    place = ""
+    for part in faults[0]["loc"]:
+        if isinstance(part, str):
+            names.append(part)
+        elif names == ["annotations"]:
+            name = _id_of(raw, part)
+            names = [f"annotations[{name or part}]"]
+            place = f"annotation {name!r}: " if name else f"annotation number {part + 1}: "
+    said = faults[0]["msg"].removeprefix(_VALUE_ERROR)
+    what = f"{place}{names[-1]}: " if names and not names[-1].endswith("]") else place
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return ".".join(names) or None, f"{what}{_ADVICE.get(faults[0]['type'], said)}{more}"
+
+
+def _id_of(raw: object, index: int) -> str | None:
+    annotations = raw.get("annotations") if isinstance(raw, dict) else None
+    found = annotations[index] if isinstance(annotations, Sequence) else None
+    name = found.get("id") if isinstance(found, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def parse_object(
+    data: bytes, *, file: str, image: str | None, newest_version: int
+) -> dict[str, object]:
+    """The JSON object that a file holds, with or without a byte order mark.
+
+    Args:
+        data: The whole file.
+        file: What to call it in errors.
+        image: The image that it is for, for errors.
+        newest_version: The version of its schema that is understood.
+
+    Raises:
+        PromptFileError: It is no UTF-8, no JSON or no object, or of a newer version.
+    """
+    try:
+        raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_doubles)
+    except UnicodeDecodeError as error:
+        raise PromptFileError(f"{file} is not UTF-8: save it as such", image=image) from error
+    except (ValueError, RecursionError) as error:
+        raise PromptFileError(f"{file} is no proper JSON: {error}", image=image) from error
+    if not isinstance(raw, dict):
+        raise PromptFileError(f"{file} has to hold a JSON object, in braces", image=image)
+    version = raw.get("version")
+    if isinstance(version, int) and version > newest_version:
+        raise PromptFileError(
+            f"{file} is of version {version}, and this release of segpipe reads version "
+            f"{newest_version}; take a newer one",
+            image=image,
+            field="version",
+        )
+    return raw
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {double!r} is there twice in one object")
+    return found

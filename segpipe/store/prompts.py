@@ -1,0 +1,299 @@
+"""The prompts of a deal as documents: what to look for in one photo, or in all of them.
+
+People and scripts may write these files by hand, so everything that can have a default has one, and
+an error names the file, the annotation and the field. Coordinates are pixels of the upright photo.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+from unicodedata import normalize
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from segpipe.digests import bytes_digest, settings_digest
+from segpipe.errors import PromptError, PromptFileError
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.prompt_json import explain, parse_object
+
+VERSION: Final = 1
+
+
+class PromptType(StrEnum):
+    """What an annotation says about what it marks."""
+
+    SEGMENT = "segment"
+    """This is one item: a mask for it is wanted, or was found."""
+    POSITIVE_EXEMPLAR = "positive_exemplar"
+    """Find everything that looks like this."""
+    NEGATIVE_EXEMPLAR = "negative_exemplar"
+    """Leave out everything that looks like this."""
+    POINT = "point"
+    """This point is on an item, or off it."""
+
+
+class Source(StrEnum):
+    """Who made an annotation."""
+
+    USER = "user"
+    MODEL = "model"
+    """A run, as a record of what it found; it is no prompt."""
+
+
+COUNTED = {
+    Mode.FIND_ALL: frozenset(
+        {PromptType.POSITIVE_EXEMPLAR, PromptType.NEGATIVE_EXEMPLAR, PromptType.POINT}
+    ),
+    Mode.INSIDE_BOX: frozenset({PromptType.SEGMENT, PromptType.POINT}),
+}
+"""The types that are prompts in each mode; the others are records, or have no meaning there."""
+
+
+def _check_unicode(value: str) -> str:
+    """JSON can spell half a character, which no file can hold."""
+    if not value.isprintable() and any(map(_is_half, value)):
+        raise ValueError("holds half a character (a lone surrogate); write it anew")
+    return value
+
+
+def _is_half(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"
+
+
+def _not_blank(text: str | None) -> str | None:
+    return (text.strip() or None) if text else None
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{time} is no time in the years 1 to 9999") from error
+
+
+_Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Unicode = Annotated[str, AfterValidator(_check_unicode)]
+_Text = Annotated[_Unicode | None, AfterValidator(_not_blank)]
+_Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+_Generation = Annotated[int, Field(strict=True, ge=0)]
+
+
+class Annotation(BaseModel):
+    """One mark on a photo.
+
+    Attributes:
+        id: Unique in the photo; 1 to 64 letters, digits, dots, dashes and underscores.
+        mode: The mode that it belongs to.
+        prompt_type: What it says.
+        box: ``xyxy``, pixels of the upright photo; for every type but ``point``.
+        point: ``x, y``, pixels of the upright photo; for ``point`` alone.
+        label: For ``point`` alone: 1 on the item, 0 off it.
+        source: Who made it.
+        created_by: The user's name, or the run's id.
+        created_at: When, in UTC; None when that was not written down.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    mode: Mode
+    prompt_type: PromptType
+    box: tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate] | None = None
+    point: tuple[_Coordinate, _Coordinate] | None = None
+    label: Literal[0, 1] | None = None
+    source: Source = Source.USER
+    created_by: _Unicode = "user"
+    created_at: _Time | None = None
+
+    @field_validator("box")
+    @classmethod
+    def _check_box(
+        cls, box: tuple[float, float, float, float] | None
+    ) -> tuple[float, float, float, float] | None:
+        if box and not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f"{box} is no box: x1 has to be less than x2, and y1 less than y2")
+        return box
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        is_point = self.prompt_type is PromptType.POINT
+        given = [name for name in ("box", "point", "label") if getattr(self, name) is not None]
+        wanted = ["point", "label"] if is_point else ["box"]
+        if given != wanted:
+            raise ValueError(
+                f"prompt_type {self.prompt_type.value!r} takes {_listed(wanted)}, "
+                f"got {_listed(given) or 'neither box nor point'}"
+            )
+        return self
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is a prompt: the user's, and of a type that means something in its mode."""
+        return self.source is Source.USER and self.prompt_type in COUNTED[self.mode]
+
+    def is_inside(self, width: int, height: int) -> bool:
+        """Whether it lies in a photo of this size, pixels; a point on the far edges does not."""
+        if self.point:
+            x, y = self.point
+            return 0 <= x < width and 0 <= y < height
+        x1, y1, x2, y2 = self.box or (0, 0, 0, 0)
+        return 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
+
+
+class _PromptsFile(BaseModel):
+    """What both kinds of file hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = VERSION
+    generation: _Generation = 0
+    text: _Text = None
+
+    def to_bytes(self) -> bytes:
+        """The document as it is written."""
+        return self.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+
+    def digest(self) -> str:
+        """The sha256 of all it says, whatever its file is formatted like."""
+        return bytes_digest(self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, file: str, image: str | None = None) -> Self:
+        """Read a document back.
+
+        Args:
+            data: The whole file.
+            file: What to call it in errors, such as ``prompts/a.json``.
+            image: The image that it has to be for; None when it is for all.
+
+        Raises:
+            PromptFileError: It is no JSON, says what nobody understands, or is for another image.
+        """
+        raw = parse_object(data, file=file, image=image, newest_version=VERSION)
+        return cls.from_values(raw, file=file, image=image)
+
+    @classmethod
+    def from_values(cls, raw: Mapping[str, object], *, file: str, image: str | None = None) -> Self:
+        """A document out of JSON values; see :meth:`from_bytes`."""
+        try:
+            prompts = cls.model_validate(raw)
+        except ValidationError as error:
+            field, what = explain(error, raw)
+            raise PromptFileError(f"{file}: {what}", image=image, field=field) from error
+        named = getattr(prompts, "image", None)
+        if named != image:
+            raise PromptFileError(
+                f"{file} is for the image {named!r}, not for {image!r}, whose name it has: rename "
+                "the file, or correct its 'image'",
+                image=image,
+                field="image",
+            )
+        return prompts
+
+
+class ImagePrompts(_PromptsFile):
+    """What to look for in one photo.
+
+    Attributes:
+        image: The image id.
+        generation: How often the file was written by segpipe; 0 for one that is not there yet, or
+            is of a hand that did not say.
+        text: What to find, in words, in the mode ``find_all``; None for the deal's text.
+        annotations: In the order in which they were made.
+    """
+
+    image: Annotated[_Unicode, AfterValidator(lambda image: normalize("NFC", image))]
+    annotations: tuple[Annotation, ...] = ()
+
+    @field_validator("annotations")
+    @classmethod
+    def _check_ids(cls, annotations: tuple[Annotation, ...]) -> tuple[Annotation, ...]:
+        seen: set[str] = set()
+        for annotation in annotations:
+            if annotation.id in seen:
+                raise ValueError(f"two annotations have the id {annotation.id!r}; rename one")
+            seen.add(annotation.id)
+        return annotations
+
+    def counted(self, mode: Mode) -> tuple[Annotation, ...]:
+        """The annotations that are prompts of a mode, in their order."""
+        return tuple(each for each in self.annotations if each.mode is mode and each.is_counted)
+
+    def require_inside(self, width: int, height: int) -> None:
+        """Raise PromptError for the first annotation that is not wholly in the upright photo.
+
+        Args:
+            width: Of the upright photo, pixels.
+            height: Of the upright photo, pixels.
+        """
+        for annotation in self.annotations:
+            if not annotation.is_inside(width, height):
+                shape = "box" if annotation.box else "point"
+                raise PromptError(
+                    f"annotation {annotation.id!r}: {shape} {annotation.box or annotation.point} "
+                    f"is not inside the upright photo of {width} x {height} pixels; move it, or "
+                    "remove it",
+                    image=self.image,
+                    field=f"annotations[{annotation.id}].{shape}",
+                )
+
+
+class DealPrompts(_PromptsFile):
+    """What to look for in all photos of a deal that do not say it themselves.
+
+    Attributes:
+        generation: How often the file was written by segpipe.
+        text: What to find, in words, in the mode ``find_all``.
+    """
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names)
+
+
+def prompts_version(deal: DealPrompts, images: Mapping[str, ImagePrompts], mode: Mode) -> str:
+    """A sha256 of whatever in a deal's prompts decides the answers of a mode, and of nothing else.
+
+    Texts count in ``find_all`` alone. Of the annotations those count that are prompts of the mode,
+    in their order when each is answered by itself. Ids, times, generations and records of what was
+    found do not count, nor does how a file is formatted.
+
+    Args:
+        deal: The prompts for all photos.
+        images: The prompts of photos, by image id.
+        mode: The mode.
+    """
+    text = deal.text if mode is Mode.FIND_ALL else None
+    said = {image: _said(prompts, text, mode) for image, prompts in images.items()}
+    return settings_digest({"text": text, "images": {name: of for name, of in said.items() if of}})
+
+
+def _said(prompts: ImagePrompts, deal_text: str | None, mode: Mode) -> dict[str, object]:
+    """What decides the answer for one photo; empty when nothing does."""
+    said: dict[str, object] = {}
+    if mode is Mode.FIND_ALL and prompts.text not in {None, deal_text}:
+        said["text"] = prompts.text
+    marks: dict[PromptType, list[tuple[float, ...]]] = {}
+    for each in prompts.counted(mode):
+        label = () if each.label is None else (each.label,)
+        marks.setdefault(each.prompt_type, []).append((*(each.box or each.point or ()), *label))
+    for prompt_type, values in marks.items():
+        is_ordered = prompt_type is PromptType.SEGMENT
+        # Adding zero makes a plain zero of a negative one.
+        plain = [[value + 0.0 for value in mark] for mark in values]
+        said[prompt_type.value] = plain if is_ordered else sorted(plain)
+    return said
+
+
+NO_PROMPTS_VERSION = prompts_version(DealPrompts(), {}, Mode.FIND_ALL)
+"""The version of no prompts at all, in any mode."""
