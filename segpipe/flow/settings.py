@@ -84,6 +84,23 @@ class ReportSettings(Settings):
     columns: int = Field(default=4, ge=1, description="Tiles in a row of the contact sheet.")
 
 
+class CocoMasks(StrEnum):
+    """How COCO JSON says which pixels are an item's."""
+
+    RLE = "rle"
+    POLYGONS = "polygons"
+
+
+class CocoSettings(Settings):
+    """The COCO JSON of a deal."""
+
+    masks: CocoMasks = Field(
+        default=CocoMasks.RLE,
+        description="rle, or polygons along the edges of pixels; a mask with holes, which polygons "
+        "cannot say, is rle all the same. Both decode to every pixel of the mask.",
+    )
+
+
 class FlowSettings(Settings):
     """All settings of a mode."""
 

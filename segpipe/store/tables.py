@@ -1,7 +1,8 @@
 """The Parquet tables of a version: their schemas, and writing and reading them image by image.
 
 Each image is a row group of its own, so a table is written and read one image at a time, whatever
-the deal's size; and any Parquet reader sees a plain table with an ``image`` column.
+the deal's size; and any Parquet reader sees a plain table with an ``image`` column. In the file a
+``deal`` column stands before the others, so that the tables of many deals can be read as one.
 """
 
 import contextlib
@@ -124,6 +125,9 @@ CROPS_SCHEMA = pa.schema(
 )
 """One row a survivor; no file, and a reason, where the crop failed."""
 
+DEAL_FIELD = pa.field("deal", pa.dictionary(pa.int32(), pa.string()), nullable=False)
+"""What a file has before the columns of its schema; files of earlier releases do not."""
+
 _COMPRESSION = "zstd"
 _ROW_GROUPS_KEY = "segpipe.row_groups"
 
@@ -163,7 +167,7 @@ class TableWriter:
         staging: Where the version is staged.
         asset: The asset.
         name: The file's name in the version.
-        schema: The table's schema; it has a column ``image``.
+        schema: The schema of the rows; it has a column ``image``, and none ``deal``.
     """
 
     def __init__(self, staging: Staging, asset: str, name: str, schema: pa.Schema) -> None:
@@ -171,6 +175,7 @@ class TableWriter:
         self._asset = asset
         self._name = name
         self._schema = schema
+        self._file_schema = schema.insert(0, DEAL_FIELD)
         self._row_groups: dict[str, int | None] = {}
         self._written = 0
         self._stack = contextlib.ExitStack()
@@ -182,11 +187,12 @@ class TableWriter:
             self._writer = opened.enter_context(
                 pq.ParquetWriter(
                     file,
-                    self._schema,
+                    self._file_schema,
                     compression=_COMPRESSION,
                     # Packed masks never repeat: a dictionary of them would only cost.
                     use_dictionary=[
-                        field.name for field in self._schema if field.type == pa.string()
+                        DEAL_FIELD.name,
+                        *(field.name for field in self._schema if field.type == pa.string()),
                     ],
                     write_page_checksum=True,
                 )
@@ -222,8 +228,13 @@ class TableWriter:
             )
         self._row_groups[image] = self._written if rows.num_rows else None
         if rows.num_rows:
-            self._writer.write_table(rows, row_group_size=rows.num_rows)
+            self._writer.write_table(self._with_deal(rows), row_group_size=rows.num_rows)
             self._written += 1
+
+    def _with_deal(self, rows: pa.Table) -> pa.Table:
+        indices = pa.array(np.zeros(rows.num_rows, np.int32))
+        deals = pa.DictionaryArray.from_arrays(indices, pa.array([self._staging.deal]))
+        return pa.table([deals, *rows.columns], schema=self._file_schema)
 
     def _fault(self, image: str, rows: pa.Table) -> str | None:
         if image in self._row_groups:
@@ -236,7 +247,7 @@ class TableWriter:
 
 
 class TableReader:
-    """Reads one table of a snapshot; a context manager.
+    """Reads the rows of one table of a snapshot as they were written; a context manager.
 
     Args:
         snapshot: The generation to read.
@@ -280,14 +291,14 @@ class TableReader:
         """The rows of one image; an empty table when it has none."""
         group = self._row_groups.get(image)
         if group is None:
-            return self._file.schema_arrow.empty_table()
+            return _without_deal(self._file.schema_arrow.empty_table())
         with self._read_errors():
-            return self._file.read_row_group(group)
+            return _without_deal(self._file.read_row_group(group))
 
     def read_all(self) -> pa.Table:
         """The rows of all images."""
         with self._read_errors():
-            return self._file.read()
+            return _without_deal(self._file.read())
 
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:
@@ -299,6 +310,12 @@ class TableReader:
                 f"{self._name!r} is no table of segpipe, or damaged ({error}); run verify",
                 deal=self._snapshot.deal,
             ) from error
+
+
+def _without_deal(table: pa.Table) -> pa.Table:
+    """The columns that were written; the file's own is not one of them."""
+    has_deal = DEAL_FIELD.name in table.column_names
+    return table.drop_columns([DEAL_FIELD.name]) if has_deal else table
 
 
 def _mask_from_row(row: dict[str, Any], image_width: int, image_height: int) -> Mask:

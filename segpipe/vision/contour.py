@@ -40,6 +40,18 @@ _EIGHTHS, _QUARTERS = 8, 4
 _SIDE_STARTS = np.array([[1, 1], [1, 0], [0, 0], [0, 1]], np.int32)
 
 
+class Outline(NamedTuple):
+    """One closed outline of a mask.
+
+    Attributes:
+        corners: Shape (n, 2), x and y in pixels of the upright image; the last joins the first.
+        is_hole: Whether the mask lies outside of it; then it is wound the other way.
+    """
+
+    corners: NDArray[np.float64]
+    is_hole: bool
+
+
 class FillRule(StrEnum):
     """What a path that runs round a point more than once makes of it."""
 
@@ -67,10 +79,7 @@ def mask_to_path(
         InputError: The box does not hold the mask, the tolerance is negative or not finite, or
             the mask is such a noise that its path would be longer than can be read.
     """
-    if not 0 <= tolerance_px < math.inf:
-        raise InputError(
-            f"a tolerance must be finite, 0 or more, got {tolerance_px}", field="tolerance_px"
-        )
+    _check_tolerance(tolerance_px)
     tight = mask.box
     if tight is None:
         return ""
@@ -96,6 +105,32 @@ def mask_to_path(
     corners = [f"{x:g},{y:g}" for x, y in units.tolist()]
     ends = np.cumsum([0, *map(len, outlines)]).tolist()
     return "".join(f"M{'L'.join(corners[start:end])}Z" for start, end in pairwise(ends))
+
+
+def mask_outlines(mask: Mask, *, tolerance_px: float = DEFAULT_TOLERANCE_PX) -> list[Outline]:
+    """The outlines of a mask as :func:`mask_to_path` draws them, as arrays.
+
+    Args:
+        mask: The mask; an empty one has no outlines.
+        tolerance_px: How far an outline may move to save corners, 0 or more; at 0 it runs along
+            the edges of pixels, and its corners are whole numbers.
+
+    Raises:
+        InputError: The tolerance is negative or not finite.
+    """
+    _check_tolerance(tolerance_px)
+    if mask.is_empty:
+        return []
+    traced = _trace(mask.bits, cut_steps=tolerance_px > 0)
+    # What is traced tells a hole for sure: simplified, a thin one might lose all its area.
+    holes = map(_is_hole, traced)
+    if tolerance_px > 0:
+        traced = [_simplify(outline, tolerance_px) for outline in traced]
+    origin = np.array([mask.x, mask.y])
+    return [
+        Outline(outline / _PIXEL + origin, is_hole)
+        for outline, is_hole in zip(traced, holes, strict=True)
+    ]
 
 
 def path_to_mask(
@@ -143,6 +178,13 @@ def path_to_mask(
         return empty
     bits = _fill(lines, window, fill_rule)
     return Mask(window.x1, window.y1, bits, image_width, image_height).tight()
+
+
+def _check_tolerance(tolerance_px: float) -> None:
+    if not 0 <= tolerance_px < math.inf:
+        raise InputError(
+            f"a tolerance must be finite, 0 or more, got {tolerance_px}", field="tolerance_px"
+        )
 
 
 # Tracing
@@ -208,6 +250,12 @@ def _simplify(outline: Corners, tolerance_px: float) -> Corners:
         simple = np.asarray(approximated, np.int32).reshape(-1, 2)
         tolerance_px /= 2
     return simple
+
+
+def _is_hole(outline: Corners) -> bool:
+    """Whether an outline is wound as those of holes are, by the sign of its area."""
+    x, y = outline.astype(np.int64).T
+    return bool(x @ np.roll(y, -1) > y @ np.roll(x, -1))
 
 
 class _Neighbours(NamedTuple):

@@ -100,7 +100,8 @@ def test_raw_detections_are_all_kept_beside_the_reasons_of_the_rejected(tmp_path
 
     assert [row["score"] for row in detections] == [0.9, 0.5]
     assert dedup[0]["kept"]
-    assert dedup[1] | {"image": "a", "detection": 1} == {
+    assert dedup[1] == {
+        "deal": "lot",
         "image": "a",
         "detection": 1,
         "kept": False,

@@ -84,6 +84,31 @@ def test_each_image_is_a_row_group_of_a_plain_parquet_file(local_store: DealStor
     assert pq.read_table(str(path)).num_rows == 5
 
 
+def test_the_file_names_its_deal_in_every_row(local_store: DealStore) -> None:
+    path = write(local_store, {"a": 3, "b": 2}).path(ASSET, NAME)
+    table = pq.read_table(str(path))
+    assert table.column_names == ["deal", *DEDUP_SCHEMA.names]
+    assert table.schema.field("deal").type == pa.dictionary(pa.int32(), pa.string())
+    assert table["deal"].to_pylist() == [DEAL] * 5
+
+
+def test_a_table_of_an_earlier_release_names_no_deal_and_reads_the_same(store: DealStore) -> None:
+    counts = {"a": 2, "b": 0}
+    with store.stage(DEAL, MODE, run_id="r1") as staging:
+        with (
+            staging.open(ASSET, NAME) as file,
+            pq.ParquetWriter(file, DEDUP_SCHEMA) as writer,
+        ):
+            writer.write_table(rows("a", 2))
+            writer.add_key_value_metadata({"segpipe.row_groups": '{"a": 0, "b": null}'})
+        staging.seal(ASSET, made_from={}, info={})
+        staging.promote()
+    with TableReader(current(store), ASSET, NAME) as table:
+        for image, count in counts.items():
+            assert table.read(image) == rows(image, count)
+        assert table.read_all() == rows("a", 2)
+
+
 @pytest.mark.parametrize(
     ("image", "table", "fault"),
     [
@@ -144,7 +169,9 @@ def test_a_flipped_bit_is_found_when_it_is_read(local_store: DealStore, place: s
     snapshot = write(local_store, {"a": 100})
     path = Path(snapshot.path(ASSET, NAME).path)
     data = bytearray(path.read_bytes())
-    data[60 if place == "page" else -6] ^= 0x10
+    column = pq.ParquetFile(str(path)).metadata.row_group(0).column(1)
+    page_end = column.dictionary_page_offset + column.total_compressed_size
+    data[page_end - 1 if place == "page" else -6] ^= 0x10
     path.write_bytes(data)
     with (
         pytest.raises(CorruptVersionError, match="verify"),

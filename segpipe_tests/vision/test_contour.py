@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import InputError
 from segpipe.vision.boxes import Box
-from segpipe.vision.contour import FillRule, mask_to_path, path_to_mask
+from segpipe.vision.contour import FillRule, mask_outlines, mask_to_path, path_to_mask
 from segpipe.vision.mask import Mask, intersection_area, iou
 from segpipe.vision.svg_path import parse_path
 
@@ -409,3 +409,41 @@ def test_a_path_that_would_take_endless_work_is_refused(path: str) -> None:
     with pytest.raises(InputError, match="more than") as caught:
         path_to_mask(path, Box(0, 0, 5e3, 5e3), image_width=5000, image_height=5000)
     assert caught.value.field == "svg_path"
+
+
+# Outlines as arrays
+
+
+def area_within(corners: NDArray[np.float64]) -> float:
+    x, y = corners.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+@given(fulls, st.integers(0, 3), st.integers(0, 3))
+@settings(deadline=None)
+def test_outlines_less_their_holes_have_the_area_of_the_mask(full: Full, x: int, y: int) -> None:
+    mask = Mask.from_full(np.pad(full, ((y, 1), (x, 1))))
+    outlines = mask_outlines(mask, tolerance_px=0)
+    areas = [(-1 if is_hole else 1) * area_within(corners) for corners, is_hole in outlines]
+    assert sum(areas) == mask.area
+    parts, _ = cv2.connectedComponents(mask.to_full(), connectivity=8)
+    assert sum(not is_hole for _, is_hole in outlines) == parts - 1
+
+
+def test_outlines_lie_in_the_image_where_the_path_has_them() -> None:
+    mask = blob_with_holes(3, width=300, height=200)
+    box = Box(0, 0, mask.image_width, mask.image_height)
+    path = "".join(
+        f"M{'L'.join(f'{x / box.x2},{y / box.y2}' for x, y in corners)}Z"
+        for corners, _ in mask_outlines(mask)
+    )
+    assert iou(back_from(path, mask, box), back_from(mask_to_path(mask), mask)) > 0.999
+
+
+def test_an_empty_mask_has_no_outlines() -> None:
+    assert mask_outlines(Mask.empty(image_width=4, image_height=4)) == []
+
+
+def test_the_tolerance_of_outlines_is_no_negative_number() -> None:
+    with pytest.raises(InputError, match="tolerance_px"):
+        mask_outlines(Mask.from_full(full_of("#")), tolerance_px=-1)
