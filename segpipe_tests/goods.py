@@ -11,9 +11,10 @@ import numpy as np
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.tools import Tools
 from segpipe.refiners.none import NoneRefiner
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
-from segpipe.segmenters.prompt import Prompt
+from segpipe.segmenters.base import NO_EVIDENCE, Detection, PassStats, SegmentationResult
+from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
+from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
@@ -50,13 +51,17 @@ def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore
 
 
 class BrightSegmenter:
-    """Finds what is bright; with doubles, finds each thing a second time with a lower score."""
+    """Finds what is bright; with doubles, finds each thing a second time with a lower score.
+
+    In a drawn box it finds all that is bright there, as one thing.
+    """
 
     def __init__(
         self, *, doubles: bool = False, threshold: int = 128, concurrency: int = 2
     ) -> None:
         self.concurrency = concurrency
         self.calls = 0
+        self.prompts: list[Prompt] = []
         self.closed = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -69,10 +74,14 @@ class BrightSegmenter:
 
     async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
         self.calls += 1
+        self.prompts.append(prompt)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         start = time.perf_counter()
-        detections = await asyncio.to_thread(self._find, image)
+        if prompt.mode is Mode.INSIDE_BOX:
+            detections = tuple(self._find_in(box, image) for box in prompt.boxes)
+        else:
+            detections = await asyncio.to_thread(self._find, image)
         self.in_flight -= 1
         elapsed_ms = 1000 * (time.perf_counter() - start)
         height, width = image.shape[:2]
@@ -93,6 +102,15 @@ class BrightSegmenter:
             if self._doubles:
                 found.append(Detection(mask.box, 0.5, mask=mask))
         return tuple(found)
+
+    def _find_in(self, box: Box, image: RgbImage) -> Detection:
+        height, width = image.shape[:2]
+        whole = Mask.from_box(box, image_width=width, image_height=height)
+        bright = (image.max(axis=2) > self._threshold) & (whole.to_full() > 0)
+        mask = Mask.from_full(bright.astype(np.uint8)).tight()
+        if mask.box is None:
+            return Detection(box, NO_EVIDENCE, mask=whole)
+        return Detection(mask.box, 0.9, mask=mask)
 
 
 def make_tools(segmenter: BrightSegmenter, settings: FlowSettings | None = None) -> Tools:

@@ -31,6 +31,7 @@ from segpipe.errors import (
     SegpipeError,
     describe,
 )
+from segpipe.flow.prompts import has_boxes
 from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.segmenters.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
@@ -71,6 +72,12 @@ Root = Annotated[
     ),
 ]
 ROOT = Path(DEFAULT_ROOT)
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        "--mode", help="find_all: everything there is to find; inside_box: what boxes were drawn."
+    ),
+]
 
 
 @contextmanager
@@ -132,6 +139,7 @@ def run(
         list[str] | None, typer.Argument(help="The deals; all of them when none is named.")
     ] = None,
     root: Root = ROOT,
+    mode: ModeOption = Mode.FIND_ALL,
     force: Annotated[
         bool, typer.Option("--force", help="Do again what is up to date, too.")
     ] = False,
@@ -149,14 +157,20 @@ def run(
         else:
             for name, fault in store.invalid_deals().items():
                 err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
+            if mode is Mode.INSIDE_BOX:
+                wanted = [deal for deal in wanted if _has_boxes(store, deal)]
+                if not wanted:
+                    raise DealNotFoundError(
+                        f"no deal under {root} has a box: draw one with 'segpipe prompt'"
+                    )
         if not wanted:
             raise DealNotFoundError(f"there are no deals under {root}: use 'segpipe add' first")
         settings = _read_config(config)
         # A run that finds nothing to do would only stand between people and the one that did.
-        to_do = wanted if force or settings else out_of_date(root, store, wanted)
-        result = run_deals(root, to_do, err, force=force, config=settings)
-        out.print(run_table(store, wanted, result))
-        for place in places(store, wanted):
+        to_do = wanted if force or settings else out_of_date(root, store, wanted, mode)
+        result = run_deals(root, to_do, mode, err, force=force, config=settings)
+        out.print(run_table(store, wanted, mode, result))
+        for place in places(store, wanted, mode):
             out.print(place, soft_wrap=True)
         for problem in (*result.failures.values(), *result.errors):
             err.print(problem, style="red", soft_wrap=True)
@@ -168,20 +182,20 @@ def run(
 
 
 @app.command(epilog="Example: segpipe show spring-lot")
-def show(deal: str, root: Root = ROOT) -> None:
+def show(deal: str, root: Root = ROOT, mode: ModeOption = Mode.FIND_ALL) -> None:
     """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
     with _told_errors():
         store = DealStore(root)
         deal = _existing(store, deal)
-        snapshot = store.current(deal, Mode.FIND_ALL)
+        snapshot = store.current(deal, mode)
         summary = read_summary(snapshot)
         if snapshot and summary:
             out.print(deal_table(snapshot, summary))
             for warning in summary.warnings:
                 err.print(f"warning: {warning}", style="yellow")
         else:
-            out.print(f"{deal}: nothing is promoted yet")
-        if failure := store.last_failure(deal, Mode.FIND_ALL):
+            out.print(f"{deal}: nothing is promoted yet in mode {mode.value}")
+        if failure := store.last_failure(deal, mode):
             out.print(failure_table(failure))
         try:
             store.photos(deal)
@@ -233,7 +247,7 @@ def rollback(
     asset: str,
     run_id: Annotated[str, typer.Argument(help="As in 'segpipe versions', or how it begins.")],
     root: Root = ROOT,
-    mode: Annotated[Mode, typer.Option(help="The mode of the asset.")] = Mode.FIND_ALL,
+    mode: ModeOption = Mode.FIND_ALL,
 ) -> None:
     """Make an older version of an asset current again; the newer one stays available."""
     with _told_errors():
@@ -280,6 +294,14 @@ def costs(
 def _serve(**options: Any) -> None:
     with _told_errors():
         serve(**options)
+
+
+def _has_boxes(store: DealStore, deal: str) -> bool:
+    """Whether ``inside_box`` has something to do: a box, or an error for the run to tell."""
+    try:
+        return has_boxes(store.prompts.images(deal))
+    except InputError:
+        return True
 
 
 def _files(photo: Path) -> list[Path]:

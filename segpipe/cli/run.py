@@ -93,8 +93,8 @@ class RichProgress:
         self.bars.update(self._all, advance=1, note=f"{deal} failed")
 
 
-def out_of_date(root: Path, store: DealStore, deals: Sequence[str]) -> list[str]:
-    """The deals for which a run with default settings has something to do."""
+def out_of_date(root: Path, store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
+    """The deals for which a run of a mode with default settings has something to do."""
     segmenter, refiner = SegmenterResource(), RefinerResource()
     tools = Tools(
         segmenter=segmenter.build(root),
@@ -106,7 +106,7 @@ def out_of_date(root: Path, store: DealStore, deals: Sequence[str]) -> list[str]
 
     def is_out_of_date(deal: str) -> bool:
         try:
-            return bool(stale_stages(store, deal, Mode.FIND_ALL, tools))
+            return bool(stale_stages(store, deal, mode, tools))
         except SegpipeError:
             return True  # the run says what is wrong with it
 
@@ -116,6 +116,7 @@ def out_of_date(root: Path, store: DealStore, deals: Sequence[str]) -> list[str]
 def run_deals(
     root: Path,
     deals: Sequence[str],
+    mode: Mode,
     console: Console,
     *,
     force: bool = False,
@@ -126,6 +127,7 @@ def run_deals(
     Args:
         root: The data root.
         deals: The deals.
+        mode: The mode to run them in.
         console: Where progress is drawn.
         force: Whether to do again what is up to date.
         config: Run config, as in Dagster's launchpad.
@@ -133,7 +135,7 @@ def run_deals(
     Raises:
         ConfigError: The run config is not one of this job.
     """
-    mode, result = Mode.FIND_ALL, RunResult(not_done=set(deals))
+    result = RunResult(not_done=set(deals))
     run_config = _run_config(mode, config or {}, force=force)
     progress = RichProgress(console, len(deals), result)
     overrides = {

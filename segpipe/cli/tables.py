@@ -25,9 +25,9 @@ def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
     return DealSummary.model_validate_json(snapshot.read(Stage.DEAL_REPORT, REPORT_FILE))
 
 
-def run_table(store: DealStore, deals: Sequence[str], result: RunResult) -> Table:
+def run_table(store: DealStore, deals: Sequence[str], mode: Mode, result: RunResult) -> Table:
     """What a run made of its deals."""
-    table = Table(title="Deals")
+    table = Table(title=f"Deals, mode {mode.value}")
     for name in ("deal", "images", "detections", "survivors", "crops", "seconds"):
         table.add_column(name, justify="left" if name == "deal" else "right")
     for deal in deals:
@@ -35,18 +35,18 @@ def run_table(store: DealStore, deals: Sequence[str], result: RunResult) -> Tabl
             said = "failed" if deal in result.failures else "not done"
             table.add_row(deal, "", "", "", "", said, style="red")
             continue
-        summary = read_summary(store.current(deal, Mode.FIND_ALL))
+        summary = read_summary(store.current(deal, mode))
         seconds = result.seconds.get(deal)
         elapsed = f"{seconds:.1f}" if seconds is not None else "up to date"
         table.add_row(deal, *(_counts(summary) if summary else [""] * 4), elapsed)
     return table
 
 
-def places(store: DealStore, deals: Sequence[str]) -> list[str]:
+def places(store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
     """Where the crops and the preview of each deal lie."""
     lines = []
     for deal in deals:
-        snapshot = store.current(deal, Mode.FIND_ALL)
+        snapshot = store.current(deal, mode)
         if snapshot and snapshot.has(Stage.CROPS) and snapshot.has(Stage.DEAL_REPORT):
             sheet = snapshot.path(Stage.DEAL_REPORT, SHEET_FILE)
             lines.append(f"{deal}: crops    {_short(snapshot.folder(Stage.CROPS) / 'crops')}")

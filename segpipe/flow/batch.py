@@ -1,4 +1,4 @@
-"""One deal among the many of a run: not twice, and its failure on record."""
+"""One deal among the many of a run: not twice, what it found and its failure on record."""
 
 import logging
 from dataclasses import replace
@@ -11,13 +11,14 @@ from segpipe.errors import (
     SegpipeError,
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
+from segpipe.flow.found import record_found
 from segpipe.flow.progress import Progress
 from segpipe.flow.report import SHEET_FILE, DealSummary
 from segpipe.flow.stages import Stage
-from segpipe.flow.staleness import stale_stages
+from segpipe.flow.staleness import InputsMark, current_inputs, stale_stages
 from segpipe.flow.tools import Tools
+from segpipe.segmenters.prompt import Mode
 from segpipe.store.documents import Failure, FailureItem, utc_now
-from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore, Promotion
 
 _log = logging.getLogger(__name__)
@@ -50,16 +51,34 @@ async def process_in_run(
     if task.attempt or goes_on_with:
         runs = goes_on_with | {task.run_id}
         if promoted := _promoted_by(store, task, runs):
+            _record_found(store, promoted, tools)
             return promoted
         if known := _known_failure(store, task, runs):
             raise known
     try:
         if task.skip_up_to_date:
             task = replace(task, stages=task.stages & _stale_stages(store, task, tools))
-        return await process_deal(store, task, tools, progress) if task.stages else None
+        if not task.stages:
+            return None
+        outcome = await process_deal(store, task, tools, progress)
+        _record_found(store, outcome, tools)
     except DealFailedError as failure:
         _record(store, task, failure)
         raise
+    return outcome
+
+
+def _record_found(store: DealStore, outcome: DealOutcome, tools: Tools) -> None:
+    """Put what was found among the prompts; once a deal is promoted, a retry does no more."""
+    task = outcome.task
+    is_new = task.mode is Mode.FIND_ALL and Stage.REFINEMENT in outcome.versions
+    if not (is_new and tools.settings.prompts.record_found):
+        return
+    try:
+        generation = outcome.promotion.commit.generation
+        record_found(store, store.snapshot(task.deal, task.mode, generation))
+    except SegpipeError as error:
+        raise DealFailedError(task.deal, [error.at(deal=task.deal)]) from error
 
 
 def _stale_stages(store: DealStore, task: DealTask, tools: Tools) -> frozenset[Stage]:
@@ -105,11 +124,11 @@ def _known_failure(
 def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
     """Keep the reasons beside the deal; a full disk must not hide them from the caller."""
     try:
-        photos_fingerprint = fingerprint(store.photos(task.deal))
+        inputs = current_inputs(store, task.deal, task.mode)
     except DealNotFoundError:
         return  # a record would bring the folder of a deleted deal back
     except SegpipeError:
-        photos_fingerprint = ""
+        inputs = InputsMark("", "")
     items = [
         FailureItem(
             image=getattr(error, "image", None),
@@ -122,7 +141,8 @@ def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
         run_id=task.run_id,
         attempt=task.attempt,
         created_at=utc_now(),
-        photos_fingerprint=photos_fingerprint,
+        photos_fingerprint=inputs.photos,
+        prompts_version=inputs.prompts,
         # Free space, another upstream or a mended bug may help; the same bad photos never do.
         retryable=not any(isinstance(error, InputError) for error in failure.errors),
         errors=tuple(items),

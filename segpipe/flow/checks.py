@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from segpipe.errors import SegpipeError
+from segpipe.flow.asked import Asked
 from segpipe.flow.crops import CROPS_FILE
 from segpipe.flow.dedup import DEDUP_FILE
 from segpipe.flow.refinement import REFINEMENT_FILE
@@ -89,17 +90,19 @@ def _masks_inside(snapshot: Snapshot, _: CheckSettings) -> Finding:
 
 
 def _has_detections(snapshot: Snapshot, _: CheckSettings) -> Finding:
-    with TableReader(snapshot, Stage.SEGMENTATION, IMAGES_FILE) as reader:
-        images = reader.images()
-    found = dict.fromkeys(images, 0)
+    found: dict[str, int] = {}
+    for table in _tables(snapshot, Stage.SEGMENTATION, IMAGES_FILE):
+        for row in table.select(["image", "prompt"]).to_pylist():
+            if Asked.model_validate_json(row["prompt"]).prompt():
+                found[row["image"]] = 0
     for table in _tables(snapshot, Stage.SEGMENTATION, DETECTIONS_FILE):
-        for image in table["image"].to_pylist():
-            found[image] += 1
+        for row in table.select(["image", "reason"]).to_pylist():
+            found[row["image"]] += row["reason"] is None
     empty = [image for image, count in found.items() if not count]
     numbers = {"detections": sum(found.values()), "images_without": len(empty)}
     if empty:
         return Finding(False, _named("nothing was found in", empty), numbers)
-    return Finding(True, "something was found in every photo", numbers)
+    return Finding(True, "something was found in every photo that was asked about", numbers)
 
 
 def _few_rejected(snapshot: Snapshot, settings: CheckSettings) -> Finding:
@@ -156,7 +159,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="has_detections",
         stage=Stage.SEGMENTATION,
-        description="Something was found in every photo.",
+        description="Something was found in every photo that was asked about.",
         is_warning=True,
         find=_has_detections,
     ),

@@ -97,7 +97,7 @@ class CocoImage:
 def coco_image(
     deal: str, segmented: SegmentedImage, refined: RefinedImage, settings: CocoSettings
 ) -> CocoImage:
-    """The survivors of one photo as COCO has them."""
+    """The survivors of one photo as COCO has them; a drawn box with nothing in it is left out."""
     found = segmented.result.detections
     return CocoImage(
         deal=deal,
@@ -109,6 +109,7 @@ def coco_image(
         annotations=tuple(
             _annotation(item, found[item.detection], segmented, settings.masks)
             for item in refined.items
+            if item.detection not in segmented.missing
         ),
     )
 

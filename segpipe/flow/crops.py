@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from segpipe.errors import SegpipeError
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.settings import CropSettings
-from segpipe.store.tables import CROPS_SCHEMA
+from segpipe.store.schemas import CROPS_SCHEMA
 from segpipe.vision.crop import crop_item, encode_crop
 from segpipe.vision.image import RgbImage
 
@@ -54,10 +55,25 @@ class CroppedImage:
     crops: tuple[ItemCrop, ...]
 
 
-def crop_image(rgb: RgbImage, refined: RefinedImage, settings: CropSettings) -> CroppedImage:
-    """Cut out every survivor; one that fails is logged and skipped, the others go on."""
+def crop_image(
+    rgb: RgbImage,
+    refined: RefinedImage,
+    settings: CropSettings,
+    missing: Mapping[int, str] | None = None,
+) -> CroppedImage:
+    """Cut out every survivor; one that fails is logged and skipped, the others go on.
+
+    Args:
+        rgb: The photo.
+        refined: Its survivors.
+        settings: How they are cut out.
+        missing: The detections that stand for nothing, with the reason: they get no crop.
+    """
 
     def crop(item: RefinedItem) -> ItemCrop:
+        if missing and item.detection in missing:
+            reason = missing[item.detection]
+            return ItemCrop(item.detection, settings.format.value, reason=reason)
         return _crop_or_reason(rgb, refined.image, item, settings)
 
     with ThreadPoolExecutor(_THREADS) as threads:

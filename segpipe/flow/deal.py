@@ -6,11 +6,13 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 
 from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
+from segpipe.flow.coco import CocoImage, coco_image
 from segpipe.flow.crops import CroppedImage, crop_image
 from segpipe.flow.dedup import DedupedImage, dedup_image
 from segpipe.flow.ordered import map_in_order
 from segpipe.flow.photo import LoadedPhoto, load_photo
 from segpipe.flow.progress import NoProgress, Progress
+from segpipe.flow.prompts import ModePrompts, read_prompts
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.report import DealSummary, ImagePreview, preview_image
 from segpipe.flow.result import ImageResult
@@ -21,7 +23,7 @@ from segpipe.flow.tools import Tools
 from segpipe.flow.upstream import Upstream
 from segpipe.flow.writer import DealWriter
 from segpipe.segmenters.occasion import occasion
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.segmenters.prompt import Mode
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore, Promotion, Version
 from segpipe.vision.image import RgbImage
@@ -83,17 +85,24 @@ async def process_deal(
     try:
         photos = store.photos(task.deal)
         progress.deal_started(task.deal, len(photos))
+        asks = Stage.SEGMENTATION in task.stages
+        prompts = read_prompts(store, task.deal, task.mode, photos) if asks else None
         snapshot = store.current(task.deal, task.mode)
         with (
             closing(Upstream(task.deal, snapshot, task.stages)) as upstream,
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
             DealWriter(
-                staging, task.stages, tools, upstream.versions(), upstream.producers()
+                staging,
+                task.stages,
+                tools,
+                upstream.versions(),
+                upstream.producers(),
+                prompts_version=prompts.version if prompts else "",
             ) as writer,
         ):
             upstream.require_same_images(photo.image for photo in photos)
             stopwatch = Stopwatch()
-            road = _Road(store, task, tools, upstream, stopwatch)
+            road = _Road(store, task, tools, upstream, prompts, stopwatch)
             async with aclosing(
                 map_in_order(road.travel, photos, limit=tools.images_in_flight)
             ) as results:
@@ -125,6 +134,7 @@ class _Road:
         task: DealTask,
         tools: Tools,
         upstream: Upstream,
+        prompts: ModePrompts | None,
         stopwatch: Stopwatch,
     ) -> None:
         self.errors: dict[str, Exception] = {}
@@ -132,6 +142,7 @@ class _Road:
         self._task = task
         self._tools = tools
         self._upstream = upstream
+        self._prompts = prompts
         self._stopwatch = stopwatch
 
     async def travel(self, photo: Photo) -> ImageResult | None:
@@ -164,10 +175,15 @@ class _Road:
 
         # Everything the segmenter finds.
         with clock.time(Stage.SEGMENTATION):
-            if Stage.SEGMENTATION in stages:
-                prompt = Prompt(mode=self._task.mode)
+            if self._prompts:
+                asked = self._prompts.ask(
+                    image,
+                    width=rgb.shape[1],
+                    height=rgb.shape[0],
+                    settings=tools.settings.prompts,
+                )
                 with occasion(self._task.run_id, self._task.deal, loaded.photo.name):
-                    segmented = await segment_photo(loaded, tools.segmenter, prompt)
+                    segmented = await segment_photo(loaded, tools.segmenter, asked)
             else:
                 segmented = self._upstream.segmented(loaded)
 
@@ -187,20 +203,34 @@ class _Road:
             elif self._upstream.needs(Stage.REFINEMENT):
                 refined = self._upstream.refined(segmented)
 
-        # Their cut-outs, and at the same time a picture of it all.
-        cropped, preview = await asyncio.gather(
-            self._crops(rgb, image, refined), self._preview(rgb, segmented, deduped, refined)
+        # Their cut-outs and their COCO records, and at the same time a picture of it all.
+        cropped, coco, preview = await asyncio.gather(
+            self._crops(rgb, segmented, refined),
+            self._coco(segmented, refined),
+            self._preview(rgb, segmented, deduped, refined),
         )
-        return ImageResult(segmented, deduped, refined, cropped, preview)
+        return ImageResult(segmented, deduped, refined, cropped, coco, preview)
 
     async def _crops(
-        self, rgb: RgbImage, image: str, refined: RefinedImage | None
+        self, rgb: RgbImage, segmented: SegmentedImage, refined: RefinedImage | None
     ) -> CroppedImage | None:
         with self._stopwatch.time(Stage.CROPS):
             if Stage.CROPS in self._task.stages and refined:
-                crops = self._tools.settings.crops
-                return await asyncio.to_thread(crop_image, rgb, refined, crops)
-            return self._upstream.cropped(image) if self._upstream.needs(Stage.CROPS) else None
+                settings, missing = self._tools.settings.crops, segmented.missing
+                return await asyncio.to_thread(crop_image, rgb, refined, settings, missing)
+            needed = self._upstream.needs(Stage.CROPS)
+            return self._upstream.cropped(segmented.image) if needed else None
+
+    async def _coco(
+        self, segmented: SegmentedImage, refined: RefinedImage | None
+    ) -> CocoImage | None:
+        if Stage.COCO not in self._task.stages or refined is None:
+            return None
+        with self._stopwatch.time(Stage.COCO):
+            settings = self._tools.settings.coco
+            return await asyncio.to_thread(
+                coco_image, self._task.deal, segmented, refined, settings
+            )
 
     async def _preview(
         self,

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import Compare, DedupSettings
-from segpipe.store.tables import DEDUP_SCHEMA
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.schemas import DEDUP_SCHEMA
 from segpipe.vision.dedup import Criterion, Rejection, dedup
 
 DEDUP_FILE = "dedup.parquet"
@@ -15,15 +16,24 @@ DEDUP_FILE = "dedup.parquet"
 
 @dataclass(frozen=True, slots=True)
 class DedupedImage:
-    """Indices into the raw detections: those kept, and why each other one was not."""
+    """Which of a photo's raw detections survive.
+
+    Attributes:
+        image: The photo's id.
+        kept: Indices of the survivors.
+        rejections: Why each other one is none.
+        repeats: Survivors that show the same item as a better one: somebody drew them, so they
+            stay.
+    """
 
     image: str
     kept: tuple[int, ...]
     rejections: tuple[Rejection, ...]
+    repeats: tuple[Rejection, ...] = ()
 
 
 def dedup_image(segmented: SegmentedImage, settings: DedupSettings) -> DedupedImage:
-    """Keep the best-scored detection of each item of one photo."""
+    """Keep the best-scored detection of each item of one photo, or all where boxes were drawn."""
     found = segmented.result.detections
     on_masks = settings.compare is Compare.MASKS
     result = dedup(
@@ -33,23 +43,26 @@ def dedup_image(segmented: SegmentedImage, settings: DedupSettings) -> DedupedIm
         iou_threshold=settings.iou_threshold,
         containment_threshold=settings.containment_threshold,
     )
+    if segmented.asked.mode is Mode.INSIDE_BOX:
+        return DedupedImage(segmented.image, tuple(range(len(found))), (), result.rejections)
     return DedupedImage(segmented.image, tuple(result.kept_indices.tolist()), result.rejections)
 
 
 def dedup_table(deduped: DedupedImage) -> pa.Table:
     """One row for each raw detection."""
     rejections = {rejection.index: rejection for rejection in deduped.rejections}
+    overlaps = rejections | {repeat.index: repeat for repeat in deduped.repeats}
     rows: list[dict[str, object]] = []
     for index in sorted((*deduped.kept, *rejections)):
-        rejection = rejections.get(index)
+        overlap = overlaps.get(index)
         rows.append(
             {
                 "image": deduped.image,
                 "detection": index,
-                "kept": rejection is None,
-                "survivor": rejection and rejection.survivor,
-                "criterion": rejection and rejection.criterion.value,
-                "value": rejection and rejection.value,
+                "kept": index not in rejections,
+                "survivor": overlap and overlap.survivor,
+                "criterion": overlap and overlap.criterion.value,
+                "value": overlap and overlap.value,
             }
         )
     return pa.Table.from_pylist(rows, schema=DEDUP_SCHEMA)
@@ -58,17 +71,20 @@ def dedup_table(deduped: DedupedImage) -> pa.Table:
 def deduped_from_table(image: str, table: pa.Table) -> DedupedImage:
     """Read one photo's survivors and rejections back."""
     rows = table.to_pylist()
+    overlaps = {
+        row["detection"]: Rejection(
+            index=row["detection"],
+            survivor=row["survivor"],
+            criterion=Criterion(row["criterion"]),
+            value=row["value"],
+        )
+        for row in rows
+        if row["survivor"] is not None
+    }
+    kept = tuple(row["detection"] for row in rows if row["kept"])
     return DedupedImage(
         image=image,
-        kept=tuple(row["detection"] for row in rows if row["kept"]),
-        rejections=tuple(
-            Rejection(
-                index=row["detection"],
-                survivor=row["survivor"],
-                criterion=Criterion(row["criterion"]),
-                value=row["value"],
-            )
-            for row in rows
-            if not row["kept"]
-        ),
+        kept=kept,
+        rejections=tuple(overlaps[index] for index in overlaps if index not in kept),
+        repeats=tuple(overlaps[index] for index in overlaps if index in kept),
     )

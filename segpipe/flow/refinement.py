@@ -11,7 +11,8 @@ from segpipe.errors import InputError, RefinerError
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.refiners.base import OnStep, Refinement, Refiner
-from segpipe.store.tables import REFINEMENT_SCHEMA, masks_from_arrow, masks_to_arrow
+from segpipe.store.schemas import REFINEMENT_SCHEMA
+from segpipe.store.tables import masks_from_arrow, masks_to_arrow
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_to_path
 from segpipe.vision.image import RgbImage
@@ -91,14 +92,20 @@ def _with_outlines(
 ) -> RefinedImage:
     found = segmented.result.detections
     items = (
-        _refined_item(index, found[index].box, found[index].mask, refinements.get(index))
+        _refined_item(
+            index,
+            found[index].box,
+            found[index].mask,
+            refinements.get(index),
+            no_mask=segmented.missing.get(index, NO_MASK),
+        )
         for index in deduped.kept
     )
     return RefinedImage(segmented.image, tuple(items))
 
 
 def _refined_item(
-    index: int, box: Box, coarse: Mask | None, refinement: Refinement | None
+    index: int, box: Box, coarse: Mask | None, refinement: Refinement | None, *, no_mask: str
 ) -> RefinedItem:
     refined = refinement.mask if refinement and refinement.accepted else None
     coarse_box = (coarse.box if coarse else None) or box
@@ -110,7 +117,7 @@ def _refined_item(
         svg_path=outline.svg_path,
         coarse=coarse,
         refined=refined,
-        reason=refinement.reason if refinement else NO_MASK,
+        reason=refinement.reason if refinement else no_mask,
         iterations=refinement.iterations if refinement else 0,
         predicted_iou=refinement.predicted_iou if refinement else None,
     )

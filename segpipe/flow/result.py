@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from segpipe.flow.coco import CocoImage
 from segpipe.flow.crops import CroppedImage
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedImage
@@ -17,6 +18,7 @@ class ImageResult:
     deduped: DedupedImage | None
     refined: RefinedImage | None
     cropped: CroppedImage | None
+    coco: CocoImage | None
     preview: ImagePreview
 
     @property

@@ -1,52 +1,104 @@
 """The first stage: everything that the segmenter finds in a photo."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
 from segpipe.errors import SegmenterError
+from segpipe.flow.asked import Asked
 from segpipe.flow.photo import LoadedPhoto
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
-from segpipe.segmenters.prompt import Prompt
-from segpipe.store.tables import (
-    DETECTIONS_SCHEMA,
-    IMAGES_SCHEMA,
-    masks_from_arrow,
-    masks_to_arrow,
+from segpipe.segmenters.base import (
+    NO_EVIDENCE,
+    Detection,
+    PassStats,
+    SegmentationResult,
+    Segmenter,
+    Usage,
 )
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.schemas import DETECTIONS_SCHEMA, IMAGES_SCHEMA
+from segpipe.store.tables import masks_from_arrow, masks_to_arrow
 from segpipe.vision.boxes import Box
 
 IMAGES_FILE = "images.parquet"
 DETECTIONS_FILE = "detections.parquet"
 
+NOTHING_IN_BOX = "nothing was found in the box"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentedImage:
-    """A photo and its raw detections."""
+    """A photo and its raw detections.
+
+    Attributes:
+        image: The photo's id.
+        file_name: Its name.
+        digest: The sha256 of its bytes.
+        format: Its file format.
+        warnings: What is to be known of the photo or the answer.
+        asked: What the segmenter was asked; with ``inside_box`` there is a detection for each
+            drawn box, in their order.
+        missing: For each detection that stands for a box in which nothing was found, the reason.
+        result: The segmenter's answer.
+    """
 
     image: str
     file_name: str
     digest: str
     format: str
     warnings: tuple[str, ...]
+    asked: Asked
+    missing: Mapping[int, str]
     result: SegmentationResult
 
 
-async def segment_photo(
-    loaded: LoadedPhoto, segmenter: Segmenter, prompt: Prompt
-) -> SegmentedImage:
-    """Segment one photo; raises SegmenterError when the answer does not fit the photo."""
-    result = await segmenter.segment(loaded.decoded.rgb, prompt)
+async def segment_photo(loaded: LoadedPhoto, segmenter: Segmenter, asked: Asked) -> SegmentedImage:
+    """Segment one photo.
+
+    Raises:
+        SegmenterError: The segmenter failed, or its answer does not fit the photo or the prompt.
+        PromptError: The segmenter cannot follow the prompt.
+    """
     height, width = loaded.decoded.rgb.shape[:2]
+    prompt = asked.prompt()
+    if prompt is None:
+        result = SegmentationResult((), width, height, segmenter.id, 0.0, ())
+    else:
+        result = await segmenter.segment(loaded.decoded.rgb, prompt)
     _check_result(result, width, height)
+    missing: dict[int, str] = {}
+    if asked.mode is Mode.INSIDE_BOX:
+        _check_one_a_box(result, len(asked.boxes()))
+        missing = {
+            index: NOTHING_IN_BOX
+            for index, found in enumerate(result.detections)
+            if found.score == NO_EVIDENCE or found.mask is None or found.mask.is_empty
+        }
+        result = replace(
+            result,
+            detections=tuple(
+                replace(found, mask=None) if index in missing else found
+                for index, found in enumerate(result.detections)
+            ),
+        )
     return SegmentedImage(
         image=loaded.photo.image,
         file_name=loaded.photo.name,
         digest=loaded.digest,
         format=loaded.decoded.format,
         warnings=(*loaded.decoded.warnings, *result.notes),
+        asked=asked,
+        missing=missing,
         result=result,
     )
+
+
+def _check_one_a_box(result: SegmentationResult, boxes: int) -> None:
+    if len(result.detections) != boxes:
+        raise SegmenterError(
+            f"{result.segmenter_id} gave {len(result.detections)} detections for {boxes} boxes"
+        )
 
 
 def _check_result(result: SegmentationResult, width: int, height: int) -> None:
@@ -85,6 +137,7 @@ def images_table(segmented: SegmentedImage) -> pa.Table:
         "pass_stats": [asdict(stats) for stats in result.pass_stats],
         "warnings": list(segmented.warnings),
         "usage": asdict(result.usage),
+        "prompt": segmented.asked.model_dump_json(),
     }
     return pa.Table.from_pylist([row], schema=IMAGES_SCHEMA)
 
@@ -92,6 +145,7 @@ def images_table(segmented: SegmentedImage) -> pa.Table:
 def detections_table(segmented: SegmentedImage) -> pa.Table:
     """One row for each raw detection."""
     found = segmented.result.detections
+    boxes = segmented.asked.boxes()
     columns = {
         "image": [segmented.image] * len(found),
         "detection": range(len(found)),
@@ -102,6 +156,8 @@ def detections_table(segmented: SegmentedImage) -> pa.Table:
         "score": [detection.score for detection in found],
         "label": [detection.label for detection in found],
         "pass_index": [detection.pass_index for detection in found],
+        "annotation": [box.id for box in boxes] if boxes else [None] * len(found),
+        "reason": [segmented.missing.get(index) for index in range(len(found))],
         "mask": masks_to_arrow([detection.mask for detection in found]),
     }
     return pa.table(columns, schema=DETECTIONS_SCHEMA)
@@ -129,6 +185,8 @@ def segmented_from_tables(images: pa.Table, detections: pa.Table) -> SegmentedIm
         digest=row["digest"],
         format=row["format"],
         warnings=tuple(row["warnings"]),
+        asked=Asked.model_validate_json(row["prompt"]),
+        missing={item["detection"]: item["reason"] for item in rows if item["reason"]},
         result=SegmentationResult(
             detections=found,
             image_width=width,

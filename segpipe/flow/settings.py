@@ -28,6 +28,21 @@ class PhotoSettings(Settings):
     )
 
 
+class PromptSettings(Settings):
+    """What is asked of photos, and what becomes of the answers."""
+
+    everything: bool = Field(
+        default=True,
+        description="find_all: look for every item where neither a text nor examples say what to "
+        "find. Off: such a photo fails its deal.",
+    )
+    record_found: bool = Field(
+        default=True,
+        description="find_all: write what was found among the photo's prompts, as annotations of "
+        "the model's.",
+    )
+
+
 class Compare(StrEnum):
     """What dedup measures overlap on."""
 
@@ -105,8 +120,10 @@ class FlowSettings(Settings):
     """All settings of a mode."""
 
     photos: PhotoSettings = PhotoSettings()
+    prompts: PromptSettings = PromptSettings()
     dedup: DedupSettings = DedupSettings()
     crops: CropSettings = CropSettings()
+    coco: CocoSettings = CocoSettings()
     report: ReportSettings = ReportSettings()
     checks: CheckSettings = CheckSettings()
 
@@ -120,5 +137,7 @@ def settings_of(stage: Stage, settings: FlowSettings) -> BaseModel | None:
             return settings.crops
         case Stage.DEAL_REPORT:
             return settings.report
+        case Stage.COCO:
+            return settings.coco
         case Stage.SEGMENTATION | Stage.REFINEMENT:
             return None

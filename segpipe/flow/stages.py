@@ -5,6 +5,8 @@ from enum import StrEnum
 
 DEAL_PHOTOS = "deal_photos"
 """The name under which the photos of a deal stand among what a version was made from."""
+DEAL_PROMPTS = "deal_prompts"
+"""The same for what a mode is asked to look for in them; segmentation alone reads it."""
 
 
 class Stage(StrEnum):
@@ -14,6 +16,7 @@ class Stage(StrEnum):
     DEDUP = "dedup"
     REFINEMENT = "refinement"
     CROPS = "crops"
+    COCO = "coco"
     DEAL_REPORT = "deal_report"
 
 
@@ -24,19 +27,22 @@ UPSTREAM: dict[Stage, tuple[Stage, ...]] = {
     Stage.DEDUP: (Stage.SEGMENTATION,),
     Stage.REFINEMENT: (Stage.SEGMENTATION, Stage.DEDUP),
     Stage.CROPS: (Stage.SEGMENTATION, Stage.DEDUP, Stage.REFINEMENT),
+    Stage.COCO: (Stage.SEGMENTATION, Stage.DEDUP, Stage.REFINEMENT),
     Stage.DEAL_REPORT: (Stage.SEGMENTATION, Stage.DEDUP, Stage.REFINEMENT, Stage.CROPS),
 }
-"""The stages that a stage reads; every stage also reads the photos."""
+"""The stages that a stage reads; each also reads the photos, and segmentation the prompts."""
 
-CODE_VERSIONS: dict[Stage, str] = dict.fromkeys(Stage, "1") | {Stage.REFINEMENT: "2"}
+CODE_VERSIONS: dict[Stage, str] = dict.fromkeys(Stage, "2") | {Stage.COCO: "1"}
 """Raise a stage's version when the same input would give another result."""
 
 DESCRIPTIONS: dict[Stage, str] = {
     Stage.SEGMENTATION: "Everything that the segmenter found in each photo: raw detections, "
     "their masks and the statistics of its passes. Nothing is thrown away later.",
-    Stage.DEDUP: "Which detections survive, and for each rejected one the survivor that beat it.",
+    Stage.DEDUP: "Which detections survive, and for each rejected one the survivor that beat it; "
+    "of drawn boxes, which show the same item.",
     Stage.REFINEMENT: "The coarse and the refined mask of every survivor, its box and its outline.",
     Stage.CROPS: "The cut-out of every survivor.",
+    Stage.COCO: "The survivors as a COCO data set.",
     Stage.DEAL_REPORT: "A contact sheet, a preview of each photo and a summary of the deal.",
 }
 

@@ -7,7 +7,7 @@ from segpipe.flow.dedup import DEDUP_FILE
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.segmentation import DETECTIONS_FILE, IMAGES_FILE
 from segpipe.flow.stages import Stage
-from segpipe.store.tables import (
+from segpipe.store.schemas import (
     CROPS_SCHEMA,
     DEDUP_SCHEMA,
     DETECTIONS_SCHEMA,
@@ -20,6 +20,7 @@ TABLES: dict[Stage, dict[str, pa.Schema]] = {
     Stage.DEDUP: {DEDUP_FILE: DEDUP_SCHEMA},
     Stage.REFINEMENT: {REFINEMENT_FILE: REFINEMENT_SCHEMA},
     Stage.CROPS: {CROPS_FILE: CROPS_SCHEMA},
+    Stage.COCO: {},
     Stage.DEAL_REPORT: {},
 }
 """By stage; the last one has a row for each thing that the stage makes."""

@@ -8,6 +8,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from segpipe.flow.coco import COCO_FILE, CocoWriter
 from segpipe.flow.crops import CROPS_FILE, crops_table
 from segpipe.flow.dedup import DEDUP_FILE, dedup_table
 from segpipe.flow.photo import photos_version
@@ -31,7 +32,7 @@ from segpipe.flow.segmentation import (
     detections_table,
     images_table,
 )
-from segpipe.flow.stages import DEAL_PHOTOS, UPSTREAM, Stage, in_order
+from segpipe.flow.stages import DEAL_PHOTOS, DEAL_PROMPTS, UPSTREAM, Stage, in_order
 from segpipe.flow.table_files import TABLES
 from segpipe.flow.tools import Tools
 from segpipe.segmenters.base import Usage
@@ -62,6 +63,7 @@ class DealWriter:
         tools: What the run works with, for the lineage.
         upstream: The name of the version of each stage that is read.
         producers: The segmenter or refiner that made each of them.
+        prompts_version: The data version of the prompts, when segmentation is made.
     """
 
     def __init__(
@@ -71,14 +73,18 @@ class DealWriter:
         tools: Tools,
         upstream: Mapping[Stage, str],
         producers: Mapping[Stage, str],
+        *,
+        prompts_version: str,
     ) -> None:
         self._staging = staging
         self._stages = in_order(stages)
         self._tools = tools
         self._upstream = upstream
         self._producers = producers
+        self._prompts_version = prompts_version
         self._open = contextlib.ExitStack()
         self._writers: dict[str, TableWriter] = {}
+        self._coco: CocoWriter | None = None
         self._images: list[ImageSummary] = []
         self._passes: list[PassSummary] = []
         self._usage = Usage()
@@ -90,6 +96,9 @@ class DealWriter:
                 for name, schema in TABLES[stage].items():
                     writer = TableWriter(self._staging, stage, name, schema)
                     self._writers[name] = opened.enter_context(writer)
+            if Stage.COCO in self._stages:
+                file = opened.enter_context(self._staging.open(Stage.COCO, COCO_FILE))
+                self._coco = opened.enter_context(CocoWriter(file))
             self._open = opened.pop_all()
         return self
 
@@ -110,6 +119,8 @@ class DealWriter:
             for crop in result.cropped.crops:
                 if crop.file:
                     self._staging.write(Stage.CROPS, crop.file, crop.data)
+        if self._coco and result.coco:
+            self._coco.add(result.coco)
         if Stage.DEAL_REPORT in self._stages:
             name = f"previews/{result.preview.image}.jpg"
             self._staging.write(Stage.DEAL_REPORT, name, result.preview.preview)
@@ -158,6 +169,8 @@ class DealWriter:
 
     def _seal_stage(self, stage: Stage, summary: DealSummary, photos_fingerprint: str) -> Version:
         made_from = {DEAL_PHOTOS: summary.photos_version}
+        if stage is Stage.SEGMENTATION:
+            made_from[DEAL_PROMPTS] = self._prompts_version
         for above in UPSTREAM[stage]:
             made_from[above] = self._upstream.get(above, self._staging.version_name)
         identity = self._tools.identity(stage)

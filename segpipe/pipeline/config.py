@@ -11,10 +11,12 @@ from pydantic import Field
 
 from segpipe.flow.settings import (
     CheckSettings,
+    CocoSettings,
     CropSettings,
     DedupSettings,
     FlowSettings,
     PhotoSettings,
+    PromptSettings,
     ReportSettings,
 )
 from segpipe.refiners.grabcut import GrabCutConfig
@@ -110,12 +112,20 @@ class PhotoOptions(PhotoSettings, dg.Config):
     """How photos are read."""
 
 
+class PromptOptions(PromptSettings, dg.Config):
+    """What is asked of photos, and what becomes of the answers."""
+
+
 class DedupOptions(DedupSettings, dg.Config):
     """Which detections count as the same item."""
 
 
 class CropOptions(CropSettings, dg.Config):
     """How survivors are cut out."""
+
+
+class CocoOptions(CocoSettings, dg.Config):
+    """The COCO JSON of a deal."""
 
 
 class ReportOptions(ReportSettings, dg.Config):
@@ -130,8 +140,10 @@ class FlowOptions(FlowSettings, dg.Config):
     """All settings of a mode."""
 
     photos: PhotoOptions = PhotoOptions()
+    prompts: PromptOptions = PromptOptions()
     dedup: DedupOptions = DedupOptions()
     crops: CropOptions = CropOptions()
+    coco: CocoOptions = CocoOptions()
     report: ReportOptions = ReportOptions()
     checks: CheckOptions = CheckOptions()
 

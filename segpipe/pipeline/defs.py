@@ -12,9 +12,9 @@ from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
 from segpipe.pipeline.partitions import DEALS_PER_RUN
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
-from segpipe.pipeline.schedules import build_schedules
+from segpipe.pipeline.schedules import build_sweep_schedule, build_unfinished_schedule
 from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
-from segpipe.pipeline.sources import build_deal_photos
+from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
 from segpipe.segmenters.prompt import Mode
 
 ROOT_VARIABLE = "SEGPIPE_ROOT"
@@ -44,15 +44,23 @@ def build_defs(
     overrides.setdefault("refiner", RefinerResource())
     overrides.setdefault("io_manager", DealIOManager(store=store))
     overrides.setdefault("progress", NoProgress())
-    mode = Mode.FIND_ALL
+    modes = tuple(Mode)
+    families = [
+        build_family(mode, retry_policy=retry_policy, deals_per_run=deals_per_run) for mode in modes
+    ]
     return dg.Definitions(
         assets=[
             build_deal_photos(),
-            build_family(mode, retry_policy=retry_policy, deals_per_run=deals_per_run),
+            *(build_deal_prompts(mode) for mode in modes),
+            *families,
         ],
-        jobs=[*build_jobs(mode), build_observe_job(), sweep],
-        sensors=[build_new_deals_sensor(mode, settle_s=settle_s)],
-        schedules=build_schedules(mode),
+        jobs=[
+            *(job for mode in modes for job in build_jobs(mode)),
+            build_observe_job(modes),
+            sweep,
+        ],
+        sensors=[build_new_deals_sensor(mode, settle_s=settle_s) for mode in modes],
+        schedules=[*(build_unfinished_schedule(mode) for mode in modes), build_sweep_schedule()],
         resources=overrides,
         executor=dg.in_process_executor,
     )

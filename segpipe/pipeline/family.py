@@ -27,7 +27,13 @@ from segpipe.flow.tools import Tools
 from segpipe.pipeline.config import RunOptions
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
-from segpipe.pipeline.recording import asset_key, is_recorded, record_checks, record_outcome
+from segpipe.pipeline.recording import (
+    asset_key,
+    is_recorded,
+    prompts_key,
+    record_checks,
+    record_outcome,
+)
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.segmenters.prompt import Mode
 
@@ -42,6 +48,8 @@ RETRY_POLICY = dg.RetryPolicy(
 # Makes Dagster add no events of its own to an output: ours, deal by deal, say more and stay the
 # latest. Outputs themselves wake the steps downstream.
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+
+_KINDS = {Stage.COCO: {"json"}, Stage.DEAL_REPORT: {"jpeg"}}
 
 _ROOT_RUN_TAG = "dagster/root_run_id"
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
@@ -151,13 +159,16 @@ def _event_loop(tools: Tools) -> Iterator[asyncio.Runner]:
 
 
 def _spec(mode: Mode, stage: Stage) -> dg.AssetSpec:
+    inputs = [dg.AssetKey(DEAL_PHOTOS)]
+    if stage is Stage.SEGMENTATION:
+        inputs.append(prompts_key(mode))
     return dg.AssetSpec(
         asset_key(mode, stage),
-        deps=[dg.AssetKey(DEAL_PHOTOS), *(asset_key(mode, above) for above in UPSTREAM[stage])],
+        deps=[*inputs, *(asset_key(mode, above) for above in UPSTREAM[stage])],
         description=DESCRIPTIONS[stage],
         group_name=mode.value,
         code_version=CODE_VERSIONS[stage],
-        kinds={"opencv", "parquet"} if stage is not Stage.DEAL_REPORT else {"jpeg"},
+        kinds=_KINDS.get(stage, {"opencv", "parquet"}),
         skippable=True,
     )
 

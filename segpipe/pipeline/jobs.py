@@ -1,13 +1,14 @@
 """Jobs of a mode, and the sweep."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from segpipe.flow.stages import DEAL_PHOTOS, Stage
-from segpipe.pipeline.recording import asset_key
+from segpipe.flow.stages import Stage
+from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.segmenters.prompt import Mode
 
@@ -38,13 +39,14 @@ def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:
     ]
 
 
-def build_observe_job() -> UnresolvedAssetJobDefinition:
-    """The job that observes the photos of deals."""
+def build_observe_job(modes: Sequence[Mode]) -> UnresolvedAssetJobDefinition:
+    """The job that observes the photos of deals, and what the modes are asked for."""
     return dg.define_asset_job(
-        f"observe_{DEAL_PHOTOS}",
-        selection=[dg.AssetKey(DEAL_PHOTOS)],
+        "observe_inputs",
+        selection=[PHOTOS_KEY, *(prompts_key(mode) for mode in modes)],
         executor_def=dg.in_process_executor,
-        description="Digest the photos of deals, so that Dagster shows what is out of date.",
+        description="Digest the photos and prompts of deals, so that Dagster shows what is out of "
+        "date.",
     )
 
 

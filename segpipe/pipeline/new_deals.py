@@ -102,7 +102,7 @@ def decide(
         if state is not _State.REQUESTED and scanned.deal in known:
             waiting.append(scanned.deal)
         elif state is _State.REQUESTED and scanned.changed_at >= seen_to:
-            requested[scanned.deal] = scanned.version
+            requested[scanned.deal] = scanned.state
     cursor = Cursor(seen_to=seen_to, waiting=frozenset(waiting), requested=requested)
     return Decision(tuple(ready), settling, postponed, faults, cursor)
 
@@ -126,7 +126,7 @@ def _state(
         return _State.FAULTY
     if not scanned.photos or is_unchanged:
         return _State.IDLE
-    if is_known and not is_waiting and cursor.requested.get(deal) == scanned.version:
+    if is_known and not is_waiting and cursor.requested.get(deal) == scanned.state:
         return _State.REQUESTED
     is_ready = scanned.is_complete or scanned.changed_at <= still_since
     return _State.READY if is_ready else _State.SETTLING

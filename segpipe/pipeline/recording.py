@@ -12,7 +12,14 @@ from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealOutcome
 from segpipe.flow.report import UsageSummary
 from segpipe.flow.settings import CheckSettings
-from segpipe.flow.stages import CODE_VERSIONS, DEAL_PHOTOS, UPSTREAM, Stage, in_order
+from segpipe.flow.stages import (
+    CODE_VERSIONS,
+    DEAL_PHOTOS,
+    DEAL_PROMPTS,
+    UPSTREAM,
+    Stage,
+    in_order,
+)
 from segpipe.flow.table_files import TABLES
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.store import DealStore, Snapshot
@@ -36,10 +43,15 @@ def asset_key(mode: Mode, stage: Stage) -> dg.AssetKey:
     return dg.AssetKey([mode.value, stage.value])
 
 
+def prompts_key(mode: Mode) -> dg.AssetKey:
+    """The key of what a mode is asked to look for."""
+    return dg.AssetKey([mode.value, DEAL_PROMPTS])
+
+
 def record_outcome(
     outcome: DealOutcome, store: DealStore, instance: dg.DagsterInstance
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
-    """The events of a promoted deal: each asset in order, and the photos they were made from.
+    """The events of a promoted deal: what it was made from, and each asset in order.
 
     They carry the data versions of this very deal. Those that Dagster adds by itself to the
     outputs of a run of many deals are the same for all of them, which would show every deal as
@@ -53,6 +65,12 @@ def record_outcome(
         metadata={"images": outcome.summary.counts.images},
         tags={_DATA_VERSION_TAG: outcome.summary.photos_version},
     )
+    if Stage.SEGMENTATION in outcome.versions:
+        yield dg.AssetObservation(
+            prompts_key(mode),
+            partition=deal,
+            tags={_DATA_VERSION_TAG: _prompts_version(snapshot)},
+        )
     preview = _preview(outcome.sheet) if outcome.sheet else {}
     for stage in in_order(outcome.versions):
         yield dg.AssetMaterialization(
@@ -206,6 +224,8 @@ def _lineage_tags(
 ) -> Mapping[str, str]:
     deal, mode = outcome.task.deal, outcome.task.mode
     inputs = {PHOTOS_KEY: outcome.summary.photos_version}
+    if stage is Stage.SEGMENTATION:
+        inputs[prompts_key(mode)] = _prompts_version(snapshot)
     for above in UPSTREAM[stage]:
         inputs[asset_key(mode, above)] = snapshot.version(above).manifest_sha256
     tags = {
@@ -217,9 +237,14 @@ def _lineage_tags(
         name = key.to_user_string()
         tags[f"{_INPUT_DATA_VERSION_TAG}/{name}"] = version
         # Dagster looks from this event on for newer versions of the input's partition.
-        event = instance.get_latest_data_version_record(key, key == PHOTOS_KEY, deal)
+        is_source = key in {PHOTOS_KEY, prompts_key(mode)}
+        event = instance.get_latest_data_version_record(key, is_source, deal)
         tags[f"{_INPUT_EVENT_POINTER_TAG}/{name}"] = str(event.storage_id) if event else "NULL"
     return tags
+
+
+def _prompts_version(snapshot: Snapshot) -> str:
+    return snapshot.version(Stage.SEGMENTATION).made_from[DEAL_PROMPTS]
 
 
 def _json(value: JsonValue) -> dg.MetadataValue:

@@ -14,17 +14,17 @@ UNFINISHED_CRON = "0 2 * * *"
 SWEEP_CRON = "0 5 * * *"
 
 
-def build_schedules(mode: Mode) -> list[dg.ScheduleDefinition]:
-    """Build the nightly schedules of a mode: unfinished deals, and the sweep."""
+def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
+    """Build the nightly schedule of a mode that runs its unfinished deals."""
 
     @dg.schedule(
-        name="nightly_unfinished",
+        name=f"nightly_{mode.value}",
         job_name=everything_job_name(mode),
         cron_schedule=UNFINISHED_CRON,
-        description="Runs the deals whose assets are missing or older than their photos, "
-        "but not those whose photos were found to be bad and have not changed since.",
+        description="Runs the deals whose assets are missing or older than their photos or "
+        "prompts, but not those that were found to be bad and have not changed since.",
     )
-    def nightly_unfinished(
+    def nightly(
         context: dg.ScheduleEvaluationContext, store: DealStoreResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         opened = store.open()
@@ -39,10 +39,14 @@ def build_schedules(mode: Mode) -> list[dg.ScheduleDefinition]:
                 run_key=f"{night} {batch[0]}", run_config=only_stale(mode), tags=range_tags(batch)
             )
 
-    nightly_sweep = dg.ScheduleDefinition(
+    return nightly
+
+
+def build_sweep_schedule() -> dg.ScheduleDefinition:
+    """Build the nightly schedule of the sweep."""
+    return dg.ScheduleDefinition(
         name="nightly_sweep",
         job=sweep,
         cron_schedule=SWEEP_CRON,
         description="Removes what killed runs left and generations beyond the kept ones.",
     )
-    return [nightly_unfinished, nightly_sweep]

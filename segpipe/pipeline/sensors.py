@@ -1,4 +1,4 @@
-"""The sensor that sees new and changed deals."""
+"""The sensors that see new and changed deals, one for each mode."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ import dagster as dg
 
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
-from segpipe.flow.stages import Stage
+from segpipe.flow.prompts import has_boxes, read_prompts_version
+from segpipe.flow.stages import DEAL_PROMPTS, Stage
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
@@ -23,6 +24,12 @@ INTERVAL_S = 30
 """How often the sensor looks."""
 
 MAX_DEALS_PER_TICK = 500
+
+_NAMES = {Mode.FIND_ALL: "new_deals", Mode.INSIDE_BOX: "new_boxes"}
+_SEES = {
+    Mode.FIND_ALL: "new and changed deals",
+    Mode.INSIDE_BOX: "deals with boxes that are new or changed, or whose photos are",
+}
 
 
 def build_new_deals_sensor(
@@ -42,11 +49,11 @@ def build_new_deals_sensor(
     """
 
     @dg.sensor(
-        name="new_deals",
+        name=_NAMES[mode],
         job_name=everything_job_name(mode),
         minimum_interval_seconds=interval_s,
-        description="Requests runs for new and changed deals once they are marked _COMPLETE "
-        f"or still for {settle_s:g} s.",
+        description=f"Requests runs for {_SEES[mode]}, once they are marked _COMPLETE or still for "
+        f"{settle_s:g} s.",
     )
     def new_deals(
         context: dg.SensorEvaluationContext, store: DealStoreResource
@@ -87,7 +94,7 @@ def build_new_deals_sensor(
 def _requests(
     mode: Mode, order: Sequence[str], wanted: Sequence[ScannedDeal]
 ) -> list[dg.RunRequest]:
-    versions = {deal.deal: deal.version for deal in wanted}
+    versions = {deal.deal: deal.state for deal in wanted}
     return [
         dg.RunRequest(
             # A key is used once for ever, so it has to carry what the deals contain.
@@ -100,15 +107,23 @@ def _requests(
 
 
 def _is_done(store: DealStore, mode: Mode, scanned: ScannedDeal) -> bool:
-    """Whether the deal, as it is now, has been through every stage already."""
+    """Whether the deal, as it is now, has been through every stage already, or has nothing to do.
+
+    A run of ``find_all`` writes what it found among the prompts, which is no reason for another.
+    """
+    deal = scanned.deal
     try:
-        snapshot = store.current(scanned.deal, mode)
+        if mode is Mode.INSIDE_BOX and not has_boxes(store.prompts.images(deal)):
+            return True
+        snapshot = store.current(deal, mode)
         if snapshot is None or not all(snapshot.has(stage) for stage in Stage):
             return False
+        made_from = snapshot.version(Stage.SEGMENTATION).made_from
         recorded = snapshot.manifest(Stage.SEGMENTATION).info.get("photos_fingerprint")
+        prompts = read_prompts_version(store, deal, mode)
     except SegpipeError:
         return False  # a run says what is wrong with it, and the other deals go on
-    return recorded == scanned.version
+    return recorded == scanned.version and made_from.get(DEAL_PROMPTS) == prompts
 
 
 def _describe(decision: Decision) -> str:

@@ -1,47 +1,78 @@
-"""The photos of a deal, as an asset that others put there."""
+"""What people put into a deal, as assets: its photos, and what each mode is to look for in them."""
 
 import warnings
+from collections.abc import Callable
 
 import dagster as dg
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.photo import read_photos_version
-from segpipe.flow.stages import DEAL_PHOTOS
+from segpipe.flow.prompts import read_prompts_version
 from segpipe.pipeline.partitions import DEALS
+from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key
 from segpipe.pipeline.resources import DealStoreResource
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore
+
+ReadVersion = Callable[[DealStore, str], str]
+"""The data version of an input of a deal, as it is now."""
 
 
 def build_deal_photos() -> dg.SourceAsset:
     """Build the observable source asset of the photos, partitioned by deal."""
+    return _observable(
+        PHOTOS_KEY,
+        "inputs",
+        "The photos of a deal, as somebody put them under its images/ folder. "
+        "The data version is a digest of every photo's name and bytes.",
+        read_photos_version,
+    )
+
+
+def build_deal_prompts(mode: Mode) -> dg.SourceAsset:
+    """Build the observable source asset of a mode's prompts, partitioned by deal."""
+
+    def read(store: DealStore, deal: str) -> str:
+        return read_prompts_version(store, deal, mode)
+
+    return _observable(
+        prompts_key(mode),
+        mode.value,
+        "What the mode is asked to look for in the photos of a deal: texts, boxes, examples and "
+        "points, under its prompts/ folder. The data version is a digest of what decides an answer "
+        "of this mode.",
+        read,
+    )
+
+
+def _observable(
+    key: dg.AssetKey, group: str, description: str, read: ReadVersion
+) -> dg.SourceAsset:
+    """An asset that observes the deals of the run, or every deal; bad ones are left out."""
+
+    def observe(
+        context: dg.OpExecutionContext, store: DealStoreResource
+    ) -> dg.DataVersionsByPartition:
+        in_run = context.has_partition_key or context.has_partition_key_range
+        deals = (
+            context.partition_keys
+            if in_run
+            else context.instance.get_dynamic_partitions(DEALS.name or "")
+        )
+        opened = store.open()
+        versions: dict[str, str | dg.DataVersion] = {}
+        for deal in deals:
+            try:
+                versions[deal] = read(opened, deal)
+            except SegpipeError as error:
+                context.log.warning("deal %r is not observed: %s", deal, error.at(deal=deal))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.DataVersionsByPartition(versions)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         decorate = dg.observable_source_asset(
-            name=DEAL_PHOTOS,
-            partitions_def=DEALS,
-            group_name="inputs",
-            description="The photos of a deal, as somebody put them under its images/ folder. "
-            "The data version is a digest of every photo's name and bytes.",
+            key=key, partitions_def=DEALS, group_name=group, description=description
         )
-        return decorate(_observe)
-
-
-def _observe(
-    context: dg.OpExecutionContext, store: DealStoreResource
-) -> dg.DataVersionsByPartition:
-    """Observe the photos of the deals of the run, or of every deal; bad ones are left out."""
-    in_run = context.has_partition_key or context.has_partition_key_range
-    deals = (
-        context.partition_keys
-        if in_run
-        else context.instance.get_dynamic_partitions(DEALS.name or "")
-    )
-    opened = store.open()
-    versions: dict[str, str | dg.DataVersion] = {}
-    for deal in deals:
-        try:
-            versions[deal] = read_photos_version(opened, deal)
-        except SegpipeError as error:
-            context.log.warning("deal %r is not observed: %s", deal, error.at(deal=deal))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        return dg.DataVersionsByPartition(versions)
+        return decorate(observe)

@@ -8,6 +8,9 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
+NO_EVIDENCE = 0.0
+"""The score of what stands for a drawn box in which nothing was found: the box is then its mask."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
@@ -103,7 +106,9 @@ class Segmenter(Protocol):
     An implementation never changes the image that it is given. It raises
     :class:`~segpipe.errors.UnsupportedPromptError` for a prompt it cannot follow, and
     :class:`~segpipe.errors.SegmenterError` when it fails; "nothing found" is a result
-    without detections, never an error. Several ``segment`` calls may be under way at once.
+    without detections, never an error. With ``inside_box`` there is one detection for each box,
+    in their order, of score :data:`NO_EVIDENCE` where nothing was found. Several ``segment``
+    calls may be under way at once.
     """
 
     @property

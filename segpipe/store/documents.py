@@ -22,7 +22,9 @@ from segpipe.errors import CorruptVersionError, InvalidIdError
 from segpipe.store.ids import check_file_name, check_id
 
 PHOTOS = "deal_photos"
-"""The upstream that is no version: the photos themselves, named by a digest of them all."""
+"""An upstream that is no version: the photos themselves, named by a digest of them all."""
+PROMPTS = "deal_prompts"
+"""Another: what a mode is asked to look for in them."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, AfterValidator(lambda value: check_id(value, field="name"))]
@@ -37,7 +39,7 @@ class Version:
         name: ``<run_id>.<attempt>``.
         manifest_sha256: Digest of its manifest, and so of every byte of it.
         made_from: The version of each upstream asset that it was made from; for ``deal_photos``
-            the data version of the photos.
+            and ``deal_prompts`` their data versions.
     """
 
     asset: str
@@ -166,8 +168,9 @@ class Failure(_Part):
         run_id: The run.
         attempt: Its attempt, from 0.
         created_at: When it gave up.
-        photos_fingerprint: The deal's photos as they were then.
-        retryable: Whether the same photos may succeed later.
+        photos_fingerprint: The deal's photos as they were then; "" when they could not be listed.
+        prompts_version: What the mode was asked for; "" when that could not be read.
+        retryable: Whether the same photos and prompts may succeed later.
         errors: What was wrong.
     """
 
@@ -175,6 +178,7 @@ class Failure(_Part):
     attempt: NonNegativeInt
     created_at: AwareDatetime
     photos_fingerprint: str
+    prompts_version: str
     retryable: bool
     errors: tuple[FailureItem, ...]
 

@@ -21,6 +21,7 @@ from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
 from segpipe.store.documents import (
     PHOTOS,
+    PROMPTS,
     Commit,
     CommitKind,
     CommittedVersion,
@@ -263,7 +264,7 @@ class Staging:
 
     def _check_upstreams(self, version: Version, base: Commit | None) -> None:
         for upstream, made_from in version.made_from.items():
-            if upstream == PHOTOS:
+            if upstream in {PHOTOS, PROMPTS}:
                 continue
             if upstream in self._assets:
                 now: str | None = self.version_name

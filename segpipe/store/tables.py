@@ -1,4 +1,4 @@
-"""The Parquet tables of a version: their schemas, and writing and reading them image by image.
+"""The Parquet tables of a version, written and read image by image.
 
 Each image is a row group of its own, so a table is written and read one image at a time, whatever
 the deal's size; and any Parquet reader sees a plain table with an ``image`` column. In the file a
@@ -16,117 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import CorruptVersionError, InputError, StoreError
+from segpipe.store.schemas import DEAL_FIELD, MASK_TYPE
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Staging
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import pack_bits, unpack_bits
-
-MASK_TYPE = pa.struct(
-    [
-        ("x", pa.int32()),
-        ("y", pa.int32()),
-        ("w", pa.int32()),
-        ("h", pa.int32()),
-        ("bits", pa.binary()),
-    ]
-)
-"""A box-local bitmap of w x h pixels at (x, y); bits row after row, highest bit first."""
-
-_PASS_TYPE = pa.struct(
-    [
-        ("found", pa.int32()),
-        ("new", pa.int32()),
-        ("elapsed_ms", pa.float64()),
-        ("stopped", pa.string()),
-    ]
-)
-_USAGE_TYPE = pa.struct(
-    [
-        ("calls", pa.int32()),
-        ("cached", pa.int32()),
-        ("cost", pa.float64()),
-        ("remaining_credits", pa.float64()),
-    ]
-)
-_KEY = [
-    pa.field("image", pa.string(), nullable=False),
-    pa.field("detection", pa.int32(), nullable=False),
-]
-_BOX = [(name, pa.float64()) for name in ("x1", "y1", "x2", "y2")]
-
-IMAGES_SCHEMA = pa.schema(
-    [
-        pa.field("image", pa.string(), nullable=False),
-        ("file_name", pa.string()),
-        ("digest", pa.string()),
-        ("format", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("segmenter_id", pa.string()),
-        ("elapsed_ms", pa.float64()),
-        ("pass_stats", pa.list_(_PASS_TYPE)),
-        ("warnings", pa.list_(pa.string())),
-        ("usage", _USAGE_TYPE),
-    ]
-)
-"""One row an image; digest is the sha256 of the photo, usage what a paid service took for it."""
-
-DETECTIONS_SCHEMA = pa.schema(
-    [
-        *_KEY,
-        *_BOX,
-        ("score", pa.float64()),
-        ("label", pa.string()),
-        ("pass_index", pa.int16()),
-        ("mask", MASK_TYPE),
-    ]
-)
-"""One row a raw detection; ``detection`` is its index in its image."""
-
-DEDUP_SCHEMA = pa.schema(
-    [
-        *_KEY,
-        ("kept", pa.bool_()),
-        ("survivor", pa.int32()),
-        ("criterion", pa.string()),
-        ("value", pa.float64()),
-    ]
-)
-"""One row a raw detection; for a rejected one the survivor that beat it, by what and how much."""
-
-REFINEMENT_SCHEMA = pa.schema(
-    [
-        *_KEY,
-        *_BOX,
-        *((f"coarse_{name}", kind) for name, kind in _BOX),
-        ("svg_path", pa.string()),
-        ("coarse_mask", MASK_TYPE),
-        ("refined_mask", MASK_TYPE),
-        ("accepted", pa.bool_()),
-        ("reason", pa.string()),
-        ("iterations", pa.int32()),
-        ("predicted_iou", pa.float64()),
-    ]
-)
-"""One row a survivor; the box is that of the mask to use, and svg_path its outline in that box."""
-
-CROPS_SCHEMA = pa.schema(
-    [
-        *_KEY,
-        ("file", pa.string()),
-        ("format", pa.string()),
-        ("kind", pa.string()),
-        ("x", pa.int32()),
-        ("y", pa.int32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("reason", pa.string()),
-    ]
-)
-"""One row a survivor; no file, and a reason, where the crop failed."""
-
-DEAL_FIELD = pa.field("deal", pa.dictionary(pa.int32(), pa.string()), nullable=False)
-"""What a file has before the columns of its schema; files of earlier releases do not."""
 
 _COMPRESSION = "zstd"
 _ROW_GROUPS_KEY = "segpipe.row_groups"

@@ -60,6 +60,16 @@ def to_array(boxes: Sequence[Box]) -> BoxArray:
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
+def box_ious(a: BoxArray, b: BoxArray) -> NDArray[np.float64]:
+    """The IoU of every box of a with every box of b, (len(a), len(b)); boxes need an area."""
+    least = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    most = np.maximum(a[:, None, :2], b[None, :, :2])
+    shared = np.prod(np.clip(least - most, 0, None), axis=2)
+    areas_a, areas_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
+    ious: NDArray[np.float64] = shared / (areas_a[:, None] + areas_b[None, :] - shared)
+    return ious
+
+
 def pixel_window(box: Box, *, image_width: int, image_height: int) -> PixelWindow:
     """The pixels of an image that a box touches: rounded outward, clipped to the image.
 

@@ -11,8 +11,9 @@ from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import CheckSettings, FlowSettings
 from segpipe.flow.stages import Stage
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.schemas import CROPS_SCHEMA, DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.store import DealStore, Snapshot
-from segpipe.store.tables import CROPS_SCHEMA, DETECTIONS_SCHEMA, IMAGES_SCHEMA, TableWriter
+from segpipe.store.tables import TableWriter
 from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 from segpipe.errors import StoreError
+from segpipe.flow.asked import Asked
 from segpipe.flow.coco import CocoImage, CocoWriter, coco_image
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.segmentation import SegmentedImage
@@ -56,15 +57,19 @@ def photo(
     image: str = "a",
     refined: dict[int, Mask] | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
+    missing: dict[int, str] | None = None,
 ) -> tuple[SegmentedImage, RefinedImage]:
     result = SegmentationResult(tuple(detections), *size, "test", 1.0, ())
-    segmented = SegmentedImage(image, f"{image}.jpg", "0" * 64, "JPEG", (), result)
+    segmented = SegmentedImage(
+        image, f"{image}.jpg", "0" * 64, "JPEG", (), Asked(), missing or {}, result
+    )
     items = []
     for index in range(len(detections)) if survivors is None else survivors:
         mask = (refined or {}).get(index)
         used = mask or detections[index].mask
         box = (used.box if used else None) or detections[index].box
-        items.append(RefinedItem(index, box, detections[index].mask, mask, None, 0, None))
+        coarse = detections[index].mask
+        items.append(RefinedItem(index, box, box, "", coarse, mask, None, 0, None))
     return segmented, RefinedImage(image, tuple(items))
 
 
@@ -273,3 +278,9 @@ def test_memory_does_not_grow_with_the_photos(tmp_path: Path) -> None:
         return peak
 
     assert peak(200) < 1.2 * peak(10) + 50_000
+
+
+def test_a_drawn_box_in_which_nothing_was_found_is_no_annotation() -> None:
+    detections = [found(block(4, 4, 8, 8)), found(None, box=Box(20, 20, 30, 30))]
+    done = content(*photo(detections, missing={1: "nothing was found in the box"}))
+    assert [one.detection for one in done.annotations] == [0]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from segpipe.flow.asked import Asked
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedItem, refine_image, refined_from_table, refinement_table
 from segpipe.flow.segmentation import SegmentedImage
@@ -54,7 +55,7 @@ def refined(coarse: Mask | None, *answers: Refinement) -> tuple[SegmentedImage, 
     result = SegmentationResult(
         (Detection(DRAWN, 0.9, mask=coarse),), WIDTH, HEIGHT, "test", 1.0, ()
     )
-    segmented = SegmentedImage("a", "a.jpg", "digest", "JPEG", (), result)
+    segmented = SegmentedImage("a", "a.jpg", "digest", "JPEG", (), Asked(), {}, result)
     done = asyncio.run(refine_image(RGB, segmented, DedupedImage("a", (0,), ()), Answers(*answers)))
     (read,) = refined_from_table(segmented, refinement_table(done)).items
     (item,) = done.items

@@ -102,7 +102,7 @@ def test_dagster_sees_every_deal_of_a_run_as_fresh_and_a_changed_one_as_stale(
 
     assert (stale("a"), stale("b")) == ([], [])
     put_photos(tmp_path, "b", {"new.png": goods_photo(2)})
-    observe = definitions.resolve_job_def("observe_deal_photos")
+    observe = definitions.resolve_job_def("observe_inputs")
     assert observe.execute_in_process(instance=instance, partition_key="b").success
     assert stale("a") == []
     assert Stage.SEGMENTATION in stale("b")

@@ -9,7 +9,7 @@ import pytest
 
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.pipeline.schedules import build_schedules
+from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.segmenters.prompt import Mode
 from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, put_photos
@@ -143,8 +143,7 @@ def test_photos_moved_in_with_old_times_are_seen(
 
 @pytest.fixture
 def nightly() -> dg.ScheduleDefinition:
-    (schedule,) = [s for s in build_schedules(Mode.FIND_ALL) if s.name == "nightly_unfinished"]
-    return schedule
+    return build_unfinished_schedule(Mode.FIND_ALL)
 
 
 def night(root: Path, instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> list[str]:

@@ -12,6 +12,7 @@ FAILURE = Failure(
     attempt=1,
     created_at=datetime(2024, 1, 2, tzinfo=UTC),
     photos_fingerprint="f" * 64,
+    prompts_version="e" * 64,
     retryable=False,
     errors=(
         FailureItem(image="a.jpg", error="CorruptImageError", message="truncated"),

@@ -8,20 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.errors import CorruptVersionError, NotPromotedError, StoreError
-from segpipe.store.snapshot import Snapshot
-from segpipe.store.store import DealStore
-from segpipe.store.tables import (
+from segpipe.store.schemas import (
     CROPS_SCHEMA,
     DEDUP_SCHEMA,
     DETECTIONS_SCHEMA,
     IMAGES_SCHEMA,
     MASK_TYPE,
     REFINEMENT_SCHEMA,
-    TableReader,
-    TableWriter,
-    masks_from_arrow,
-    masks_to_arrow,
 )
+from segpipe.store.snapshot import Snapshot
+from segpipe.store.store import DealStore
+from segpipe.store.tables import TableReader, TableWriter, masks_from_arrow, masks_to_arrow
 from segpipe.vision.mask import Mask
 from segpipe_tests.store.deals import DEAL, MODE, current
 

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segpipe.segmenters.base import Detection
+from segpipe.segmenters.base import NO_EVIDENCE, Detection
 from segpipe.segmenters.prompt import Point
-from segpipe.vision.boxes import Box, BoxArray, to_array
+from segpipe.vision.boxes import Box, box_ious, to_array
 from segpipe.vision.mask import Mask
 
 _LEAST_IOU = 0.1  # less, and a mask only touches the box
-_NOTHING_FOUND = 0.0
 
 
 def match_boxes(boxes: Sequence[Box], detections: Sequence[Detection]) -> dict[Box, Detection]:
@@ -20,7 +18,7 @@ def match_boxes(boxes: Sequence[Box], detections: Sequence[Detection]) -> dict[B
     Pairs are made from the highest IoU downward. A box without a detection of IoU .1 or more is
     left out.
     """
-    overlaps = _iou(to_array(boxes), to_array([one.box for one in detections]))
+    overlaps = box_ious(to_array(boxes), to_array([one.box for one in detections]))
     matched: dict[Box, Detection] = {}
     taken = set[int]()
     for pair in np.argsort(-overlaps, axis=None, kind="stable"):
@@ -36,7 +34,7 @@ def match_boxes(boxes: Sequence[Box], detections: Sequence[Detection]) -> dict[B
 def box_itself(box: Box, *, width: int, height: int) -> Detection:
     """The answer for a box in which nothing was found: its own rectangle, with score 0."""
     mask = Mask.from_box(box, image_width=width, image_height=height)
-    return Detection(Box(*map(float, mask.window)), _NOTHING_FOUND, mask=mask)
+    return Detection(Box(*map(float, mask.window)), NO_EVIDENCE, mask=mask)
 
 
 def one_item(detections: Sequence[Detection], points: Sequence[Point]) -> tuple[Detection, ...]:
@@ -55,13 +53,3 @@ def _agreement(detection: Detection, points: Sequence[Point]) -> int:
 def _holds(mask: Mask | None, point: Point) -> bool:
     x, y = int(point.x), int(point.y)
     return mask is not None and bool(mask.crop_to(x, y, x + 1, y + 1).any())
-
-
-def _iou(a: BoxArray, b: BoxArray) -> NDArray[np.float64]:
-    """The IoU of every box of a with every box of b, (len(a), len(b))."""
-    least = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    most = np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.prod(np.clip(least - most, 0, None), axis=2)
-    areas_a, areas_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
-    iou: NDArray[np.float64] = shared / (areas_a[:, None] + areas_b[None, :] - shared)
-    return iou

@@ -1,0 +1,90 @@
+"""The prompts of a deal in one mode, read once at the start of a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from segpipe.errors import DealFailedError, PromptError
+from segpipe.flow.asked import Asked
+from segpipe.flow.settings import PromptSettings
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.inputs import Photo
+from segpipe.store.prompts import DealPrompts, ImagePrompts, prompts_version
+from segpipe.store.store import DealStore
+
+
+@dataclass(frozen=True, slots=True)
+class ModePrompts:
+    """What a mode is asked to look for in the photos of a deal.
+
+    Attributes:
+        mode: The mode.
+        version: The data version of it all.
+        deal: What holds for every photo.
+        images: The prompts of photos that have some, by image id.
+    """
+
+    mode: Mode
+    version: str
+    deal: DealPrompts
+    images: Mapping[str, ImagePrompts]
+
+    def ask(self, image: str, *, width: int, height: int, settings: PromptSettings) -> Asked:
+        """What a photo is asked for; its width and height are those of the upright photo, pixels.
+
+        Raises:
+            PromptError: An annotation does not lie in the photo; or nothing says what to find, and
+                the settings want somebody to.
+        """
+        own = self.images.get(image) or ImagePrompts(image=image)
+        counted = own.counted(self.mode)
+        # What the other mode is asked is no business of this one.
+        own.model_copy(update={"annotations": counted}).require_inside(width, height)
+        text = own.text or self.deal.text if self.mode is Mode.FIND_ALL else None
+        asked = Asked(mode=self.mode, text=text, annotations=counted)
+        if self.mode is Mode.FIND_ALL and not (asked.says_what or settings.everything):
+            raise PromptError(
+                "find_all requires text or exemplar boxes: give the photo or its deal a text, draw "
+                "an example, or allow everything to be found",
+                field="prompts.everything",
+            )
+        return asked
+
+
+def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo]) -> ModePrompts:
+    """The prompts of a deal for its photos.
+
+    Raises:
+        PromptError: A file of prompts cannot be used, or belongs to no photo of the deal; or the
+            mode is ``inside_box`` and no photo has a box.
+        DealFailedError: Several of these.
+    """
+    of_deal, of_images = store.prompts.of_deal(deal), store.prompts.images(deal)
+    strays = [
+        PromptError(
+            f"there are prompts for {image!r}, but no such photo; rename or remove their file",
+            image=image,
+        )
+        for image in sorted(of_images.keys() - {photo.image for photo in photos})
+    ]
+    if strays:
+        raise DealFailedError(deal, strays)
+    prompts = ModePrompts(mode, prompts_version(of_deal, of_images, mode), of_deal, of_images)
+    if mode is Mode.INSIDE_BOX and not has_boxes(of_images):
+        raise PromptError(
+            "inside_box needs at least one box, and no photo of the deal has one; draw one with "
+            "'segpipe prompt'"
+        )
+    return prompts
+
+
+def has_boxes(images: Mapping[str, ImagePrompts]) -> bool:
+    """Whether there is a box for ``inside_box`` to look into."""
+    return any(
+        Asked(mode=Mode.INSIDE_BOX, annotations=own.counted(Mode.INSIDE_BOX)).boxes()
+        for own in images.values()
+    )
+
+
+def read_prompts_version(store: DealStore, deal: str, mode: Mode) -> str:
+    """The data version of what a mode is asked for now; raises what :func:`read_prompts` does."""
+    return prompts_version(store.prompts.of_deal(deal), store.prompts.images(deal), mode)
