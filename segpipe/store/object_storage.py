@@ -126,13 +126,18 @@ class ObjectStorage(Storage):
             except FileExistsError:
                 return self._holds(key, data)
             return True
-        if isinstance(self._fs, MemoryFileSystem):
-            with _memory_lock:
-                is_expected = self._holds(key, expected)
-                if is_expected:
-                    self.replace(key, data)
-                return is_expected
-        return self._put_if_match(key, expected, data)
+        if _S3 in _protocols(self._fs):
+            return self._put_if_match(key, expected, data)
+        if not isinstance(self._fs, MemoryFileSystem):
+            raise StoreError(
+                f"{type(self._fs).__name__} cannot replace a file only if it is still the one that "
+                "was read, which editing prompts needs; use a local folder or S3"
+            )
+        with _memory_lock:
+            is_expected = self._holds(key, expected)
+            if is_expected:
+                self.replace(key, data)
+            return is_expected
 
     @override
     def refresh(self, key: str) -> None:
@@ -150,11 +155,6 @@ class ObjectStorage(Storage):
 
     def _put_if_match(self, key: str, expected: bytes, data: bytes) -> bool:
         path = self._path(key)
-        if _S3 not in _protocols(self._fs):
-            raise StoreError(
-                f"{type(self._fs).__name__} cannot replace a file only if it is still the one that "
-                "was read, which editing prompts needs; use a local folder or S3"
-            )
         self._fs.invalidate_cache(posixpath.dirname(path))
         try:
             # The tag first: should another object come before we read, its tag is another, too.

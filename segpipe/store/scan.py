@@ -1,10 +1,11 @@
-"""A quick look at a deal, for those who wait for new ones: no photo is opened or checked."""
+"""A quick look at a deal, for those who wait for new ones: no file is opened or checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segpipe.store import layout
 from segpipe.store.inputs import is_ignored, listing_digest
-from segpipe.store.storage import Kind, Storage
+from segpipe.store.storage import Entry, Kind, Storage
 
 _NS_PER_S = 1_000_000_000
 
@@ -17,10 +18,13 @@ class ScannedDeal:
         deal: Its id.
         version: A digest over its photos' names, sizes and times; for a deal whose photos can
             all be listed it is their :func:`~segpipe.store.inputs.fingerprint`.
-        changed_at: When anything about its photos last changed, seconds since 1970.
+        changed_at: When anything about its photos or prompts last changed, seconds since 1970.
         photos: How many photos it seems to have.
         is_complete: Whether its ``_COMPLETE`` marker is there.
         fault: Why it could not be listed; the other fields then say nothing.
+        prompts: How many files of prompts it seems to have.
+        prompts_listing: A digest over their names, sizes and times; empty when there are none.
+            Equal ones say that no prompts changed, others that some may have.
     """
 
     deal: str
@@ -29,6 +33,8 @@ class ScannedDeal:
     photos: int
     is_complete: bool
     fault: str | None = None
+    prompts: int = 0
+    prompts_listing: str = ""
 
 
 def scan_deal(storage: Storage, deal: str) -> ScannedDeal | None:
@@ -38,15 +44,30 @@ def scan_deal(storage: Storage, deal: str) -> ScannedDeal | None:
     images = inside.get(layout.IMAGES)
     if images is None or images.kind is not Kind.FOLDER:
         return None
-    listed = storage.list(f"{folder}/{layout.IMAGES}")
-    photos = [entry for entry in listed if not is_ignored(entry.name)]
-    photos.sort(key=lambda entry: entry.name)
+    photos = _files(storage, f"{folder}/{layout.IMAGES}")
+    changed = [images, *photos]
+    prompts: list[Entry] = []
+    drawn = inside.get(layout.PROMPTS)
+    if drawn and drawn.kind is Kind.FOLDER:
+        prompts = _files(storage, f"{folder}/{layout.PROMPTS}")
+        changed += [drawn, *prompts]
     marker = inside.get(layout.COMPLETE)
-    times = [entry.changed_ns for entry in (images, *photos)]
     return ScannedDeal(
         deal=deal,
-        version=listing_digest([(entry.name, entry.size, entry.modified_ns) for entry in photos]),
-        changed_at=max(times) / _NS_PER_S,
+        version=_digest(photos),
+        changed_at=max(entry.changed_ns for entry in changed) / _NS_PER_S,
         photos=len(photos),
         is_complete=marker is not None,
+        prompts=len(prompts),
+        prompts_listing=_digest(prompts) if prompts else "",
     )
+
+
+def _files(storage: Storage, folder: str) -> list[Entry]:
+    """What a folder holds but for litter, by name."""
+    found = [entry for entry in storage.list(folder) if not is_ignored(entry.name)]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    return listing_digest([(entry.name, entry.size, entry.modified_ns) for entry in entries])

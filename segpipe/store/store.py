@@ -99,7 +99,7 @@ class DealStore:
         return self._inputs.deals()[1]
 
     def scan(self) -> Iterator[ScannedDeal]:
-        """A quick look at every deal that has an ``images/`` folder; opens and checks no photo.
+        """A quick look at every deal that has an ``images/`` folder; opens and checks no file.
 
         A deal that cannot be listed has a ``fault``; StoreError when the root cannot be.
         """

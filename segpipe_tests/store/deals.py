@@ -7,6 +7,7 @@ from pathlib import Path
 from upath import UPath
 
 from segpipe.store.documents import PHOTOS
+from segpipe.store.local_storage import LOCK_NAME
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.store import DealStore
@@ -97,7 +98,8 @@ def leftovers(root: Path, store: DealStore, deal: str = DEAL) -> set[str]:
         for path in folder.rglob("*")
         if path.is_file() or (path.is_dir() and not any(path.iterdir()))
     }
-    layout = {"images", "failures", "commits", f"commits/{MODE}", "runs"}
+    layout = {"images", "failures", "commits", f"commits/{MODE}", "runs", "prompts"}
+    layout |= {"prompts/a.json", f"prompts/{LOCK_NAME}"}
     return {name for name in found - named - layout if not name.startswith("images/a")}
 
 

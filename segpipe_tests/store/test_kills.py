@@ -62,6 +62,25 @@ def adding_photos(store: DealStore) -> None:
     store.mark_complete(DEAL)
 
 
+def adding_prompts(store: DealStore) -> None:
+    set_prompts(store, "new")
+
+
+def changing_prompts(store: DealStore) -> None:
+    set_prompts(store, "new")
+
+
+def set_prompts(store: DealStore, text: str) -> None:
+    store.prompts.edit_image(DEAL, "a", lambda p: p.model_copy(update={"text": text}))
+
+
+def state_of(store: DealStore) -> dict[str, str]:
+    """The version of each asset that is current, read whole, and what the prompts say."""
+    versions = current_versions(store)
+    text = store.prompts.of_image(DEAL, "a").text if store.deals() else None
+    return versions | ({"prompts": text} if text else {})
+
+
 ACTIONS: dict[Callable[[DealStore], None], dict[str, str]] = {
     first_promotion: dict.fromkeys(ASSETS, "new.0"),
     next_promotion: dict.fromkeys(ASSETS, "new.0"),
@@ -69,6 +88,8 @@ ACTIONS: dict[Callable[[DealStore], None], dict[str, str]] = {
     rolling_back: {"segmentation": "r1.0", "crops": "r0.0"},
     sweeping: OLD,
     adding_photos: OLD,
+    adding_prompts: OLD | {"prompts": "new"},
+    changing_prompts: OLD | {"prompts": "new"},
 }
 """What is current after each."""
 
@@ -86,6 +107,9 @@ def prepare(root: Path, action: Callable[[DealStore], None]) -> dict[str, str]:
         (root / "deals" / DEAL / ".segpipe-1.tmp").write_bytes(b"")
     promote(store, "r0")
     promote(store, "r1")
+    if action is changing_prompts:
+        set_prompts(store, "old")
+        return OLD | {"prompts": "old"}
     return OLD
 
 
@@ -113,7 +137,7 @@ def run_and_die(root: Path, action: Callable[[DealStore], None], disk: KillingDi
 
 def check_whole(root: Path, old: dict[str, str], new: dict[str, str]) -> None:
     store = DealStore(root, keep_commits=KEEP_COMMITS)
-    assert current_versions(store) in (old, new)
+    assert state_of(store) in (old, new)
     assert list(store.verify()) == []
     for photo in (root / "deals" / DEAL).glob("images/a*"):
         assert photo.read_bytes() == b"photo"
@@ -140,12 +164,13 @@ def test_killed_at_any_step_the_old_set_is_current_or_the_new_one(
         if store.deals():
             assert leftovers(root, store) - {"_COMPLETE"} == set(), f"step {step}"
         check_whole(root, old, new)
-        if action in {sweeping, adding_photos, rolling_back}:
+        if action in {sweeping, adding_photos, rolling_back, adding_prompts, changing_prompts}:
             action(store)
         else:
             promote(store, "again")
             new_again = {asset: new[asset].replace("new", "again") for asset in new}
-            assert current_versions(store) == new_again | dict.fromkeys(ASSETS, "again.0")
+            assert state_of(store) == new_again | dict.fromkeys(ASSETS, "again.0")
+        assert "prompts" not in new or state_of(store)["prompts"] == "new"
         assert list(store.verify()) == []
         shutil.rmtree(root)
 
@@ -161,7 +186,7 @@ def test_after_a_power_cut_at_any_step_what_was_synced_is_the_old_set_or_the_new
 
     def power_cut(_: str, survived: Path) -> None:
         check_whole(survived, old, new)
-        seen.append(current_versions(DealStore(survived)))
+        seen.append(state_of(DealStore(survived)))
 
     storage = LocalStorage(root, LosingDisk(root, power_cut))
     action(DealStore(root, keep_commits=KEEP_COMMITS, storage=storage))
@@ -188,6 +213,7 @@ def test_a_file_that_could_not_be_synced_is_never_promoted(tmp_path: Path) -> No
 def test_the_steps_that_are_stopped_at_are_all_that_change_a_disk() -> None:
     assert set(STEPS) == {
         "link",
+        "lock",
         "make_folder",
         "open_new",
         "remove_folder",
@@ -210,7 +236,13 @@ def test_the_steps_that_are_stopped_at_are_all_that_change_a_disk() -> None:
         (errno.EIO, "Input/output error"),
     ],
 )
-@pytest.mark.parametrize("action", [first_promotion, subset_promotion, rolling_back, adding_photos])
+@pytest.mark.parametrize(
+    "action",
+    [
+        *(first_promotion, subset_promotion, rolling_back),
+        *(adding_photos, adding_prompts, changing_prompts),
+    ],
+)
 def test_a_disk_that_fails_at_any_step_loses_nothing_and_keeps_nothing(
     ram_disk: Path, action: Callable[[DealStore], None], code: int, message: str
 ) -> None:
@@ -225,7 +257,7 @@ def test_a_disk_that_fails_at_any_step_loses_nothing_and_keeps_nothing(
         store = DealStore(root, keep_commits=KEEP_COMMITS, storage=LocalStorage(root, disk))
         error = error_of(action, store)
         # Only what is done for tidiness, after the commit, may fail unheard.
-        assert error or current_versions(store) == new
+        assert error or state_of(store) == new
         if error:
             assert error.deal == DEAL
             assert message in str(error)
@@ -256,10 +288,10 @@ def test_a_disk_that_is_really_full_loses_nothing(small_disk: Path) -> None:
     with pytest.raises(StoreError, match="no space left") as caught:
         writing_too_much(store)
     assert caught.value.deal == DEAL
-    assert current_versions(store) == OLD
+    assert state_of(store) == OLD
     assert leftovers(small_disk, store) == set()
     promote(store, "r2")
-    assert current_versions(store) == dict.fromkeys(ASSETS, "r2.0")
+    assert state_of(store) == dict.fromkeys(ASSETS, "r2.0")
 
 
 def test_a_photo_that_does_not_fit_leaves_nothing_behind(small_disk: Path, tmp_path: Path) -> None:
@@ -278,11 +310,11 @@ def test_a_root_that_is_really_read_only_is_told_and_still_read(
     store = DealStore(small_disk)
     promote(store, "r1")
     remount_read_only(small_disk)
-    for action in (next_promotion, rolling_back_to_r1, failing):
+    for action in (next_promotion, rolling_back_to_r1, failing, adding_prompts):
         with pytest.raises(StoreError, match="read-only") as caught:
             action(store)
         assert caught.value.deal == DEAL
-    assert current_versions(store) == OLD
+    assert state_of(store) == OLD
     assert current(store).generation == 1
     assert list(store.verify()) == []
 

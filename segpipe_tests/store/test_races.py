@@ -1,5 +1,6 @@
 """Several processes at work on one deal at once."""
 
+import itertools
 import multiprocessing
 import os
 import time
@@ -12,7 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from segpipe.errors import VersionNotFoundError
+from segpipe.segmenters.prompt import Mode
 from segpipe.store.local_storage import LocalStorage
+from segpipe.store.prompts import Annotation, ImagePrompts, PromptType
 from segpipe.store.store import DealStore
 from segpipe_tests.store.deals import (
     ASSETS,
@@ -218,3 +221,54 @@ def test_many_at_once_all_get_their_generation(tmp_path: Path, where: str) -> No
     assert generations == list(range(1, workers * each + 2))
     assert list(store.verify()) == []
     assert set(read_whole(current(store))) == set(ASSETS)
+
+
+EDITORS, EDITS = 4, 15
+
+
+def annotate(root: Path, editor: str, barrier: Barrier) -> None:
+    """Draw boxes one by one, each of them a read and a write of all that are there."""
+    store = DealStore(root)
+    barrier.wait(WAIT_S)
+    for number in range(EDITS):
+        drawn = Annotation(
+            id=f"{editor}-{number}",
+            mode=Mode.INSIDE_BOX,
+            prompt_type=PromptType.SEGMENT,
+            box=(0, 0, 1, 1),
+        )
+
+        def add(present: ImagePrompts, drawn: Annotation = drawn) -> ImagePrompts:
+            return present.model_copy(update={"annotations": (*present.annotations, drawn)})
+
+        store.prompts.edit_image(DEAL, "a", add)
+
+
+def read_prompts_until(root: Path, stop: Event, results: "Queue[list[ImagePrompts]]") -> None:
+    store = DealStore(root)
+    seen = [store.prompts.of_image(DEAL, "a")]
+    while not stop.is_set():
+        store.sweep(min_age_s=DAY_S)
+        seen.append(store.prompts.images(DEAL).get("a", seen[0]))
+    results.put(seen)
+
+
+def test_many_who_draw_on_one_photo_at_once_lose_nothing(tmp_path: Path) -> None:
+    (tmp_path / "deals" / DEAL).mkdir(parents=True)
+    barrier, stop = _fork.Barrier(EDITORS), _fork.Event()
+    read: Queue[list[ImagePrompts]] = _fork.Queue()
+    reader = start(read_prompts_until, tmp_path, stop, read)
+    join(*(start(annotate, tmp_path, f"e{editor}", barrier) for editor in range(EDITORS)))
+    stop.set()
+    seen = read.get(timeout=WAIT_S)
+    join(reader)
+
+    prompts = DealStore(tmp_path).prompts.of_image(DEAL, "a")
+    wanted = {f"e{editor}-{number}" for editor in range(EDITORS) for number in range(EDITS)}
+    assert {each.id for each in prompts.annotations} == wanted
+    assert prompts.generation == EDITORS * EDITS
+    # Whoever read meanwhile read whole files, each with all that the one before had.
+    assert len({each.generation for each in seen}) > 2
+    for before, after in itertools.pairwise(seen):
+        assert after.annotations[: len(before.annotations)] == before.annotations
+        assert after.generation == len(after.annotations)

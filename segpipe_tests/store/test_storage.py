@@ -1,19 +1,26 @@
 """What every storage promises, on a local disk and in memory."""
 
 import errno
+import hashlib
 import os
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from segpipe.errors import StoreError
+from segpipe.store import disk
 from segpipe.store.disk import Disk
-from segpipe.store.local_storage import LocalStorage
+from segpipe.store.local_storage import LOCK_NAME, LocalStorage
+from segpipe.store.object_storage import ObjectStorage
 from segpipe.store.storage import Kind, Storage, is_temporary
 from segpipe.store.store import storage_at
 
@@ -64,6 +71,146 @@ def test_replace_overwrites(storage: Storage) -> None:
     storage.replace("a/x", b"two")
     assert storage.read("a/x") == b"two"
     assert [entry.name for entry in storage.list("a")] == ["x"]
+
+
+def test_swap_writes_only_over_what_was_expected(storage: Storage) -> None:
+    assert not storage.swap("a/x", b"zero", b"one"), "there is nothing yet"
+    assert storage.entry("a/x") is None
+    assert storage.swap("a/x", None, b"one")
+    assert not storage.swap("a/x", None, b"two")
+    assert not storage.swap("a/x", b"other", b"two")
+    assert storage.read("a/x") == b"one"
+    assert storage.swap("a/x", b"one", b"two")
+    assert storage.read("a/x") == b"two"
+    names = [entry.name for entry in storage.list("a")]
+    assert [name for name in names if not name.startswith(".")] == ["x"]
+    assert not any(map(is_temporary, names))
+
+
+@pytest.mark.usefixtures("hasty_threads")
+@pytest.mark.parametrize("before", [None, b"before"])
+def test_of_many_who_swap_at_once_exactly_one_succeeds(
+    storage: Storage, before: bytes | None
+) -> None:
+    workers = 6
+    for turn in range(10):
+        key = f"{turn}.json"
+        barrier = threading.Barrier(workers)
+        if before is not None:
+            storage.replace(key, before)
+
+        def swap(worker: int, key: str = key, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            return storage.swap(key, before, str(worker).encode())
+
+        with ThreadPoolExecutor(workers) as pool:
+            done = list(pool.map(swap, range(workers)))
+        winners = [str(worker).encode() for worker in range(workers) if done[worker]]
+        assert winners == [storage.read(key)]
+
+
+def test_what_comes_without_the_lock_is_not_written_over(tmp_path: Path) -> None:
+    class Overtaken(Disk):
+        def link(self, source: Path, target: Path) -> None:
+            target.write_bytes(b"by hand")
+            super().link(source, target)
+
+    storage = LocalStorage(tmp_path, Overtaken())
+    assert not storage.swap("x", None, b"one")
+    assert storage.read("x") == b"by hand"
+
+
+@pytest.mark.parametrize("expected", [None, b""])
+def test_only_a_file_is_swapped(tmp_path: Path, expected: bytes | None) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    (tmp_path / "folder").mkdir()
+    storage = LocalStorage(tmp_path)
+    for name in ("fifo", "link", "folder"):
+        assert not storage.swap(name, expected, b"one")
+
+
+def test_a_lock_that_is_never_let_go_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_LOCK_PATIENCE_S", 0.01)
+    held = Disk().lock(tmp_path / LOCK_NAME)
+    with pytest.raises(TimeoutError):
+        LocalStorage(tmp_path).swap("x", None, b"one")
+    held.release()
+    assert LocalStorage(tmp_path).swap("x", None, b"one")
+
+
+class S3Error(Exception):
+    """An error of botocore as far as it is looked at."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}}
+
+
+class S3Like(MemoryFileSystem):  # type: ignore[misc]
+    """The side of s3fs that conditional PUTs go through: tags, ``IfMatch``, and its errors."""
+
+    protocol = ("s3", "s3a")
+    cachable = False
+    overtaken_by: bytes | None = None
+    loses_answer = False
+    code = "PreconditionFailed"
+
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        info: dict[str, Any] = super().info(path, **kwargs)
+        return info | {"ETag": hashlib.md5(self.cat_file(path)).hexdigest()}
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **put: str) -> None:
+        if "IfMatch" in put:
+            if self.overtaken_by is not None:
+                super().pipe_file(path, self.overtaken_by)
+            if self.info(path)["ETag"] != put["IfMatch"]:
+                raise OSError(errno.EINVAL, "condition") from S3Error(self.code)
+        super().pipe_file(path, value, mode)
+        if self.loses_answer:
+            raise OSError(errno.EINVAL, "repeated, and refused") from S3Error(self.code)
+
+
+@pytest.fixture
+def s3() -> tuple[S3Like, ObjectStorage]:
+    fs = S3Like()
+    return fs, ObjectStorage(fs, f"/{uuid.uuid4().hex}")
+
+
+def test_s3_swaps_by_tag(s3: tuple[S3Like, ObjectStorage]) -> None:
+    fs, storage = s3
+    assert storage.swap("x", None, b"one")
+    assert not storage.swap("x", None, b"two")
+    assert not storage.swap("x", b"other", b"two")
+    assert not storage.swap("nothing", b"one", b"two")
+    fs.overtaken_by = b"theirs"
+    assert not storage.swap("x", b"one", b"two"), "between reading and writing"
+    assert storage.read("x") == b"theirs"
+
+
+def test_an_answer_that_s3_lost_is_no_refusal(s3: tuple[S3Like, ObjectStorage]) -> None:
+    fs, storage = s3
+    storage.replace("x", b"one")
+    fs.loses_answer = True
+    assert storage.swap("x", b"one", b"two")
+
+
+def test_another_fault_of_s3_stays_one(s3: tuple[S3Like, ObjectStorage]) -> None:
+    fs, storage = s3
+    storage.replace("x", b"one")
+    fs.overtaken_by, fs.code = b"theirs", "InvalidArgument"
+    with pytest.raises(OSError, match="condition"):
+        storage.swap("x", b"one", b"two")
+
+
+def test_a_file_system_without_conditions_is_refused_clearly(tmp_path: Path) -> None:
+    storage = ObjectStorage(LocalFileSystem(), str(tmp_path))
+    storage.replace("x", b"one")
+    with pytest.raises(StoreError, match="LocalFileSystem cannot replace"):
+        storage.swap("x", b"one", b"two")
+    assert storage.read("x") == b"one"
 
 
 def test_create_refuses_a_file_that_exists(storage: Storage) -> None:
