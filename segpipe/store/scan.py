@@ -36,6 +36,11 @@ class ScannedDeal:
     prompts: int = 0
     prompts_listing: str = ""
 
+    @property
+    def state(self) -> str:
+        """Another one says that photos or prompts may have changed."""
+        return f"{self.version} {self.prompts_listing}".rstrip()
+
 
 def scan_deal(storage: Storage, deal: str) -> ScannedDeal | None:
     """Look at one deal; None when it has no ``images/`` folder yet."""

@@ -20,25 +20,8 @@ from segpipe.segmenters.prompt import Exemplar, Mode, Point
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
+from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
-
-FIRST, SECOND = Box(2.0, 18.0, 18.0, 38.0), Box(22.0, 18.0, 38.0, 38.0)
-"""Around the first and the second of a photo's goods."""
-EMPTY = Box(100.0, 80.0, 130.0, 110.0)
-
-
-def boxed(id_: str, box: Box, *, mode: Mode = Mode.INSIDE_BOX, **fields: object) -> Annotation:
-    kind = fields.pop("prompt_type", PromptType.SEGMENT)
-    return Annotation.model_validate(
-        {"id": id_, "mode": mode, "prompt_type": kind, "box": tuple(box), **fields}
-    )
-
-
-def draw(store: DealStore, image: str, *annotations: Annotation, deal: str = "lot") -> None:
-    def add(prompts: ImagePrompts) -> ImagePrompts:
-        return prompts.model_copy(update={"annotations": (*prompts.annotations, *annotations)})
-
-    store.prompts.edit_image(deal, image, add)
 
 
 def say(store: DealStore, text: str) -> None:
@@ -170,15 +153,18 @@ def test_points_travel_with_the_boxes_of_their_photo(tmp_path: Path) -> None:
 # find_all
 
 
+def example(annotation: str, box: Box, kind: PromptType) -> Annotation:
+    return boxed(annotation, box, mode=Mode.FIND_ALL, prompt_type=kind)
+
+
 def test_text_and_examples_of_a_photo_are_what_is_asked(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot", items=(2, 2))
     say(store, "ring")
-    example = {"mode": Mode.FIND_ALL}
     draw(
         store,
         "a",
-        boxed("yes", FIRST, prompt_type=PromptType.POSITIVE_EXEMPLAR, **example),
-        boxed("no", SECOND, prompt_type=PromptType.NEGATIVE_EXEMPLAR, **example),
+        example("yes", FIRST, PromptType.POSITIVE_EXEMPLAR),
+        example("no", SECOND, PromptType.NEGATIVE_EXEMPLAR),
         boxed("other-mode", SECOND),
     )
     store.prompts.edit_image("lot", "b", lambda own: own.model_copy(update={"text": "coin"}))

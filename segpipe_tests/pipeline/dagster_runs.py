@@ -9,6 +9,7 @@ import dagster as dg
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot, NoneOptions
 from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource
@@ -48,18 +49,19 @@ def run_deals(
     instance: dg.DagsterInstance,
     deals: Sequence[str],
     *,
-    job: str = "find_all_everything",
+    mode: Mode = Mode.FIND_ALL,
+    job: str = "",
     stages: Sequence[str] = (),
     config: dict[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
     known = set(instance.get_dynamic_partitions("deals"))
     if new := [deal for deal in deals if deal not in known]:
         instance.add_dynamic_partitions("deals", new)
-    selection = [asset_key(Mode.FIND_ALL, Stage(stage)) for stage in stages]
-    return definitions.resolve_job_def(job).execute_in_process(
+    selection = [asset_key(mode, Stage(stage)) for stage in stages]
+    return definitions.resolve_job_def(job or everything_job_name(mode)).execute_in_process(
         instance=instance,
         tags=range_tags(deals),
         asset_selection=selection or None,
-        run_config={"ops": {"find_all": {"config": config}}} if config else None,
+        run_config={"ops": {mode.value: {"config": config}}} if config else None,
         raise_on_error=False,
     )

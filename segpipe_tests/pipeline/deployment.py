@@ -112,14 +112,19 @@ class Deployment:
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def request_backfill(instance: dg.DagsterInstance, name: str, deals: Sequence[str]) -> None:
-    """Ask for every asset of some deals, as the UI does."""
+def request_backfill(
+    instance: dg.DagsterInstance,
+    name: str,
+    deals: Sequence[str],
+    mode: Mode = Mode.FIND_ALL,
+) -> None:
+    """Ask for every asset of a mode for some deals, as the UI does."""
     instance.add_backfill(
         PartitionBackfill.from_asset_partitions(
             backfill_id=name,
             asset_graph=build_defs().resolve_asset_graph(),
             partition_names=list(deals),
-            asset_selection=[asset_key(Mode.FIND_ALL, stage) for stage in Stage],
+            asset_selection=[asset_key(mode, stage) for stage in Stage],
             backfill_timestamp=time.time(),
             tags={},
             dynamic_partitions_store=instance,
