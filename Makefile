@@ -25,9 +25,10 @@ setup: $(VENV)/.tested ## Make .venv and install everything, for the tests too
 
 run ui: export DAGSTER_HOME = $(CURDIR)
 
-run: $(VENV)/.installed ## Put two sample deals of real photos through every asset
+run: $(VENV)/.installed ## Put two sample deals of real photos through every asset, in both modes
 	$(BIN)/segpipe samples
 	$(BIN)/segpipe run
+	$(BIN)/segpipe run --mode inside_box
 
 ui: $(VENV)/.installed ## Open the Dagster webserver and daemon on the same deals
 	$(BIN)/dagster dev --workspace workspace.yaml

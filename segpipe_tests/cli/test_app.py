@@ -178,6 +178,29 @@ def test_the_samples_are_real_photos_and_adding_them_twice_is_fine(
     assert [photo.name for photo in store.photos("sample-coins")] == ["coins.png"]
 
 
+def test_the_samples_have_boxes_that_the_other_mode_cuts_out(cli: Cli, tmp_path: Path) -> None:
+    cli("samples")
+    result = cli("run", "sample-coins", "--mode", "inside_box")
+    assert result.exit_code == 0
+    assert "mode inside_box" in result.stdout
+    crops = (tmp_path / "data").glob("deals/sample-coins/runs/*/inside_box/crops/crops/coins/*.png")
+    assert len(list(crops)) == 3
+    assert "generation 1" in cli("show", "sample-coins", "--mode", "inside_box").stdout
+    assert "nothing is promoted yet in mode find_all" in cli("show", "sample-coins").stdout
+
+
+def test_inside_box_leaves_deals_without_boxes_alone_unless_they_are_named(
+    cli: Cli, photos: list[Path]
+) -> None:
+    cli("add", "lot", *map(str, photos))
+    nothing = cli("run", "--mode", "inside_box")
+    assert nothing.exit_code == 1
+    assert "has a box: draw one" in nothing.stderr
+    named = cli("run", "lot", "--mode", "inside_box")
+    assert named.exit_code == 1
+    assert "no photo of the deal has one" in named.stderr
+
+
 def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
     assert "no paid call" in cli("costs").stdout
     budget = Budget()

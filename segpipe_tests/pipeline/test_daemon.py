@@ -10,10 +10,14 @@ import skimage.data
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.recording import asset_key
 from segpipe.segmenters.prompt import Mode
+from segpipe.vision.boxes import Box
+from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import goods_photo, put_photos
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill
 
 PATIENCE_S = 200.0
+BULK = 100
+BULK_PATIENCE_S = 400.0
 COINS = Path(skimage.data.__file__).parent / "coins.png"
 
 pytestmark = pytest.mark.timeout(600)
@@ -66,3 +70,47 @@ def test_a_backfill_over_deals_does_the_good_ones_and_names_the_bad_one(
     assert [(item.image, item.error) for item in failure.errors] == [
         ("b.jpg", "UnsupportedFormatError")
     ]
+
+
+def test_backfills_of_both_modes_at_once_do_not_meet(deployment: Deployment) -> None:
+    """Every deal has its own number of boxes, so that an answer of another deal would show."""
+    deals = [f"bulk-{index:03}" for index in range(BULK)]
+    store = deployment.store()
+    boxes = {deal: 1 + index % 2 for index, deal in enumerate(deals)}
+    for deal in deals:
+        put_photos(deployment.root, deal, {"a.png": goods_photo(3)})
+        drawn = [boxed("one", FIRST), boxed("two", SECOND)]
+        draw(store, "a", *drawn[: boxes[deal]], deal=deal)
+    bad = deals[BULK // 2]
+    draw(store, "a", boxed("far", Box(0.0, 0.0, 999.0, 20.0)), deal=bad)
+
+    with deployment.open_instance() as instance:
+        instance.add_dynamic_partitions("deals", deals)
+        for mode in Mode:
+            request_backfill(instance, f"bulk-{mode}", deals, mode)
+        for mode in Mode:
+            name = f"bulk-{mode}"
+            deployment.wait_until(
+                lambda name=name: is_backfill_over(instance, name), BULK_PATIENCE_S
+            )
+        done = {
+            mode: instance.get_materialized_partitions(asset_key(mode, Stage.CROPS))
+            for mode in Mode
+        }
+
+    assert done[Mode.FIND_ALL].issuperset(deals)
+    assert done[Mode.INSIDE_BOX] == set(deals) - {bad}
+    for deal in deals:
+        crops = {
+            mode: sum(entry.path.endswith(".png") for entry in snapshot.files(Stage.CROPS))
+            for mode in Mode
+            if (snapshot := store.current(deal, mode))
+        }
+        expected = {Mode.FIND_ALL: 3, Mode.INSIDE_BOX: boxes[deal]}
+        if deal == bad:
+            del expected[Mode.INSIDE_BOX]
+        assert crops == expected
+        assert not list(store.verify(deal))
+    failure = store.last_failure(bad, Mode.INSIDE_BOX)
+    assert failure
+    assert "annotation 'far'" in failure.errors[0].message
