@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
+from segpipe.cli.console import err, out
+from segpipe.cli.export import export
 from segpipe.cli.instance import add_partitions, open_instance
+from segpipe.cli.options import ROOT, Root, existing
 from segpipe.cli.run import out_of_date, run_deals
 from segpipe.cli.samples import add_samples
 from segpipe.cli.serve import serve
@@ -31,7 +33,6 @@ from segpipe.errors import (
     SegpipeError,
     describe,
 )
-from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.segmenters.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import read_costs
@@ -49,28 +50,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Names of deals and photos are no markup.
-out = Console(markup=False, emoji=False, highlight=False)
-err = Console(markup=False, emoji=False, highlight=False, stderr=True)
-
-
-def _local_root(value: str) -> Path:
-    if "://" in value:
-        raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
-    return Path(value)
-
-
-Root = Annotated[
-    Path,
-    typer.Option(
-        "--root",
-        envvar=ROOT_VARIABLE,
-        help="The data root, which holds deals/.",
-        parser=_local_root,
-        metavar="FOLDER",
-    ),
-]
-ROOT = Path(DEFAULT_ROOT)
 
 
 @contextmanager
@@ -86,16 +65,6 @@ def _told_errors() -> Iterator[None]:
     except OSError as error:
         err.print(describe(error), style="red", soft_wrap=True)
         raise typer.Exit(1) from error
-
-
-def _existing(store: DealStore, deal: str) -> str:
-    """The id of a deal that there is."""
-    deal = check_deal_id(deal)
-    if deal not in store.deals():
-        raise DealNotFoundError(
-            f"there is no such deal under {store.root}: use 'segpipe add' first", deal=deal
-        )
-    return deal
 
 
 @app.command(epilog="Example: segpipe add spring-lot photos/*.jpg")
@@ -145,7 +114,7 @@ def run(
         store = DealStore(root)
         wanted = store.deals()
         if deals:
-            wanted = list(dict.fromkeys(_existing(store, deal) for deal in deals))
+            wanted = list(dict.fromkeys(existing(store, deal) for deal in deals))
         else:
             for name, fault in store.invalid_deals().items():
                 err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
@@ -172,7 +141,7 @@ def show(deal: str, root: Root = ROOT) -> None:
     """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
     with _told_errors():
         store = DealStore(root)
-        deal = _existing(store, deal)
+        deal = existing(store, deal)
         snapshot = store.current(deal, Mode.FIND_ALL)
         summary = read_summary(snapshot)
         if snapshot and summary:
@@ -197,7 +166,7 @@ def verify(
     """Compare every promoted file with the size and sha256 that were recorded for it."""
     with _told_errors():
         store = DealStore(root)
-        problems = list(store.verify(None if deal is None else _existing(store, deal)))
+        problems = list(store.verify(None if deal is None else existing(store, deal)))
         for problem in problems:
             place = f"{problem.asset} {problem.file}" if problem.asset else "its commit"
             err.print(
@@ -216,7 +185,7 @@ def versions(deal: str, root: Root = ROOT) -> None:
     """List the kept generations of a deal, to roll back to."""
     with _told_errors():
         store = DealStore(root)
-        deal = _existing(store, deal)
+        deal = existing(store, deal)
         kept = {mode: store.commits(deal, mode) for mode in store.modes(deal)}
         for mode, commits in kept.items():
             if commits:
@@ -273,6 +242,13 @@ def costs(
     with _told_errors():
         spent = [cost for cost in read_costs(root / LEDGER_FOLDER) if deal in {None, cost.deal}]
         out.print(costs_table(spent) if spent else "no paid call has been made")
+
+
+@app.command("export", epilog="Example: segpipe export --format coco --out goods.json")
+@functools.wraps(export)
+def _export(**options: Any) -> None:
+    with _told_errors():
+        export(**options)
 
 
 @app.command("serve", epilog="Example: segpipe serve --model sam3 --checkpoint weights/sam3")
