@@ -26,7 +26,7 @@ from segpipe.flow.export.yolo import YoloFormat
 from segpipe.flow.settings import CocoSettings
 from segpipe.flow.spool import Spool
 from segpipe.store import layout
-from segpipe.store.store import DealStore
+from segpipe.store.store import DealStore, is_local
 
 _JSON = ".json"
 
@@ -125,6 +125,14 @@ def _check_task(store: DealStore, task: ExportTask) -> None:
                 "beside a single file there is no place for photos: name a folder, or take none",
                 field="images",
             )
+    is_bare_labelme = task.format is ExportFormat.LABELME and task.images is Images.NONE
+    if not is_local(store.root):
+        if task.images is Images.LINK or is_bare_labelme:
+            raise ConfigError(
+                "photos on an object store can only be copied, or left out of COCO and YOLO",
+                field="images",
+            )
+        return
     deals = Path((store.root / layout.DEALS).path).resolve()
     if task.out.resolve().is_relative_to(deals):
         raise ConfigError(

@@ -53,7 +53,7 @@ class LabelmeFormat:
             "imageHeight": segmented.result.image_height,
             "imageWidth": segmented.result.image_width,
         }
-        text = json.dumps(document, ensure_ascii=False, indent=1)
+        text = json.dumps(document, ensure_ascii=False)
         self._folder.write(f"{deal}/{_json_name(segmented)}", text.encode())
 
     def finish(self) -> None:

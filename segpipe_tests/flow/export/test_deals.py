@@ -38,6 +38,7 @@ from segpipe_tests.flow.export.goods import (
 )
 from segpipe_tests.flow.export.test_items import filled, without_holes
 from segpipe_tests.goods import put_photos
+from segpipe_tests.store.deals import memory_root
 
 # What pycocotools' decode says of numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -324,6 +325,33 @@ def test_a_place_that_does_not_suit_is_refused(
     with pytest.raises(ConfigError) as caught:
         export(store, file_format, tmp_path / out, images=images)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("file_format", "images", "can"),
+    [
+        (ExportFormat.COCO, Images.LINK, False),
+        (ExportFormat.LABELME, Images.NONE, False),
+        (ExportFormat.LABELME, Images.COPY, True),
+        (ExportFormat.COCO, Images.NONE, True),
+    ],
+)
+def test_photos_of_an_object_store_are_copied_and_never_pointed_to(
+    store: DealStore, tmp_path: Path, file_format: ExportFormat, images: Images, can: bool
+) -> None:
+    root = memory_root()
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            (root / path.relative_to(tmp_path / "data").as_posix()).write_bytes(path.read_bytes())
+    remote = DealStore(root)
+    if can:
+        assert set(export(remote, file_format, tmp_path / "goods", images=images).deals) == {
+            "lot",
+            "שלום",
+        }
+        return
+    with pytest.raises(ConfigError, match="only be copied"):
+        export(remote, file_format, tmp_path / "goods", images=images)
 
 
 # Whole or not at all
