@@ -1,16 +1,16 @@
 """The commands."""
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
+from segpipe.cli.console import err, out, told_errors
+from segpipe.cli.export import export
 from segpipe.cli.instance import add_partitions, open_instance
+from segpipe.cli.options import ROOT, ModeOption, Root, existing
 from segpipe.cli.run import out_of_date, run_deals
 from segpipe.cli.samples import add_samples
 from segpipe.cli.serve import serve
@@ -28,11 +28,9 @@ from segpipe.errors import (
     DealNotFoundError,
     EmptyDealError,
     InputError,
-    SegpipeError,
     describe,
 )
 from segpipe.flow.prompts import has_boxes
-from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.segmenters.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import read_costs
@@ -50,59 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Names of deals and photos are no markup.
-out = Console(markup=False, emoji=False, highlight=False)
-err = Console(markup=False, emoji=False, highlight=False, stderr=True)
-
-
-def _local_root(value: str) -> Path:
-    if "://" in value:
-        raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
-    return Path(value)
-
-
-Root = Annotated[
-    Path,
-    typer.Option(
-        "--root",
-        envvar=ROOT_VARIABLE,
-        help="The data root, which holds deals/.",
-        parser=_local_root,
-        metavar="FOLDER",
-    ),
-]
-ROOT = Path(DEFAULT_ROOT)
-ModeOption = Annotated[
-    Mode,
-    typer.Option(
-        "--mode", help="find_all: everything there is to find; inside_box: what boxes were drawn."
-    ),
-]
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    """End with a line on stderr and exit code 1, not with a traceback."""
-    try:
-        yield
-    except SegpipeError as error:
-        err.print(describe(error), style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        err.print(describe(error), style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _existing(store: DealStore, deal: str) -> str:
-    """The id of a deal that there is."""
-    deal = check_deal_id(deal)
-    if deal not in store.deals():
-        raise DealNotFoundError(
-            f"there is no such deal under {store.root}: use 'segpipe add' first", deal=deal
-        )
-    return deal
 
 
 @app.command(epilog="Example: segpipe add spring-lot photos/*.jpg")
@@ -112,7 +57,7 @@ def add(
     root: Root = ROOT,
 ) -> None:
     """Copy photos into a deal, whole or not at all."""
-    with _told_errors():
+    with told_errors():
         deal = check_deal_id(deal)
         files = [file for photo in photos for file in _files(photo)]
         if not files:
@@ -126,7 +71,7 @@ def add(
 @app.command(epilog="Example: segpipe samples && segpipe run")
 def samples(root: Root = ROOT) -> None:
     """Add two deals of real photos to try segpipe on."""
-    with _told_errors():
+    with told_errors():
         deals = add_samples(DealStore(root))
         with open_instance(root) as instance:
             add_partitions(instance, deals)
@@ -149,11 +94,11 @@ def run(
     ] = None,
 ) -> None:
     """Put deals through every stage that is not up to date, in Dagster."""
-    with _told_errors():
+    with told_errors():
         store = DealStore(root)
         wanted = store.deals()
         if deals:
-            wanted = list(dict.fromkeys(_existing(store, deal) for deal in deals))
+            wanted = list(dict.fromkeys(existing(store, deal) for deal in deals))
         else:
             for name, fault in store.invalid_deals().items():
                 err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
@@ -184,9 +129,9 @@ def run(
 @app.command(epilog="Example: segpipe show spring-lot")
 def show(deal: str, root: Root = ROOT, mode: ModeOption = Mode.FIND_ALL) -> None:
     """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
-    with _told_errors():
+    with told_errors():
         store = DealStore(root)
-        deal = _existing(store, deal)
+        deal = existing(store, deal)
         snapshot = store.current(deal, mode)
         summary = read_summary(snapshot)
         if snapshot and summary:
@@ -209,9 +154,9 @@ def verify(
     root: Root = ROOT,
 ) -> None:
     """Compare every promoted file with the size and sha256 that were recorded for it."""
-    with _told_errors():
+    with told_errors():
         store = DealStore(root)
-        problems = list(store.verify(None if deal is None else _existing(store, deal)))
+        problems = list(store.verify(None if deal is None else existing(store, deal)))
         for problem in problems:
             place = f"{problem.asset} {problem.file}" if problem.asset else "its commit"
             err.print(
@@ -228,9 +173,9 @@ def verify(
 @app.command(epilog="Example: segpipe versions spring-lot")
 def versions(deal: str, root: Root = ROOT) -> None:
     """List the kept generations of a deal, to roll back to."""
-    with _told_errors():
+    with told_errors():
         store = DealStore(root)
-        deal = _existing(store, deal)
+        deal = existing(store, deal)
         kept = {mode: store.commits(deal, mode) for mode in store.modes(deal)}
         for mode, commits in kept.items():
             if commits:
@@ -250,7 +195,7 @@ def rollback(
     mode: ModeOption = Mode.FIND_ALL,
 ) -> None:
     """Make an older version of an asset current again; the newer one stays available."""
-    with _told_errors():
+    with told_errors():
         promotion = DealStore(root).rollback(deal, mode, asset, run_id)
         held = promotion.commit.assets[asset]
         generation = promotion.commit.generation
@@ -266,7 +211,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, only tell.")] = False,
 ) -> None:
     """Remove what killed runs left behind, and generations beyond the kept ones."""
-    with _told_errors():
+    with told_errors():
         report = DealStore(root).sweep(min_age_s=min_age_hours * _SECONDS_PER_HOUR, dry_run=dry_run)
         out.print(
             f"{'would remove' if dry_run else 'removed'} {report.versions} versions, "
@@ -284,15 +229,22 @@ def costs(
     root: Root = ROOT,
 ) -> None:
     """Show what paid calls have cost, run by run and deal by deal."""
-    with _told_errors():
+    with told_errors():
         spent = [cost for cost in read_costs(root / LEDGER_FOLDER) if deal in {None, cost.deal}]
         out.print(costs_table(spent) if spent else "no paid call has been made")
+
+
+@app.command("export", epilog="Example: segpipe export --format coco --out goods.json")
+@functools.wraps(export)
+def _export(**options: Any) -> None:
+    with told_errors():
+        export(**options)
 
 
 @app.command("serve", epilog="Example: segpipe serve --model sam3 --checkpoint weights/sam3")
 @functools.wraps(serve)
 def _serve(**options: Any) -> None:
-    with _told_errors():
+    with told_errors():
         serve(**options)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from segpipe.cli.console import progress_bars
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.errors import ConfigError, SegpipeError
 from segpipe.flow.report import Counts
@@ -53,14 +53,7 @@ class RichProgress:
     """Draws a bar for the deals, and one for the photos of the deal under way."""
 
     def __init__(self, console: Console, deals: int, result: RunResult) -> None:
-        self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-            console=console,
-        )
+        self.bars = progress_bars(console)
         self._result = result
         self._all = self.bars.add_task("deals", total=deals, note="")
         self._photos = self.bars.add_task("photos", total=None, visible=False, note="")

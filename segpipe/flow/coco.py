@@ -16,7 +16,7 @@ from typing import BinaryIO, Self, TypedDict
 
 from pydantic import JsonValue
 
-from segpipe.flow.refinement import RefinedImage, RefinedItem
+from segpipe.flow.refinement import RefinedImage, RefinedItem, items_found
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import CocoMasks, CocoSettings
 from segpipe.flow.spool import Spool
@@ -108,8 +108,7 @@ def coco_image(
         sha256=segmented.digest,
         annotations=tuple(
             _annotation(item, found[item.detection], segmented, settings.masks)
-            for item in refined.items
-            if item.detection not in segmented.missing
+            for item in items_found(segmented, refined)
         ),
     )
 

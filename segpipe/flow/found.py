@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
+from segpipe.flow.table_files import open_table
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore, Snapshot
-from segpipe.store.tables import TableReader
 from segpipe.vision.boxes import Box, BoxArray, box_ious, to_array
 
 _SAME_ITEM_IOU = 0.5
@@ -25,7 +25,7 @@ def record_found(store: DealStore, snapshot: Snapshot) -> None:
         StoreError: One cannot be written.
     """
     run_id = snapshot.version(Stage.REFINEMENT).name.rpartition(".")[0]
-    with TableReader(snapshot, Stage.REFINEMENT, REFINEMENT_FILE) as reader:
+    with open_table(snapshot, Stage.REFINEMENT, REFINEMENT_FILE) as reader:
         for image in reader.images():
             rows = reader.read(image).select(["detection", "x1", "y1", "x2", "y2"]).to_pylist()
             found = [

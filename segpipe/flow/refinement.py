@@ -141,6 +141,11 @@ def _outline(index: int, mask: Mask | None) -> _Outline | None:
         return None
 
 
+def items_found(segmented: SegmentedImage, refined: RefinedImage) -> list[RefinedItem]:
+    """The survivors, without the drawn boxes in which nothing was found."""
+    return [item for item in refined.items if item.detection not in segmented.missing]
+
+
 def refinement_table(refined: RefinedImage) -> pa.Table:
     """One row for each survivor."""
     items = refined.items

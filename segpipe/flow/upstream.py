@@ -14,7 +14,7 @@ from segpipe.flow.segmentation import (
     segmented_from_tables,
 )
 from segpipe.flow.stages import UPSTREAM, Stage, in_order
-from segpipe.flow.table_files import TABLES
+from segpipe.flow.table_files import open_table
 from segpipe.store.store import Snapshot
 from segpipe.store.tables import TableReader
 
@@ -101,13 +101,7 @@ class Upstream:
     def _reader(self, stage: Stage, name: str) -> TableReader:
         key = (stage, name)
         if key not in self._readers:
-            reader = self._readers[key] = TableReader(self._current(), stage, name)
-            if missing := set(TABLES[stage][name].names).difference(reader.columns()):
-                raise StaleUpstreamError(
-                    f"the current {stage} was written by an older segpipe, without "
-                    f"{', '.join(sorted(missing))}: include {stage} in the run",
-                    deal=self._deal,
-                )
+            self._readers[key] = open_table(self._current(), stage, name)
         return self._readers[key]
 
     def _current(self) -> Snapshot:

@@ -38,6 +38,7 @@ __all__ = [
     "Staging",
     "SweepReport",
     "Version",
+    "is_local",
     "storage_at",
 ]
 
@@ -49,9 +50,12 @@ _LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
 
 def storage_at(root: UPath) -> Storage:
     """The storage for a data root: the local disk, or an object store through fsspec."""
-    if root.protocol in _LOCAL_PROTOCOLS:
-        return LocalStorage(Path(root.path))
-    return ObjectStorage(root.fs, root.path)
+    return LocalStorage(Path(root.path)) if is_local(root) else ObjectStorage(root.fs, root.path)
+
+
+def is_local(root: UPath) -> bool:
+    """Whether a data root is a folder of this machine."""
+    return root.protocol in _LOCAL_PROTOCOLS
 
 
 class DealStore:

@@ -22,7 +22,7 @@ from segpipe_tests.goods import goods_photo, put_photos
 
 COMMANDS = (
     *("add", "samples", "run", "show", "verify", "versions", "rollback", "sweep"),
-    *("costs", "serve"),
+    *("costs", "export", "serve"),
 )
 
 Cli = Callable[..., Result]

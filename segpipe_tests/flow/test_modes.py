@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,11 +14,14 @@ from segpipe.errors import DealFailedError, PromptError, PromptFileError
 from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.progress import NoProgress
+from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.settings import FlowSettings, PromptSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.staleness import is_unfinished, stale_stages
+from segpipe.flow.table_files import TABLES
 from segpipe.segmenters.prompt import Exemplar, Mode, Point
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
+from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
@@ -380,3 +384,15 @@ def test_a_deal_level_text_is_no_prompt_of_inside_box(tmp_path: Path) -> None:
     assert segmenter.prompts[0].text is None
     assert replace(segmenter.prompts[0], boxes=()).exemplars == ()
     assert isinstance(store.prompts.of_deal("lot"), DealPrompts)
+
+
+def test_results_of_an_older_release_are_named_instead_of_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    process(store, Mode.FIND_ALL)
+    newer = REFINEMENT_SCHEMA.append(pa.field("of_tomorrow", pa.int32()))
+    monkeypatch.setitem(TABLES[Stage.REFINEMENT], REFINEMENT_FILE, newer)
+    with pytest.raises(DealFailedError) as failure:
+        process(store, Mode.FIND_ALL, run_id="run-2", stages=frozenset({Stage.CROPS}))
+    assert "written by an older segpipe, without of_tomorrow" in str(failure.value)

@@ -88,11 +88,10 @@ def test_backfills_of_both_modes_at_once_do_not_meet(deployment: Deployment) -> 
         instance.add_dynamic_partitions("deals", deals)
         for mode in Mode:
             request_backfill(instance, f"bulk-{mode}", deals, mode)
-        for mode in Mode:
-            name = f"bulk-{mode}"
-            deployment.wait_until(
-                lambda name=name: is_backfill_over(instance, name), BULK_PATIENCE_S
-            )
+        names = [f"bulk-{mode}" for mode in Mode]
+        deployment.wait_until(
+            lambda: all(is_backfill_over(instance, name) for name in names), BULK_PATIENCE_S
+        )
         done = {
             mode: instance.get_materialized_partitions(asset_key(mode, Stage.CROPS))
             for mode in Mode

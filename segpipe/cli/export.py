@@ -1,0 +1,120 @@
+"""Exports from the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from segpipe.cli.console import err, out, progress_bars
+from segpipe.cli.options import ROOT, Root, existing
+from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
+from segpipe.flow.export.deals import export_deals
+from segpipe.flow.export.task import ExportFormat, ExportReport, ExportTask, Images
+from segpipe.flow.settings import CocoMasks
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore
+
+_ALL = "all"
+_FILE_SUFFIX = ".json"
+
+
+class RichExportProgress:
+    """Draws a bar for the deals, and one for the photos of the deal under way."""
+
+    def __init__(self, console: Console, deals: int) -> None:
+        self.bars = progress_bars(console)
+        self._deals = self.bars.add_task("deals", total=deals, note="")
+        self._photos = self.bars.add_task("photos", total=None, visible=False, note="")
+
+    def deal_started(self, deal: str, photos: int) -> None:
+        """Begin the bar of the deal's photos."""
+        self.bars.reset(self._photos, description=deal, total=photos, visible=True, note="")
+
+    def photo_done(self, deal: str, file_name: str) -> None:
+        """Advance it."""
+        self.bars.update(self._photos, advance=1, note=file_name)
+
+    def deal_done(self, deal: str) -> None:
+        """Advance the bar of the deals."""
+        self.bars.update(self._deals, advance=1, note=deal)
+
+    def deal_left_out(self, deal: str, reason: SegpipeError) -> None:
+        """Advance the bar of the deals, and say why at once: an export may take long."""
+        self.bars.update(self._deals, advance=1, note=f"{deal} left out")
+        self.bars.console.print(f"left out: {describe(reason)}", style="yellow", soft_wrap=True)
+
+
+def export(
+    file_format: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="COCO JSON, YOLO segments, or a labelme JSON a photo."),
+    ],
+    target: Annotated[
+        Path,
+        typer.Option("--out", help="The folder to make; for coco also a file, *.json."),
+    ],
+    deals: Annotated[
+        list[str] | None,
+        typer.Option(help="A deal, and may be repeated; all that have results by default."),
+    ] = None,
+    root: Root = ROOT,
+    mode: Annotated[Mode, typer.Option(help="Whose results.")] = Mode.FIND_ALL,
+    images: Annotated[
+        Images | None,
+        typer.Option(
+            help="What becomes of the photos; copy by default, none beside a single file."
+        ),
+    ] = None,
+    masks: Annotated[
+        CocoMasks, typer.Option(help="For coco; both decode to every pixel.")
+    ] = CocoMasks.RLE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Put it in place of an earlier export.")
+    ] = False,
+) -> None:
+    """Export what is current for many deals as COCO, YOLO or labelme, whole or not at all.
+
+    A deal that cannot be exported is named and left out. The exit code is then 1, unless all deals
+    were asked for and it only has no results yet.
+    """
+    store = DealStore(root)
+    named = [] if deals in (None, [], [_ALL]) else list(dict.fromkeys(deals or []))
+    wanted = [existing(store, deal) for deal in named] or _all_deals(store)
+    is_file = target.suffix == _FILE_SUFFIX
+    task = ExportTask(
+        format=file_format,
+        out=target,
+        mode=mode,
+        images=images or (Images.NONE if is_file else Images.COPY),
+        masks=masks,
+        overwrite=overwrite,
+    )
+    progress = RichExportProgress(err, len(wanted))
+    with progress.bars:
+        report = export_deals(store, wanted, task, progress)
+    out.print(_said(report, target), soft_wrap=True)
+    # All that have results are exported; a deal that was named has to have some.
+    is_fault = [named or not _has_no_results(error) for error in report.left_out.values()]
+    if any(is_fault):
+        raise typer.Exit(1)
+
+
+def _all_deals(store: DealStore) -> list[str]:
+    for name, fault in store.invalid_deals().items():
+        err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
+    deals = store.deals()
+    if not deals:
+        raise DealNotFoundError(f"there are no deals under {store.root}: use 'segpipe add' first")
+    return deals
+
+
+def _has_no_results(error: SegpipeError) -> bool:
+    return isinstance(error, NotPromotedError)
+
+
+def _said(report: ExportReport, target: Path) -> str:
+    exported = report.deals.values()
+    photos, items = sum(deal.photos for deal in exported), sum(deal.items for deal in exported)
+    said = f"{len(exported)} deals, {photos} photos, {items} items are in {target}"
+    return f"{said}; left out: {len(report.left_out)}" if report.left_out else said

@@ -1,0 +1,49 @@
+"""What several commands are told: the data root, deals under it, the mode."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segpipe.errors import DealNotFoundError
+from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.ids import check_deal_id
+from segpipe.store.store import DealStore
+
+
+def _local_root(value: str) -> Path:
+    if "://" in value:
+        raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
+    return Path(value)
+
+
+Root = Annotated[
+    Path,
+    typer.Option(
+        "--root",
+        envvar=ROOT_VARIABLE,
+        help="The data root, which holds deals/.",
+        parser=_local_root,
+        metavar="FOLDER",
+    ),
+]
+ROOT = Path(DEFAULT_ROOT)
+"""What commands take for the root when none is given."""
+
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        "--mode", help="find_all: everything there is to find; inside_box: what boxes were drawn."
+    ),
+]
+
+
+def existing(store: DealStore, deal: str) -> str:
+    """The id of a deal that there is."""
+    deal = check_deal_id(deal)
+    if deal not in store.deals():
+        raise DealNotFoundError(
+            f"there is no such deal under {store.root}: use 'segpipe add' first", deal=deal
+        )
+    return deal

@@ -1,0 +1,1 @@
+"""The current results of many deals in the formats of other tools."""
