@@ -1,16 +1,17 @@
 """The commands."""
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
+from segpipe.cli.console import ROOT, Root, err, out
+from segpipe.cli.console import existing as _existing
+from segpipe.cli.console import told_errors as _told_errors
 from segpipe.cli.instance import add_partitions, open_instance
+from segpipe.cli.prompts import app as prompt_commands
 from segpipe.cli.run import out_of_date, run_deals
 from segpipe.cli.samples import add_samples
 from segpipe.cli.serve import serve
@@ -28,10 +29,8 @@ from segpipe.errors import (
     DealNotFoundError,
     EmptyDealError,
     InputError,
-    SegpipeError,
     describe,
 )
-from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.segmenters.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import read_costs
@@ -49,53 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Names of deals and photos are no markup.
-out = Console(markup=False, emoji=False, highlight=False)
-err = Console(markup=False, emoji=False, highlight=False, stderr=True)
-
-
-def _local_root(value: str) -> Path:
-    if "://" in value:
-        raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
-    return Path(value)
-
-
-Root = Annotated[
-    Path,
-    typer.Option(
-        "--root",
-        envvar=ROOT_VARIABLE,
-        help="The data root, which holds deals/.",
-        parser=_local_root,
-        metavar="FOLDER",
-    ),
-]
-ROOT = Path(DEFAULT_ROOT)
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    """End with a line on stderr and exit code 1, not with a traceback."""
-    try:
-        yield
-    except SegpipeError as error:
-        err.print(describe(error), style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        err.print(describe(error), style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _existing(store: DealStore, deal: str) -> str:
-    """The id of a deal that there is."""
-    deal = check_deal_id(deal)
-    if deal not in store.deals():
-        raise DealNotFoundError(
-            f"there is no such deal under {store.root}: use 'segpipe add' first", deal=deal
-        )
-    return deal
+app.add_typer(prompt_commands)
 
 
 @app.command(epilog="Example: segpipe add spring-lot photos/*.jpg")
