@@ -16,7 +16,7 @@ def prompts_table(
 ) -> Table | None:
     """The prompts of a deal, or of some of its photos; None when there are none."""
     table = Table(title=f"{deal}: prompts")
-    for name in ("photo", "mode", "id", "type", "what", "source", "by", "at"):
+    for name in ("photo", "mode", "id", "type", "what", "source", "by", "at (UTC)"):
         table.add_column(name, overflow="fold")
     if everywhere.text:
         table.add_row(_ALL_PHOTOS, Mode.FIND_ALL.value, "", "text", everywhere.text)

@@ -99,7 +99,7 @@ class PromptFiles:
         """
         found, faults = self.look(deal)
         if len(faults) > 1:
-            raise BadPromptsError(faults).at(deal=deal)
+            raise BadPromptsError(faults)
         if faults:
             raise faults[0]
         return found
