@@ -10,7 +10,7 @@ import typer
 
 from segpipe.cli.console import ROOT, Root, err, existing, out, told_errors
 from segpipe.cli.prompt_tables import prompts_table
-from segpipe.errors import ConfigError, PromptError, SegpipeError, describe
+from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.documents import utc_now
 from segpipe.store.ids import image_id_of
@@ -129,12 +129,16 @@ def prompts(deal: str, root: Root = ROOT) -> None:
         everywhere = DealPrompts()
         try:
             everywhere = store.prompts.of_deal(deal)
-        except PromptError as error:
+        except InputError as error:
             faults.append(error)
         images, unreadable = store.prompts.look(deal)
         _print_prompts(deal, everywhere, images, deal)
-        photos = {photo.image: photo for photo in store.photos(deal)}
-        faults += [*unreadable, *_misplaced(store, deal, photos, images)]
+        faults += unreadable
+        try:
+            photos = {photo.image: photo for photo in store.photos(deal)}
+            faults += _misplaced(store, deal, photos, images)
+        except InputError as error:
+            faults.append(error)
         for fault in faults:
             err.print(describe(fault), style="red", soft_wrap=True)
         if faults:

@@ -184,6 +184,17 @@ def test_listing_names_every_file_that_cannot_be_used(
     assert len(result.stderr.splitlines()) == 4
 
 
+def test_bad_photos_hide_no_bad_prompts(cli: Cli, store: DealStore, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "deals" / DEAL
+    (folder / "images" / "folder.jpg").mkdir()
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "a.json").write_text("{")
+    result = cli("prompts", DEAL)
+    assert result.exit_code == 1
+    assert "prompts/a.json" in result.stderr
+    assert "folder.jpg" in result.stderr
+
+
 def coco(
     *boxes: tuple[str, list[float]], size: tuple[int, int] = (160, 120), **annotation: object
 ) -> str:
