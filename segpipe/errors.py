@@ -187,7 +187,8 @@ class BadPromptsError(PromptFileError):
     """Several prompts files of a deal cannot be read; ``errors`` has the reason for each."""
 
     def __init__(self, errors: Sequence[InputError]) -> None:
-        super().__init__("; ".join(describe(error) for error in errors))
+        deal = next((error.deal for error in errors), None)
+        super().__init__("; ".join(describe(error) for error in errors), deal=deal)
         self.errors = tuple(errors)
 
     def __reduce__(self) -> tuple[object, ...]:

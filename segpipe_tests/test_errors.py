@@ -6,10 +6,12 @@ import pickle
 import pytest
 
 from segpipe.errors import (
+    BadPromptsError,
     CorruptImageError,
     DealFailedError,
     InputError,
     PhotosChangedError,
+    PromptFileError,
     SegpipeError,
     describe,
     is_retryable,
@@ -28,6 +30,7 @@ def test_an_error_names_its_place_and_keeps_what_is_known() -> None:
     [
         InputError("no", deal="lot", image="x", field="y"),
         DealFailedError("lot", [CorruptImageError("half", image="x.jpg"), OSError(5, "io")]),
+        BadPromptsError([PromptFileError("no", deal="lot", image="x", field="text")]),
     ],
 )
 def test_an_error_survives_pickling(error: SegpipeError) -> None:

@@ -11,6 +11,7 @@ from segpipe.cli.console import err, out, told_errors
 from segpipe.cli.export import export
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.options import ROOT, ModeOption, Root, existing
+from segpipe.cli.prompts import app as prompt_commands
 from segpipe.cli.run import out_of_date, run_deals
 from segpipe.cli.samples import add_samples
 from segpipe.cli.serve import serve
@@ -48,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(prompt_commands)
 
 
 @app.command(epilog="Example: segpipe add spring-lot photos/*.jpg")

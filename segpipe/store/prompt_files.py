@@ -97,6 +97,15 @@ class PromptFiles:
         Raises:
             BadPromptsError: Several files cannot be used; it has each.
         """
+        found, faults = self.look(deal)
+        if len(faults) > 1:
+            raise BadPromptsError(faults)
+        if faults:
+            raise faults[0]
+        return found
+
+    def look(self, deal: str) -> tuple[dict[str, ImagePrompts], tuple[InputError, ...]]:
+        """The prompts of all photos whose file can be used, and why the others cannot."""
         found: dict[str, ImagePrompts] = {}
         faults: list[InputError] = []
         with store_errors(deal):
@@ -110,11 +119,7 @@ class PromptFiles:
                             found[prompts.image] = prompts
                 except InputError as fault:
                     faults.append(fault)
-            if len(faults) > 1:
-                raise BadPromptsError(faults)
-            if faults:
-                raise faults[0]
-        return found
+        return found, tuple(faults)
 
     def edit_image(
         self, deal: str, image: str, change: Callable[[ImagePrompts], ImagePrompts]
@@ -177,14 +182,13 @@ class PromptFiles:
         self._check_folder(file.deal)
         for number in range(_MAX_TRIES):
             expected, present = self._read(file)
-            changed = change(present).model_copy(update={"generation": present.generation})
-            if changed == present:
-                return present
-            wanted = changed.model_copy(update={"generation": present.generation + 1})
+            wanted = change(present).model_copy(update={"generation": present.generation + 1})
             # Copies of pydantic's models are not validated, and what is written has to be readable.
             written = type(file.empty).from_values(
                 wanted.model_dump(warnings="none"), file=file.shown, image=file.image
             )
+            if written.model_copy(update={"generation": present.generation}) == present:
+                return present
             data = written.to_bytes()
             _check_size(file, len(data))
             if self._storage.swap(file.key, expected, data):

@@ -1,7 +1,7 @@
 """JSON that people may have written by hand, and what is wrong with it in words for them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -75,6 +75,21 @@ def parse_object(
             field="version",
         )
     return raw
+
+
+def json_lines(values: Mapping[str, object]) -> str:
+    """A JSON object as people like to read it: each field, and each item of a list, on a line."""
+    fields = []
+    for name, value in values.items():
+        shown = _dump(value)
+        if isinstance(value, list) and value:
+            shown = "[\n  " + ",\n  ".join(map(_dump, value)) + "\n ]"
+        fields.append(f" {_dump(name)}: {shown}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from pydantic import (
 from segpipe.digests import bytes_digest, settings_digest
 from segpipe.errors import PromptError, PromptFileError
 from segpipe.segmenters.prompt import Mode
-from segpipe.store.prompt_json import explain, parse_object
+from segpipe.store.prompt_json import explain, json_lines, parse_object
 
 VERSION: Final = 1
 
@@ -160,8 +160,8 @@ class _PromptsFile(BaseModel):
     text: _Text = None
 
     def to_bytes(self) -> bytes:
-        """The document as it is written."""
-        return self.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+        """The document as it is written: a line for each field and each annotation."""
+        return json_lines(self.model_dump(mode="json", exclude_none=True)).encode()
 
     def digest(self) -> str:
         """The sha256 of all it says, whatever its file is formatted like."""

@@ -49,6 +49,9 @@ _TURNS: dict[int, Callable[[RgbImage], Any]] = {
 }
 """EXIF orientation to what makes it upright (EXIF 3.0, tag 0x0112); 1 and nonsense need nothing."""
 
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
+"""The EXIF orientations whose turn swaps width and height."""
+
 _EXIF_LOST = ("EXIF data without a readable tag: the photo may lie on its side",)
 
 _NO_PROFILE = (
@@ -115,16 +118,47 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decode
         ImageTooLargeError: The header announces more than ``max_pixels``.
         CorruptImageError: The file is truncated, damaged, or of a variant that cannot be read.
     """
+    name = _known_format(data)
+    with _decoder_errors(name):
+        decode = _decode_jpeg if name == "JPEG" else _decode_with_pillow
+        rgb, warnings = decode(data, name, max_pixels)
+    return DecodedImage(rgb=rgb, format=name, warnings=warnings)
+
+
+def upright_size(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Width and height, pixels, of what :func:`decode_image` gives; takes the header alone.
+
+    But for a PNG, whose pixels have to be gone through to find its EXIF. A file may be refused by
+    :func:`decode_image` that has a size.
+
+    Args:
+        data: The whole file.
+        max_pixels: As for :func:`decode_image`.
+
+    Raises:
+        UnsupportedFormatError: As :func:`decode_image`.
+        ImageTooLargeError: As :func:`decode_image`.
+        CorruptImageError: The header cannot be read.
+    """
+    name = _known_format(data)
+    with _decoder_errors(name), strict_pillow():
+        photo = _open_within(data, name, max_pixels)
+        if name == "PNG":
+            photo.load()
+        width, height = photo.size
+        # Pillow gives a TIFF's size as of upright, and its EXIF as of the file until it is loaded.
+        orientation = 1 if name == "TIFF" else _read_exif(photo)[0]
+    return (height, width) if orientation in _ON_ITS_SIDE else (width, height)
+
+
+def _known_format(data: bytes) -> str:
     name = find_format(data)
     if name is None:
         raise UnsupportedFormatError(
             f"{len(data)} bytes that are no image of a known format: give one of "
             f"{', '.join(FORMATS)}"
         )
-    with _decoder_errors(name):
-        decode = _decode_jpeg if name == "JPEG" else _decode_with_pillow
-        rgb, warnings = decode(data, name, max_pixels)
-    return DecodedImage(rgb=rgb, format=name, warnings=warnings)
+    return name
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from segpipe.errors import (
     PhotoError,
     UnsupportedFormatError,
 )
-from segpipe.vision.image import decode_image
+from segpipe.vision.image import decode_image, upright_size
 from segpipe.vision.image_formats import FORMATS
 from segpipe_tests.vision.icc import DISPLAY_P3_PRIMARIES, cmyk_profile, rgb_profile
 from segpipe_tests.vision.photos import corners, encode, tiff, with_orientation
@@ -130,6 +130,29 @@ def test_orientation_is_applied_to_jpegs_of_any_colours(mode: str) -> None:
     data = encode(Image.new(mode, (5, 3)), "JPEG", exif=exif.tobytes())
 
     assert decode_image(data).rgb.shape == (5, 3, 3)
+
+
+@pytest.mark.parametrize("orientation", [*TURNED, 0, 9])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "BMP"])
+def test_the_size_is_known_without_decoding(name: str, orientation: int) -> None:
+    data = encode(PICTURE, name) if name == "GIF" else with_orientation(PICTURE, name, orientation)
+    height, width, _ = decode_image(data).rgb.shape
+    assert upright_size(data) == (width, height)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_every_file_that_decodes_has_its_size(name: str) -> None:
+    height, width, _ = decode_image(FILES[name]).rgb.shape
+    assert upright_size(FILES[name]) == (width, height)
+
+
+def test_no_size_is_told_of_what_is_no_photo_or_too_large() -> None:
+    with pytest.raises(UnsupportedFormatError):
+        upright_size(b"no photo")
+    with pytest.raises(CorruptImageError):
+        upright_size(FILES["JPEG"][:20])
+    with pytest.raises(ImageTooLargeError):
+        upright_size(FILES["JPEG"], max_pixels=100)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 1000])
@@ -507,7 +530,7 @@ def test_a_bomb_below_pillows_own_alarm_is_refused_too(name: str) -> None:
 _REFUSE_ALL_IN_LITTLE_MEMORY = """
 import pickle, resource, sys
 from segpipe.errors import ImageTooLargeError
-from segpipe.vision.image import decode_image
+from segpipe.vision.image import decode_image, upright_size
 bombs, harmless = pickle.load(sys.stdin.buffer)
 for data in harmless:
     decode_image(data)

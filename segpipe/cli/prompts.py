@@ -1,0 +1,330 @@
+"""The commands about prompts: draw, list, import."""
+
+import getpass
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segpipe.cli.console import err, out, told_errors
+from segpipe.cli.options import ROOT, Root, existing
+from segpipe.cli.prompt_tables import prompts_table
+from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.documents import utc_now
+from segpipe.store.ids import image_id_of
+from segpipe.store.label_files import LabelledImage, read_coco, read_yolo, yolo_files
+from segpipe.store.prompt_edits import (
+    Mark,
+    add_marks,
+    clear_marks,
+    marks_of,
+    remove_annotations,
+)
+from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType
+from segpipe.store.store import DealStore, Photo
+from segpipe.vision.boxes import Box
+from segpipe.vision.image import upright_size
+
+_BOX_NUMBERS, _POINT_NUMBERS = 4, 2
+_SHOWN_PHOTOS = 10
+_BOX_TYPES = {Mode.FIND_ALL: PromptType.POSITIVE_EXEMPLAR, Mode.INSIDE_BOX: PromptType.SEGMENT}
+"""What a box says in each mode."""
+
+app = typer.Typer()
+
+
+class LabelFormat(StrEnum):
+    """The formats of label files that can be imported."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+
+
+@app.command(epilog="Example: segpipe prompt spring-lot a.jpg --text ring --box 10,20,300,280")
+def prompt(
+    deal: str,
+    image: Annotated[
+        str | None,
+        typer.Argument(help="A photo's file name or id; left out, --text is for all photos."),
+    ] = None,
+    root: Root = ROOT,
+    text: Annotated[
+        str | None, typer.Option(help="What to find, in words; an empty one removes it.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(help="x1,y1,x2,y2 in pixels of the upright photo; may be repeated."),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(help="x,y in pixels of the upright photo; may be repeated."),
+    ] = None,
+    negative: Annotated[
+        bool, typer.Option("--negative", help="Boxes are of what to leave out, points off items.")
+    ] = False,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="find_all: a box is an example of what to find; inside_box: a box is around one "
+            "item to cut out. find_all when left out.",
+            show_default=False,
+        ),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="The id of an annotation to remove; may be repeated.")
+    ] = None,
+    clear: Annotated[
+        bool,
+        typer.Option("--clear", help="First remove what users drew and wrote, of --mode or all."),
+    ] = False,
+    all_photos: Annotated[
+        bool, typer.Option("--all", help="For all photos; the same as naming none.")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(help="Who draws; the name of the user when left out.")
+    ] = None,
+) -> None:
+    """Say what to look for in a photo, or in all of a deal; with no option, show it."""
+    with told_errors():
+        store = DealStore(root)
+        deal = existing(store, deal)
+        marks = _marks(mode or Mode.FIND_ALL, box or (), point or (), is_positive=not negative)
+        if text and mode is Mode.INSIDE_BOX:
+            raise ConfigError("inside_box reads no text; write it for find_all", field="--text")
+        if image is None:
+            if marks or remove:
+                raise ConfigError("boxes and points are of one photo: name it", field="IMAGE")
+            _write_for_all(store, deal, text, clear=clear and mode is not Mode.INSIDE_BOX)
+            return
+        if all_photos:
+            raise ConfigError(f"give either --all or the photo {image!r}", field="--all")
+        photo = _photo(store, deal, image)
+        size = _size(store, deal, photo) if marks else (0, 0)
+        author = by or _user_name()
+
+        def change(present: ImagePrompts) -> ImagePrompts:
+            kept = remove_annotations(present, remove or ())
+            if clear:
+                kept = _cleared(kept, mode)
+            if text is not None:
+                kept = kept.model_copy(update={"text": text})
+            changed = add_marks(kept, marks, created_by=author, created_at=utc_now())
+            drawn = changed.annotations[len(kept.annotations) :]
+            ImagePrompts(image=photo.image, annotations=drawn).require_inside(*size)
+            return changed
+
+        now = store.prompts.edit_image(deal, photo.image, change)
+        _print_prompts(deal, store.prompts.of_deal(deal), {photo.image: now}, photo.name)
+
+
+@app.command(epilog="Example: segpipe prompts spring-lot")
+def prompts(deal: str, root: Root = ROOT) -> None:
+    """List what to look for in the photos of a deal, and check that it can be used."""
+    with told_errors():
+        store = DealStore(root)
+        deal = existing(store, deal)
+        faults: list[SegpipeError] = []
+        everywhere = DealPrompts()
+        try:
+            everywhere = store.prompts.of_deal(deal)
+        except InputError as error:
+            faults.append(error)
+        images, unreadable = store.prompts.look(deal)
+        _print_prompts(deal, everywhere, images, deal)
+        faults += unreadable
+        try:
+            photos = {photo.image: photo for photo in store.photos(deal)}
+            faults += _misplaced(store, deal, photos, images)
+        except InputError as error:
+            faults.append(error)
+        for fault in faults:
+            err.print(describe(fault), style="red", soft_wrap=True)
+        if faults:
+            raise typer.Exit(1)
+
+
+@app.command(
+    "import-prompts",
+    epilog="Example: segpipe import-prompts spring-lot labels.json --format coco --mode inside_box",
+)
+def import_prompts(
+    deal: str,
+    labels: Annotated[
+        Path, typer.Argument(help="COCO's JSON file; YOLO's folder of text files, or one of them.")
+    ],
+    label_format: Annotated[LabelFormat, typer.Option("--format", help="What the labels are.")],
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="inside_box: each box is around one item to cut out; find_all: each is an "
+            "example of what to find."
+        ),
+    ] = Mode.INSIDE_BOX,
+    root: Root = ROOT,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="First remove such boxes from the photos that have labels."),
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(help="Who drew them; the name of the user when left out.")
+    ] = None,
+) -> None:
+    """Take over boxes from COCO or YOLO; all are checked before any is written."""
+    with told_errors():
+        store = DealStore(root)
+        deal = existing(store, deal)
+        photos = store.photos(deal)
+        found, unknown = _labels(labels, label_format, photos)
+        boxes: dict[str, list[Box]] = {}
+        for photo, labelled in found:
+            drawn = labelled.in_pixels(*_size(store, deal, photo))
+            boxes.setdefault(photo.image, []).extend(drawn)
+        marks = {image: _boxes(drawn, mode) for image, drawn in boxes.items()}
+        author = by or _user_name()
+        for image in marks:  # what cannot be read stops us here, before anything is written
+            store.prompts.of_image(deal, image)
+        added = 0
+        for image, drawn_now in marks.items():
+            added += len(set(drawn_now) - marks_of(store.prompts.of_image(deal, image)))
+            store.prompts.edit_image(
+                deal, image, _importing(mode, drawn_now, author, replace=replace)
+            )
+        for name in unknown:
+            err.print(f"left out: the deal has no photo for {name!r}", style="yellow")
+        total = sum(map(len, boxes.values()))
+        out.print(f"{total} boxes for {len(boxes)} photos; {added} are new in deal {deal}")
+        if unknown and not found:
+            raise typer.Exit(1)
+
+
+def _marks(
+    mode: Mode, boxes: Iterable[str], points: Iterable[str], *, is_positive: bool
+) -> list[Mark]:
+    """What was drawn."""
+    drawn = [Box(*_numbers(value, _BOX_NUMBERS, "--box")) for value in boxes]
+    if drawn and mode is Mode.INSIDE_BOX and not is_positive:
+        raise ConfigError(
+            "a negative box means nothing in inside_box; take find_all, or points",
+            field="--negative",
+        )
+    box_type = _BOX_TYPES[mode] if is_positive else PromptType.NEGATIVE_EXEMPLAR
+    marks = [Mark(mode, box_type, box=box) for box in drawn]
+    for value in points:
+        x, y = _numbers(value, _POINT_NUMBERS, "--point")
+        marks.append(Mark(mode, PromptType.POINT, point=(x, y), label=int(is_positive)))
+    return marks
+
+
+def _boxes(boxes: Iterable[Box], mode: Mode) -> list[Mark]:
+    return list(dict.fromkeys(Mark(mode, _BOX_TYPES[mode], box=box) for box in boxes))
+
+
+def _numbers(value: str, count: int, option: str) -> list[float]:
+    try:
+        numbers = [float(word) for word in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise typer.BadParameter(
+            f"{value!r} is not {count} numbers with commas between them", param_hint=option
+        )
+    return numbers
+
+
+def _importing(
+    mode: Mode, marks: Sequence[Mark], author: str, *, replace: bool
+) -> Callable[[ImagePrompts], ImagePrompts]:
+    """The change that takes over labels."""
+
+    def change(present: ImagePrompts) -> ImagePrompts:
+        if replace:
+            present = clear_marks(present, mode, only=_BOX_TYPES[mode], keep=marks)
+        return add_marks(present, marks, created_by=author, created_at=utc_now())
+
+    return change
+
+
+def _cleared(present: ImagePrompts, mode: Mode | None) -> ImagePrompts:
+    for each in Mode if mode is None else (mode,):
+        present = clear_marks(present, each)
+    return present if mode is Mode.INSIDE_BOX else present.model_copy(update={"text": None})
+
+
+def _write_for_all(store: DealStore, deal: str, text: str | None, *, clear: bool) -> None:
+    def change(present: DealPrompts) -> DealPrompts:
+        kept = present.model_copy(update={"text": None}) if clear else present
+        return kept if text is None else kept.model_copy(update={"text": text})
+
+    _print_prompts(deal, store.prompts.edit_deal(deal, change), {}, "all photos")
+
+
+def _print_prompts(
+    deal: str, everywhere: DealPrompts, images: dict[str, ImagePrompts], what: str
+) -> None:
+    table = prompts_table(deal, everywhere, images)
+    out.print(table or f"{what}: no prompts")
+
+
+def _photo(store: DealStore, deal: str, image: str) -> Photo:
+    """The photo of that file name or image id."""
+    photos = store.photos(deal)
+    by_name = {photo.name: photo for photo in photos}
+    found = by_name.get(image) or {photo.image: photo for photo in photos}.get(image)
+    if found is None:
+        names = ", ".join(list(by_name)[:_SHOWN_PHOTOS])
+        more = ", …" if len(by_name) > _SHOWN_PHOTOS else ""
+        raise PromptError(f"the deal has no such photo; it has {names}{more}", image=image).at(
+            deal=deal
+        )
+    return found
+
+
+def _size(store: DealStore, deal: str, photo: Photo) -> tuple[int, int]:
+    """Width and height of the upright photo."""
+    try:
+        return upright_size(store.read_photo(deal, photo))
+    except SegpipeError as error:
+        raise error.at(deal=deal, image=photo.name) from error.__cause__
+
+
+def _misplaced(
+    store: DealStore, deal: str, photos: dict[str, Photo], images: dict[str, ImagePrompts]
+) -> Iterable[SegpipeError]:
+    """Prompts of photos that are not there, and marks that are not in their photo."""
+    for image, of_image in images.items():
+        try:
+            if image not in photos:
+                raise PromptError("the deal has no such photo; rename the file, or remove it")
+            if of_image.annotations:
+                of_image.require_inside(*_size(store, deal, photos[image]))
+        except SegpipeError as error:
+            yield error.at(deal=deal, image=image)
+
+
+def _labels(
+    place: Path, label_format: LabelFormat, photos: Sequence[Photo]
+) -> tuple[list[tuple[Photo, LabelledImage]], list[str]]:
+    """The labels of each photo that has some, and the names of those that the deal has not."""
+    by_name = {photo.name: photo for photo in photos}
+    by_image = {photo.image: photo for photo in photos}
+
+    def find(name: str) -> Photo | None:
+        return by_name.get(name) or by_image.get(image_id_of(name))
+
+    if label_format is LabelFormat.COCO:
+        coco = [(find(labelled.image), labelled) for labelled in read_coco(place)]
+        found = [(photo, labelled) for photo, labelled in coco if photo]
+        return found, [labelled.image for photo, labelled in coco if photo is None]
+    files = [(find(file.name), file) for file in yolo_files(place)]
+    read = [(photo, read_yolo(file)) for photo, file in files if photo]
+    return read, [file.name for photo, file in files if photo is None]
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as containers have
+        return "user"
