@@ -37,9 +37,7 @@ def refine_masks(
         InputError: A mask belongs to an image of another size.
     """
     _check_sizes(image, masks)
-    started = [
-        Item.start(mask, settings, side=decoder.side, low_side=decoder.low_side) for mask in masks
-    ]
+    started = [Item.start(mask, settings, decoder.square) for mask in masks]
     eye = _Eye(image, decoder, settings.crops_per_batch)
     items = [item for item in started if isinstance(item, Item)]
     batches = list(_batches(items, settings.objects_per_batch))

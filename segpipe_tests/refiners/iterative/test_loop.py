@@ -12,6 +12,7 @@ from segpipe.refiners.base import Refinement
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.loop import refine_masks
 from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, dilate, iou
@@ -28,7 +29,7 @@ PICTURE = labelled((HEIGHT, WIDTH), [ITEM.to_full() > 0])
 class Scripted:
     """Gives one prepared mask after another, whatever is asked."""
 
-    side, low_side = SIDE, SIDE  # as fine as the picture, so that masks come back exactly
+    square = Square(SIDE, SIDE, Fit.PAD)  # as fine as the picture, so that masks come back exactly
 
     def __init__(self, answers: Sequence[tuple[Mask, float]]) -> None:
         self.answers = list(answers)
@@ -206,7 +207,7 @@ def test_auto_gives_small_items_a_crop_and_large_ones_the_image() -> None:
     oracle = Oracle()
     refine_masks(picture, masks, oracle, LoopSettings(embed="auto", crops_per_batch=1))
     shapes = [view.shape[:2] for (view,) in oracle.embedded]
-    assert shapes == [(SIDE, SIDE), (SIDE * HEIGHT // WIDTH, SIDE), (SIDE, SIDE)]
+    assert shapes == [(31, 31), (HEIGHT, WIDTH), (25, 25)]
 
 
 @pytest.mark.parametrize("embed", ["image", "crop"])
