@@ -174,6 +174,18 @@ def test_every_subpath_comes_back_to_where_it_began(drawn: list[tuple[str, list[
     assert all(ends.count(end) % 2 == 0 for end in ends)
 
 
+@given(
+    st.lists(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5), min_size=1, max_size=4)
+)
+@settings(deadline=None)
+def test_polygons_as_they_are_traced_are_those_written_in_any_other_way(
+    polygons: list[list[tuple[float, float]]],
+) -> None:
+    traced = "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in each)}Z" for each in polygons)
+    spaced = "".join(f"M {' L '.join(f'{x} {y}' for x, y in each)} Z " for each in polygons)
+    assert np.array_equal(parse_path(traced).lines, parse_path(spaced).lines)
+
+
 # How numbers are written
 
 
@@ -238,6 +250,7 @@ def test_an_empty_path_draws_nothing() -> None:
         ("M1,1L1e7,2", 4),
         ("M1,1L1e999,2", 4),
         ("M1,1L-1e999,2", 4),
+        ("M1,1L2,2ZM3,3L1e7,4Z", 13),
         ("M1,1A5,5 0 0 1 2,2", 4),
         ("M1,1a5,5 0 01 2,2", 4),
     ],
