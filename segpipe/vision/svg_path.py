@@ -89,13 +89,15 @@ def flatten(curves: Curves, tolerance: float) -> Lines:
         PathError: It takes more than a million lines.
     """
     bend = np.abs(np.diff(curves, n=2, axis=1)).max(axis=1, initial=0)
-    pieces = np.maximum(np.ceil(np.sqrt(0.75 * bend / tolerance)), 1).astype(np.int64)
-    total = int(pieces.sum())
-    if total > MAX_PIECES:
+    counts = np.maximum(np.ceil(np.sqrt(0.75 * bend / tolerance)), 1)
+    # Before they become integers, which huge ones would overflow.
+    if not counts.sum() <= MAX_PIECES:
         raise PathError(
-            f"the curves of the path are {total} lines long, more than {MAX_PIECES}",
+            f"the curves of the path are {counts.sum():.0f} lines long, more than {MAX_PIECES}",
             field="svg_path",
         )
+    pieces = counts.astype(np.int64)
+    total = int(pieces.sum())
     place = np.arange(total) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     controls, pieces = np.repeat(curves, pieces, axis=0), np.repeat(pieces, pieces)
     ends = [_point_at(controls, (place + end) / pieces) for end in (0, 1)]

@@ -11,6 +11,7 @@ from segpipe.errors import InputError
 from segpipe.refiners.base import Refinement
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.loop import refine_masks
+from segpipe.refiners.iterative.prompts import Logits
 from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import SquarePrompt
@@ -148,6 +149,37 @@ def test_the_next_question_comes_from_the_last_answer() -> None:
     _, model = scripted([(box(75, 50, 126, 101), 0.9), (grown(1), 0.5)], iterations=2)
     assert model.questions[1].box == pytest.approx((75, 50, 126, 101), abs=1)
     assert model.questions[1].outside is None
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["logits", "iou"])
+def test_an_answer_that_is_no_number_is_passed_over(wrong: float, part: str) -> None:
+    good = 2 * grown_logits(1) - 1
+    broken = np.full_like(good, wrong) if part == "logits" else good
+    broken_iou = wrong if part == "iou" else 0.95
+    best = Candidates(np.stack([broken, good]), np.array([broken_iou, 0.7], np.float32)).best
+    assert best is not None
+    assert best[1] == pytest.approx(0.7)
+    assert np.array_equal(best[0], good)
+
+
+def test_a_model_that_answers_no_numbers_leaves_the_coarse_mask_and_says_so() -> None:
+    done, model = scripted([(grown(1), np.nan)], iterations=3)
+    assert not done.accepted
+    assert np.array_equal(done.mask.to_full(), on_square(ITEM).to_full())
+    assert "not made of numbers; try dtype bfloat16" in (done.reason or "")
+    assert len(model.questions) == done.iterations == 1
+    assert done.predicted_iou is None
+
+
+def test_no_numbers_after_a_good_answer_end_the_loop_with_that() -> None:
+    done, _ = scripted([(grown(1), 0.8), (grown(2), np.nan)], iterations=3)
+    assert done.accepted
+    assert iou(done.mask, on_square(grown(1))) == 1
+
+
+def grown_logits(pixels: int) -> Logits:
+    return on_square(grown(pixels)).to_full().astype(np.float32)
 
 
 def test_a_predicted_iou_above_one_counts_as_one() -> None:
