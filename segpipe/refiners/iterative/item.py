@@ -84,7 +84,8 @@ class Item:
         if agreement < self._settings.min_iou:
             self._close(self._left(agreement))
             return
-        answer = _Answer(logits, predicted_iou, agreement)
+        # A copy, since a view would keep the answers of the whole batch alive.
+        answer = _Answer(logits.copy(), predicted_iou, agreement)
         if self._best is None or self._value(answer) > self._value(self._best):
             self._best = answer
         if np.array_equal(cells, self._cells):

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from segpipe.errors import InputError
 from segpipe.refiners.base import Refinement
@@ -214,6 +217,33 @@ def test_refinements_come_in_the_order_of_their_masks() -> None:
     assert done[1].mask is empty
     for refinement, item in zip((done[0], done[2], done[3]), items, strict=True):
         assert iou(refinement.mask, item) > 0.95
+
+
+class Remembering(Oracle):
+    """Answers a batch by views of one array, and watches which of these are kept."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.arrays: list[ref[NDArray[np.float32]]] = []
+        self.most_kept: int = 0
+
+    def decode(
+        self, embeddings: Sequence[RgbImage], prompts: Sequence[SquarePrompt]
+    ) -> Sequence[Candidates]:
+        self.most_kept = max(self.most_kept, sum(one() is not None for one in self.arrays))
+        answers = super().decode(embeddings, prompts)
+        whole = np.stack([answer.logits for answer in answers])
+        self.arrays.append(ref(whole))
+        return [replace(answer, logits=plane) for answer, plane in zip(answers, whole, strict=True)]
+
+
+def test_answers_are_let_go_of_once_they_are_read() -> None:
+    masks = [disc(40 + 30 * number, 75, 12) for number in range(5)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in masks])
+    oracle = Remembering(edge_noise_px=0.5)
+    refine_masks(picture, masks, oracle, LoopSettings(objects_per_batch=2))
+    assert len(oracle.arrays) > 6
+    assert oracle.most_kept <= 1
 
 
 def test_one_view_of_the_image_serves_all_batches() -> None:
