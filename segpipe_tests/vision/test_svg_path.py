@@ -37,13 +37,11 @@ def curves_of(path: str) -> list[list[complex]]:
 
 def slow_points(curve: Sequence[complex], count: int) -> NDArray[np.complex128]:
     """Points of a curve by de Casteljau's construction."""
-    points = []
-    for t in np.linspace(0, 1, count):
-        left = list(curve)
-        while len(left) > 1:
-            left = [(1 - t) * a + t * b for a, b in pairwise(left)]
-        points.append(left[0])
-    return np.array(points)
+    t = np.linspace(0, 1, count)
+    left = [np.full(count, control) for control in curve]
+    while len(left) > 1:
+        left = [(1 - t) * a + t * b for a, b in pairwise(left)]
+    return left[0]
 
 
 def distances(points: NDArray[np.complex128], lines: NDArray[np.complex128]) -> NDArray[np.float64]:

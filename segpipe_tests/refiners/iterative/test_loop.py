@@ -72,12 +72,14 @@ def grown(pixels: int) -> Mask:
 
 
 @pytest.mark.parametrize("degradation", list(DEGRADATIONS))
-@pytest.mark.parametrize("embed", ["crop", "auto"])
-def test_degraded_masks_of_scenes_become_better(degradation: str, embed: Any) -> None:
+@pytest.mark.parametrize(
+    ("embed", "fit"), [("crop", Fit.PAD), ("auto", Fit.PAD), ("auto", Fit.STRETCH)]
+)
+def test_degraded_masks_of_scenes_become_better(degradation: str, embed: Any, fit: Fit) -> None:
     change = change_by_loop(
         degradation,
         LoopSettings(embed=embed),
-        lambda: Oracle(side=SIDE, low_side=LOW, edge_noise_px=0.3, iou_noise=0.03),
+        lambda: Oracle(side=SIDE, low_side=LOW, fit=fit, edge_noise_px=0.3, iou_noise=0.03),
         range(1),
     )
     assert change.after.iou > change.before.iou + 0.02
@@ -291,6 +293,21 @@ def test_an_item_at_the_edge_of_the_image_is_refined() -> None:
     (done,) = refine_masks(picture, [dilate(item, 4)], Oracle(), LoopSettings(embed="crop"))
     assert done.accepted
     assert iou(done.mask, item) > 0.95
+
+
+@pytest.mark.parametrize("fit", Fit)
+@pytest.mark.parametrize("embed", ["image", "crop"])
+@pytest.mark.parametrize(
+    "item",
+    [box(5, 70, 195, 82), box(90, 3, 102, 149), box(0, 0, 200, 14)],
+    ids=["across", "down", "along the edge"],
+)
+def test_a_long_item_is_refined(item: Mask, embed: Any, fit: Fit) -> None:
+    picture = labelled((HEIGHT, WIDTH), [item.to_full() > 0])
+    oracle = Oracle(side=SIDE, low_side=LOW, fit=fit)
+    (done,) = refine_masks(picture, [dilate(item, 2)], oracle, LoopSettings(embed=embed))
+    assert done.accepted
+    assert iou(done.mask, item) > 0.93
 
 
 def test_a_mask_of_another_image_is_refused_before_anything_is_asked() -> None:
