@@ -10,7 +10,7 @@ BENCHMARKS = {
     "contour": "masks to SVG paths and back, beside OpenCV",
     "dedup": "dedup beside supervision and sahi",
     "deal": "one 12 MP photo to promoted crops, beside the floor and the obvious way",
-    "hq_sam": "refinement of 30 masks at 12 MP, beside the full canvas",
+    "hq_sam": "refinement of 30 masks at 12 MP, beside the full canvas; on a GPU both models",
     "service": "200 images against the service with a model of 50 ms",
     "local": "SAM 3 in process beside transformers alone",
     "sensor": "a look of the sensor at 20,000 deals",

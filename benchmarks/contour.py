@@ -110,8 +110,8 @@ def main() -> None:
     console = Console()
     console.print(table(blob()))
     console.print(
-        f"The default is {DEFAULT_TOLERANCE_PX} px. Wanted: {TRACE_TARGET_MS} ms to trace, "
-        f"{FILL_TARGET_MS} ms to fill, IoU {IOU_TARGET}."
+        f"The default is {DEFAULT_TOLERANCE_PX} px. Required: less than {TRACE_TARGET_MS} ms to "
+        f"trace, {FILL_TARGET_MS} ms to fill, and an IoU of {IOU_TARGET}."
     )
 
 

@@ -20,6 +20,7 @@ LAYERS = (
     ("store",),
     ("segmenters",),
     ("refiners",),
+    ("models",),
     ("vision",),
     ("digests",),
     ("errors",),

@@ -22,6 +22,7 @@ from segpipe.flow.settings import (
 from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.hq_sam import HqSamConfig
 from segpipe.refiners.none import NoneConfig
+from segpipe.refiners.sam3_tracker import Sam3TrackerConfig
 from segpipe.segmenters.cache import CacheConfig
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.config import RecursiveConfig
@@ -105,7 +106,11 @@ class HqSamOptions(HqSamConfig, dg.Config):
     """Refinement by HQ-SAM, asked about each mask again and again."""
 
 
-RefinerOptions = NoneOptions | GrabCutOptions | HqSamOptions
+class Sam3TrackerOptions(Sam3TrackerConfig, dg.Config):
+    """Refinement by SAM 3's own tracker, asked about each mask again and again."""
+
+
+RefinerOptions = NoneOptions | GrabCutOptions | HqSamOptions | Sam3TrackerOptions
 
 
 class PhotoOptions(PhotoSettings, dg.Config):

@@ -8,12 +8,14 @@ from segpipe.refiners.base import Refiner
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
 from segpipe.refiners.none import NoneConfig, NoneRefiner
+from segpipe.refiners.sam3_tracker import Sam3TrackerConfig, Sam3TrackerRefiner
 
-RefinerConfig = Annotated[NoneConfig | GrabCutConfig | HqSamConfig, Field(discriminator="kind")]
+AnyRefinerConfig = NoneConfig | GrabCutConfig | HqSamConfig | Sam3TrackerConfig
+RefinerConfig = Annotated[AnyRefinerConfig, Field(discriminator="kind")]
 """Every refiner that can be configured, told apart by ``kind``."""
 
 
-def build_refiner(config: NoneConfig | GrabCutConfig | HqSamConfig) -> Refiner:
+def build_refiner(config: AnyRefinerConfig) -> Refiner:
     """Build the refiner that a configuration describes."""
     match config:
         case NoneConfig():
@@ -22,3 +24,5 @@ def build_refiner(config: NoneConfig | GrabCutConfig | HqSamConfig) -> Refiner:
             return GrabCutRefiner(config)
         case HqSamConfig():
             return HqSamRefiner(config)
+        case Sam3TrackerConfig():
+            return Sam3TrackerRefiner(config)

@@ -30,6 +30,7 @@ _FEW_CORNERS = 32  # not worth simplifying: small items stay exact
 _MAX_CORNERS = MAX_CHARACTERS // len("M0.1234,0.1234Z")
 
 _FLATNESS_PX = 0.05
+_MAX_BOX_PX = 1e9  # beyond it, places of a path could not be told apart to the pixel
 _MAX_CROSSINGS = 4_000_000
 
 # Directions by (dy, dx) from (-1, -1) on, an eighth of a turn each: east is 0, north 2, west 4.
@@ -158,10 +159,14 @@ def path_to_mask(
 
     Raises:
         PathError: The path is malformed or too long.
-        InputError: The box has no area.
+        InputError: The box has no area, or reaches beyond a billion pixels.
     """
-    if not (np.isfinite(box).all() and box.x1 < box.x2 and box.y1 < box.y2):
-        raise InputError(f"the box of a path needs an area, got {tuple(box)}", field="box")
+    if not (np.abs(box).max() <= _MAX_BOX_PX and box.x1 < box.x2 and box.y1 < box.y2):
+        raise InputError(
+            f"the box of a path needs an area and finite corners, none beyond {_MAX_BOX_PX:.0f}, "
+            f"got {tuple(box)}",
+            field="box",
+        )
     lines, curves = (
         segments.real * (box.x2 - box.x1)
         + box.x1

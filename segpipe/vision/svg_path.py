@@ -31,6 +31,9 @@ _COMMAND = re.compile(
     rf"([A-Za-z]){_SPACE}((?:{_NUMBER}(?:{_SPACE},?{_SPACE}{_NUMBER})*+)?+){_SPACE}"
 )
 _EACH_NUMBER = re.compile(_NUMBER)
+# As outlines are traced: closed polygons without spaces.
+_POLYGONS = re.compile(rf"(?:M{_NUMBER},{_NUMBER}(?:L{_NUMBER},{_NUMBER})*+Z)++")
+_BETWEEN_NUMBERS = str.maketrans("MLZ,", "    ")
 _QUOTED_CHARACTERS = 16
 
 
@@ -57,6 +60,8 @@ def parse_path(path: str) -> Drawing:
         raise PathError(
             f"a path has at most {MAX_CHARACTERS} characters, got {len(path)}", field="svg_path"
         )
+    if _POLYGONS.fullmatch(path):
+        return Drawing(_polygons(path), np.zeros((0, 4), np.complex128))
     pen = _Pen()
     for letter, numbers in _commands(path):
         pen.draw(letter, numbers)
@@ -84,13 +89,15 @@ def flatten(curves: Curves, tolerance: float) -> Lines:
         PathError: It takes more than a million lines.
     """
     bend = np.abs(np.diff(curves, n=2, axis=1)).max(axis=1, initial=0)
-    pieces = np.maximum(np.ceil(np.sqrt(0.75 * bend / tolerance)), 1).astype(np.int64)
-    total = int(pieces.sum())
-    if total > MAX_PIECES:
+    counts = np.maximum(np.ceil(np.sqrt(0.75 * bend / tolerance)), 1)
+    # Before they become integers, which huge ones would overflow.
+    if not counts.sum() <= MAX_PIECES:
         raise PathError(
-            f"the curves of the path are {total} lines long, more than {MAX_PIECES}",
+            f"the curves of the path are {counts.sum():.0f} lines long, more than {MAX_PIECES}",
             field="svg_path",
         )
+    pieces = counts.astype(np.int64)
+    total = int(pieces.sum())
     place = np.arange(total) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     controls, pieces = np.repeat(curves, pieces, axis=0), np.repeat(pieces, pieces)
     ends = [_point_at(controls, (place + end) / pieces) for end in (0, 1)]
@@ -102,6 +109,22 @@ def _point_at(controls: Curves, t: NDArray[np.float64]) -> NDArray[np.complex128
     weights = np.column_stack([rest**3, 3 * rest**2 * t, 3 * rest * t**2, t**3])
     points: NDArray[np.complex128] = (controls * weights).sum(axis=1)
     return points
+
+
+def _polygons(path: str) -> Lines:
+    """The lines of closed polygons, all at once: what the pen would draw of them."""
+    numbers = np.array(path.translate(_BETWEEN_NUMBERS).split(), np.float64)
+    if np.abs(numbers).max() > MAX_NUMBER:
+        list(_commands(path))  # refuses it with the place
+    corners = numbers.view(np.complex128)
+    lengths = np.array([subpath.count(",") for subpath in path.split("M")[1:]])
+    ends = np.cumsum(lengths)
+    following = np.arange(1, len(corners) + 1)
+    following[ends - 1] = ends - lengths
+    lines = np.column_stack([corners, corners[following]])
+    is_drawn = np.ones(len(lines), np.bool_)
+    is_drawn[ends - 1] = lines[ends - 1, 0] != lines[ends - 1, 1]  # back at its start already
+    return lines[is_drawn]
 
 
 class _Pen:

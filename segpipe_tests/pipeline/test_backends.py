@@ -11,9 +11,11 @@ from typing import Any
 import cv2
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
@@ -162,22 +164,36 @@ def test_over_a_model_in_process(
     assert metadata(instance)["segmenter"] == "sam3-local"
 
 
-def test_with_masks_refined_by_hq_sam(
-    tmp_path: Path, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize("refiner", ["hq_sam", "sam3_tracker"])
+def test_with_masks_refined_by_a_model_in_process(
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    tmp_path_factory: pytest.TempPathFactory,
+    checkpoint: Path,
+    refiner: str,
 ) -> None:
     make_deal(tmp_path, DEAL, items=EACH_ITEM)
-    weights = make_tiny_hq_sam(tmp_path_factory.mktemp("hq_sam"))
+    weights = checkpoint
+    if refiner == "hq_sam":
+        weights = make_tiny_hq_sam(tmp_path_factory.mktemp("hq_sam"))
+    anything = {"min_iou": 0.0, "min_predicted_iou": 0.0}
 
     result = run(
         tmp_path,
         instance,
         {"classical": {}},
-        refiner={"hq_sam": {"checkpoint": str(weights), "embed": "image", "iterations": 2}},
+        refiner={refiner: {"checkpoint": str(weights), "embed": "image", **anything}},
     )
 
     assert result.success
     assert crops(tmp_path) == {"a": 2, "b": 3}
-    assert metadata(instance, Stage.REFINEMENT)["refiner"] == "hq_sam"
+    assert metadata(instance, Stage.REFINEMENT)["refiner"] == refiner
+    snapshot = DealStore(tmp_path).current(DEAL, Mode.FIND_ALL)
+    assert snapshot
+    rows = pq.read_table(pa.BufferReader(snapshot.read(Stage.REFINEMENT, REFINEMENT_FILE)))
+    assert any(rows["accepted"].to_pylist())
+    assert max(rows["iterations"].to_pylist()) > 1
+    assert all(path.startswith("M") for path in rows["svg_path"].to_pylist())
 
 
 def test_any_backend_can_be_wrapped_in_the_recursive_segmenter(

@@ -392,9 +392,16 @@ def test_what_reaches_out_of_the_image_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     "box",
-    [Box(0, 0, 0, 1), Box(0, 3, 1, 2), Box(np.nan, 0, 1, 1), Box(0, 0, np.inf, 1)],
+    [
+        Box(0, 0, 0, 1),
+        Box(0, 3, 1, 2),
+        Box(np.nan, 0, 1, 1),
+        Box(0, 0, np.inf, 1),
+        Box(-1e308, 0, 1e308, 1),
+        Box(0, 0, 1e300, 1e300),
+    ],
 )
-def test_a_box_without_area_is_refused(box: Box) -> None:
+def test_a_box_without_area_or_end_is_refused(box: Box) -> None:
     with pytest.raises(InputError) as caught:
         path_to_mask("M0,0H1V1Z", box, image_width=9, image_height=9)
     assert caught.value.field == "box"

@@ -37,13 +37,11 @@ def curves_of(path: str) -> list[list[complex]]:
 
 def slow_points(curve: Sequence[complex], count: int) -> NDArray[np.complex128]:
     """Points of a curve by de Casteljau's construction."""
-    points = []
-    for t in np.linspace(0, 1, count):
-        left = list(curve)
-        while len(left) > 1:
-            left = [(1 - t) * a + t * b for a, b in pairwise(left)]
-        points.append(left[0])
-    return np.array(points)
+    t = np.linspace(0, 1, count)
+    left = [np.full(count, control) for control in curve]
+    while len(left) > 1:
+        left = [(1 - t) * a + t * b for a, b in pairwise(left)]
+    return left[0]
 
 
 def distances(points: NDArray[np.complex128], lines: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -174,6 +172,18 @@ def test_every_subpath_comes_back_to_where_it_began(drawn: list[tuple[str, list[
     assert all(ends.count(end) % 2 == 0 for end in ends)
 
 
+@given(
+    st.lists(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5), min_size=1, max_size=4)
+)
+@settings(deadline=None)
+def test_polygons_as_they_are_traced_are_those_written_in_any_other_way(
+    polygons: list[list[tuple[float, float]]],
+) -> None:
+    traced = "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in each)}Z" for each in polygons)
+    spaced = "".join(f"M {' L '.join(f'{x} {y}' for x, y in each)} Z " for each in polygons)
+    assert np.array_equal(parse_path(traced).lines, parse_path(spaced).lines)
+
+
 # How numbers are written
 
 
@@ -238,6 +248,7 @@ def test_an_empty_path_draws_nothing() -> None:
         ("M1,1L1e7,2", 4),
         ("M1,1L1e999,2", 4),
         ("M1,1L-1e999,2", 4),
+        ("M1,1L2,2ZM3,3L1e7,4Z", 13),
         ("M1,1A5,5 0 0 1 2,2", 4),
         ("M1,1a5,5 0 01 2,2", 4),
     ],
@@ -307,8 +318,9 @@ def test_a_straight_curve_takes_one_line_and_a_bent_one_few() -> None:
     assert all(abs(abs(end) - 100) < 0.1 for end in lines[:, 1])
 
 
-def test_curves_that_take_too_many_lines_are_refused() -> None:
-    huge = np.array([[0, 1e12, 1e12j, 0]] * 3)
+@pytest.mark.parametrize("size", [1e12, 1e300])
+def test_curves_that_take_too_many_lines_are_refused(size: float) -> None:
+    huge = np.array([[0, size, size * 1j, 0]] * 3)
     with pytest.raises(InputError, match="more than") as caught:
         flatten(huge, 0.05)
     assert caught.value.field == "svg_path"

@@ -1,5 +1,6 @@
 """What the refining loop asks of a model."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.refiners.iterative.prompts import Logits
+from segpipe.refiners.iterative.square import Square
 from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 
@@ -28,25 +30,28 @@ class Candidates:
     predicted_ious: NDArray[np.float32]
 
     @property
-    def best(self) -> tuple[Logits, float]:
-        """The candidate that the model expects most of, and its predicted IoU, 0 to 1."""
-        index = int(self.predicted_ious.argmax())
-        return self.logits[index], float(np.clip(self.predicted_ious[index], 0, 1))
+    def best(self) -> tuple[Logits, float] | None:
+        """The candidate that the model expects most of, and its predicted IoU, 0 to 1.
+
+        None when no candidate is made of finite numbers: float16 overflows in some models.
+        """
+        for index in np.argsort(-self.predicted_ious, kind="stable").tolist():
+            logits, predicted = self.logits[index], float(self.predicted_ious[index])
+            if math.isfinite(predicted) and np.isfinite(logits).all():
+                return logits, min(max(predicted, 0.0), 1.0)
+        return None
 
 
 class MaskDecoder(Protocol[E]):
-    """A promptable model that takes mask prompts; called by one thread at a time.
+    """A promptable model that takes mask prompts; called by one thread at a time."""
 
-    Attributes:
-        side: Pixels along each side of the square that it sees.
-        low_side: Pixels along each side of its masks, which cover the square.
-    """
-
-    side: int
-    low_side: int
+    @property
+    def square(self) -> Square:
+        """What it sees at a time."""
+        ...
 
     def embed(self, views: Sequence[RgbImage]) -> Sequence[E]:
-        """Look at views, each (h, w, 3) uint8 with its longer side equal to ``side``."""
+        """Look at views, each (h, w, 3) uint8 of any size; it scales them as its square says."""
         ...
 
     def decode(

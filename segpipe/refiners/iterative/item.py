@@ -10,6 +10,7 @@ from segpipe.refiners.iterative.cleaning import clean
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.prompts import Logits, mask_prompts
 from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.square import Square
 from segpipe.refiners.iterative.views import Site, SquarePrompt, View, surroundings, whole
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap, Mask, iou
@@ -49,22 +50,13 @@ class Item:
         self._end = ""
 
     @classmethod
-    def start(
-        cls, coarse: Mask, settings: LoopSettings, *, side: int, low_side: int
-    ) -> Self | Refinement:
-        """Prepare a coarse mask for a model's square; or say at once why it has to stay.
-
-        Args:
-            coarse: The mask.
-            settings: Those of the loop.
-            side: Pixels along each side of what the model sees.
-            low_side: Pixels along each side of the model's masks.
-        """
+    def start(cls, coarse: Mask, settings: LoopSettings, square: Square) -> Self | Refinement:
+        """Prepare a coarse mask for a model's square; or say at once why it has to stay."""
         if coarse.is_empty:
             return Refinement(coarse, accepted=False, reason="the mask is empty")
         window = surroundings(coarse, settings.margin_ratio)
-        view = View(_seen(window, whole(coarse), settings), side)
-        item = cls(coarse, Site.around(window, view, low_side=low_side), settings)
+        view = View(_seen(window, whole(coarse), settings, square), square)
+        item = cls(coarse, Site.around(window, view), settings)
         if not item._cells.any():
             return Refinement(coarse, accepted=False, reason="the mask is too thin to refine")
         return item
@@ -79,7 +71,11 @@ class Item:
     def take(self, candidates: Candidates) -> None:
         """Go on from the model's answer, or end with the best so far."""
         self._iterations += 1
-        logits, predicted_iou = candidates.best
+        best = candidates.best
+        if best is None:
+            self._close("the answer is not made of numbers; try dtype bfloat16 or float32")
+            return
+        logits, predicted_iou = best
         cells = (self.site.grid_logits(logits) > 0).astype(np.uint8)
         if not cells.any():
             self._close("the answer is empty")
@@ -88,7 +84,8 @@ class Item:
         if agreement < self._settings.min_iou:
             self._close(self._left(agreement))
             return
-        answer = _Answer(logits, predicted_iou, agreement)
+        # A copy, since a view would keep the answers of the whole batch alive.
+        answer = _Answer(logits.copy(), predicted_iou, agreement)
         if self._best is None or self._value(answer) > self._value(self._best):
             self._best = answer
         if np.array_equal(cells, self._cells):
@@ -145,16 +142,15 @@ class Item:
         )
 
 
-def _seen(window: PixelWindow, image: PixelWindow, settings: LoopSettings) -> PixelWindow:
+def _seen(
+    window: PixelWindow, image: PixelWindow, settings: LoopSettings, square: Square
+) -> PixelWindow:
     """What the model is shown for an item with these surroundings."""
-    match settings.embed:
-        case "image":
-            return image
-        case "crop":
-            return window
-        case "auto":
-            ratio = max(window.width, window.height) / max(image.width, image.height)
-            return window if ratio < settings.small_item_ratio else image
+    ratio = max(window.width, window.height) / max(image.width, image.height)
+    is_small = ratio < settings.small_item_ratio
+    if settings.embed == "crop" or (settings.embed == "auto" and is_small):
+        return square.window_for(window, image)
+    return image
 
 
 def _cells_iou(a: Bitmap, b: Bitmap) -> float:

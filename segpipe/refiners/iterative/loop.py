@@ -37,16 +37,17 @@ def refine_masks(
         InputError: A mask belongs to an image of another size.
     """
     _check_sizes(image, masks)
-    started = [
-        Item.start(mask, settings, side=decoder.side, low_side=decoder.low_side) for mask in masks
-    ]
+    started = [Item.start(mask, settings, decoder.square) for mask in masks]
+    done = {n: one for n, one in enumerate(started) if isinstance(one, Refinement)}
+    items = {n: one for n, one in enumerate(started) if isinstance(one, Item)}
+    del started
     eye = _Eye(image, decoder, settings.crops_per_batch)
-    items = [item for item in started if isinstance(item, Item)]
-    batches = list(_batches(items, settings.objects_per_batch))
+    batches = list(_batches(list(items), settings.objects_per_batch))
     steps = settings.iterations * len(batches)
     for number, batch in enumerate(batches):
-        embeddings = eye.look([item.site.view for item in batch])
-        asked = list(zip(batch, embeddings, strict=True))
+        chosen = [items.pop(n) for n in batch]
+        embeddings = eye.look([item.site.view for item in chosen])
+        asked = list(zip(chosen, embeddings, strict=True))
         for iteration in range(settings.iterations):
             answers = decoder.decode(
                 [embedding for _, embedding in asked], [item.question() for item, _ in asked]
@@ -57,7 +58,9 @@ def refine_masks(
             asked = [(item, embedding) for item, embedding in asked if item.is_open]
             if not asked:
                 break
-    return tuple(item.refinement() if isinstance(item, Item) else item for item in started)
+        # Before the next batch, so that the answers of this one are let go of.
+        done.update((n, item.refinement()) for n, item in zip(batch, chosen, strict=True))
+    return tuple(done[n] for n in range(len(masks)))
 
 
 class _Eye(Generic[E]):

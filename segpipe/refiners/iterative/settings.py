@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MEMORY_REMEDY = "lower objects_per_batch and crops_per_batch"
+"""What helps when a model runs out of memory in the loop."""
+
 
 class LoopSettings(BaseModel):
     """How masks are refined by any model that takes mask prompts.

@@ -1,7 +1,7 @@
 """Where things lie: in the image, in the square that the model sees, and on an object's grid.
 
-Positions are continuous: pixel (x, y) of any plane covers x to x + 1 and y to y + 1. A view is
-scaled so that its longer side fills the model's square, and lies in the square's upper left.
+Positions are continuous: pixel (x, y) of any plane covers x to x + 1 and y to y + 1. A view lies in
+the upper left of the model's square; ``square.py`` says how it is scaled.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.refiners.iterative.prompts import Logits, MaskPrompts
+from segpipe.refiners.iterative.square import Square
 from segpipe.vision.boxes import Box, PixelWindow
 from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage
@@ -46,29 +47,16 @@ class View:
 
     Attributes:
         window: What is seen, inside the image.
-        side: Pixels along each side of the model's square.
+        square: What the model sees at a time.
     """
 
     window: PixelWindow
-    side: int
-
-    @property
-    def width(self) -> int:
-        """Pixels of the square that the view fills, from the left."""
-        return self._scaled(self.window.width)
-
-    @property
-    def height(self) -> int:
-        """Pixels of the square that the view fills, from the top."""
-        return self._scaled(self.window.height)
+    square: Square
 
     def pixels(self, image: RgbImage) -> RgbImage:
-        """The window's pixels, scaled, (height, width, 3) uint8."""
+        """The window's pixels as they are, (h, w, 3) uint8, not a copy."""
         x1, y1, x2, y2 = self.window
-        return np.ascontiguousarray(shrink(image[y1:y2, x1:x2], self.width, self.height))
-
-    def _scaled(self, length_px: int) -> int:
-        return max(1, round(length_px * self.side / max(self.window.width, self.window.height)))
+        return image[y1:y2, x1:x2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +68,6 @@ class Site:
         grid_width: Columns of the grid.
         grid_height: Rows of the grid.
         view: What the model sees of the image.
-        low_side: Pixels along each side of the model's masks.
         corner: The window's upper left, in pixels of the model's masks.
         pitch: A pixel of the image, in pixels of the model's masks.
     """
@@ -89,19 +76,20 @@ class Site:
     grid_width: int
     grid_height: int
     view: View
-    low_side: int
     corner: Point
     pitch: Point
 
     @classmethod
-    def around(cls, window: PixelWindow, view: View, *, low_side: int) -> "Site":
+    def around(cls, window: PixelWindow, view: View) -> "Site":
         """Lay a grid over a window: as fine as the image, but not longer than the model's masks."""
-        scale = min(1.0, low_side / max(window.width, window.height))
+        seen, square = view.window, view.square
+        scale = min(1.0, square.low_side / max(window.width, window.height))
         width, height = (max(1, round(side * scale)) for side in (window.width, window.height))
-        seen, step = view.window, low_side / view.side
-        pitch = step * view.width / seen.width, step * view.height / seen.height
+        columns, rows = square.size_of(seen.width, seen.height)
+        step = square.low_side / square.side
+        pitch = step * columns / seen.width, step * rows / seen.height
         corner = (window.x1 - seen.x1) * pitch[0], (window.y1 - seen.y1) * pitch[1]
-        return cls(window, width, height, view, low_side, corner, pitch)
+        return cls(window, width, height, view, corner, pitch)
 
     def to_grid(self, bits: Bitmap) -> Bitmap:
         """Reduce a bitmap of the window to the grid; a cell that is half covered is inside."""
@@ -129,7 +117,7 @@ class Site:
     def _point(self, x: float, y: float) -> Point:
         """A place of the grid in pixels of the model's square."""
         scale_x, scale_y = self._cell(self.grid_width, self.grid_height)
-        step = self.view.side / self.low_side
+        step = self.view.square.side / self.view.square.low_side
         return step * (self.corner[0] + x * scale_x), step * (self.corner[1] + y * scale_y)
 
     def _cell(self, columns: int, rows: int) -> Point:
@@ -162,10 +150,11 @@ class Site:
             logits = np.asarray(
                 cv2.resize(logits, (columns, rows), interpolation=cv2.INTER_AREA), np.float32
             )
+        low_side = self.view.square.low_side
         placed = cv2.warpAffine(
             logits,
             _between_centres(self._cell(columns, rows), self.corner),
-            (self.low_side, self.low_side),
+            (low_side, low_side),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=outside_logit,

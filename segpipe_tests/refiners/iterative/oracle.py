@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.prompts import Logits
+from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import SquarePrompt
+from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou
 from segpipe_tests.scenes.fields import FullMask
@@ -41,6 +44,9 @@ class Oracle:
     each wavers, and their predicted IoUs are a little off.
 
     Attributes:
+        side: Pixels along each side of the square that it sees.
+        low_side: Pixels along each side of its masks.
+        fit: How a view comes to fill the square.
         edge_noise_px: Standard deviation of the edge, in pixels of the model's masks.
         iou_noise: Standard deviation of the predicted IoUs.
         embedded: The views of each call so far.
@@ -49,6 +55,7 @@ class Oracle:
 
     side: int = 256
     low_side: int = 64
+    fit: Fit = Fit.PAD
     edge_noise_px: float = 0.0
     iou_noise: float = 0.0
     seed: int = 0
@@ -58,9 +65,13 @@ class Oracle:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
 
+    @cached_property
+    def square(self) -> Square:
+        return Square(self.side, self.low_side, self.fit)
+
     def embed(self, views: Sequence[RgbImage]) -> Sequence[RgbImage]:
         self.embedded.append(list(views))
-        return list(views)
+        return [shrink(view, *self.square.size_of(view.shape[1], view.shape[0])) for view in views]
 
     def decode(
         self, embeddings: Sequence[RgbImage], prompts: Sequence[SquarePrompt]

@@ -2,16 +2,21 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from segpipe.errors import InputError
 from segpipe.refiners.base import Refinement
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.loop import refine_masks
+from segpipe.refiners.iterative.prompts import Logits
 from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import SquarePrompt
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, dilate, iou
@@ -28,7 +33,7 @@ PICTURE = labelled((HEIGHT, WIDTH), [ITEM.to_full() > 0])
 class Scripted:
     """Gives one prepared mask after another, whatever is asked."""
 
-    side, low_side = SIDE, SIDE  # as fine as the picture, so that masks come back exactly
+    square = Square(SIDE, SIDE, Fit.PAD)  # as fine as the picture, so that masks come back exactly
 
     def __init__(self, answers: Sequence[tuple[Mask, float]]) -> None:
         self.answers = list(answers)
@@ -67,12 +72,14 @@ def grown(pixels: int) -> Mask:
 
 
 @pytest.mark.parametrize("degradation", list(DEGRADATIONS))
-@pytest.mark.parametrize("embed", ["crop", "auto"])
-def test_degraded_masks_of_scenes_become_better(degradation: str, embed: Any) -> None:
+@pytest.mark.parametrize(
+    ("embed", "fit"), [("crop", Fit.PAD), ("auto", Fit.PAD), ("auto", Fit.STRETCH)]
+)
+def test_degraded_masks_of_scenes_become_better(degradation: str, embed: Any, fit: Fit) -> None:
     change = change_by_loop(
         degradation,
         LoopSettings(embed=embed),
-        lambda: Oracle(side=SIDE, low_side=LOW, edge_noise_px=0.3, iou_noise=0.03),
+        lambda: Oracle(side=SIDE, low_side=LOW, fit=fit, edge_noise_px=0.3, iou_noise=0.03),
         range(1),
     )
     assert change.after.iou > change.before.iou + 0.02
@@ -149,6 +156,37 @@ def test_the_next_question_comes_from_the_last_answer() -> None:
     assert model.questions[1].outside is None
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["logits", "iou"])
+def test_an_answer_that_is_no_number_is_passed_over(wrong: float, part: str) -> None:
+    good = 2 * grown_logits(1) - 1
+    broken = np.full_like(good, wrong) if part == "logits" else good
+    broken_iou = wrong if part == "iou" else 0.95
+    best = Candidates(np.stack([broken, good]), np.array([broken_iou, 0.7], np.float32)).best
+    assert best is not None
+    assert best[1] == pytest.approx(0.7)
+    assert np.array_equal(best[0], good)
+
+
+def test_a_model_that_answers_no_numbers_leaves_the_coarse_mask_and_says_so() -> None:
+    done, model = scripted([(grown(1), np.nan)], iterations=3)
+    assert not done.accepted
+    assert np.array_equal(done.mask.to_full(), on_square(ITEM).to_full())
+    assert "not made of numbers; try dtype bfloat16" in (done.reason or "")
+    assert len(model.questions) == done.iterations == 1
+    assert done.predicted_iou is None
+
+
+def test_no_numbers_after_a_good_answer_end_the_loop_with_that() -> None:
+    done, _ = scripted([(grown(1), 0.8), (grown(2), np.nan)], iterations=3)
+    assert done.accepted
+    assert iou(done.mask, on_square(grown(1))) == 1
+
+
+def grown_logits(pixels: int) -> Logits:
+    return on_square(grown(pixels)).to_full().astype(np.float32)
+
+
 def test_a_predicted_iou_above_one_counts_as_one() -> None:
     done, _ = scripted([(grown(1), 1.2)], iterations=1)
     assert done.predicted_iou == 1.0
@@ -183,6 +221,33 @@ def test_refinements_come_in_the_order_of_their_masks() -> None:
         assert iou(refinement.mask, item) > 0.95
 
 
+class Remembering(Oracle):
+    """Answers a batch by views of one array, and watches which of these are kept."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.arrays: list[ref[NDArray[np.float32]]] = []
+        self.most_kept: int = 0
+
+    def decode(
+        self, embeddings: Sequence[RgbImage], prompts: Sequence[SquarePrompt]
+    ) -> Sequence[Candidates]:
+        self.most_kept = max(self.most_kept, sum(one() is not None for one in self.arrays))
+        answers = super().decode(embeddings, prompts)
+        whole = np.stack([answer.logits for answer in answers])
+        self.arrays.append(ref(whole))
+        return [replace(answer, logits=plane) for answer, plane in zip(answers, whole, strict=True)]
+
+
+def test_answers_are_let_go_of_once_they_are_read() -> None:
+    masks = [disc(40 + 30 * number, 75, 12) for number in range(5)]
+    picture = labelled((HEIGHT, WIDTH), [one.to_full() > 0 for one in masks])
+    oracle = Remembering(edge_noise_px=0.5)
+    refine_masks(picture, masks, oracle, LoopSettings(objects_per_batch=2))
+    assert len(oracle.arrays) > 6
+    assert oracle.most_kept <= 1
+
+
 def test_one_view_of_the_image_serves_all_batches() -> None:
     oracle = Oracle()
     masks = [disc(40 + 30 * number, 75, 12) for number in range(5)]
@@ -206,7 +271,7 @@ def test_auto_gives_small_items_a_crop_and_large_ones_the_image() -> None:
     oracle = Oracle()
     refine_masks(picture, masks, oracle, LoopSettings(embed="auto", crops_per_batch=1))
     shapes = [view.shape[:2] for (view,) in oracle.embedded]
-    assert shapes == [(SIDE, SIDE), (SIDE * HEIGHT // WIDTH, SIDE), (SIDE, SIDE)]
+    assert shapes == [(31, 31), (HEIGHT, WIDTH), (25, 25)]
 
 
 @pytest.mark.parametrize("embed", ["image", "crop"])
@@ -228,6 +293,21 @@ def test_an_item_at_the_edge_of_the_image_is_refined() -> None:
     (done,) = refine_masks(picture, [dilate(item, 4)], Oracle(), LoopSettings(embed="crop"))
     assert done.accepted
     assert iou(done.mask, item) > 0.95
+
+
+@pytest.mark.parametrize("fit", Fit)
+@pytest.mark.parametrize("embed", ["image", "crop"])
+@pytest.mark.parametrize(
+    "item",
+    [box(5, 70, 195, 82), box(90, 3, 102, 149), box(0, 0, 200, 14)],
+    ids=["across", "down", "along the edge"],
+)
+def test_a_long_item_is_refined(item: Mask, embed: Any, fit: Fit) -> None:
+    picture = labelled((HEIGHT, WIDTH), [item.to_full() > 0])
+    oracle = Oracle(side=SIDE, low_side=LOW, fit=fit)
+    (done,) = refine_masks(picture, [dilate(item, 2)], oracle, LoopSettings(embed=embed))
+    assert done.accepted
+    assert iou(done.mask, item) > 0.93
 
 
 def test_a_mask_of_another_image_is_refused_before_anything_is_asked() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.refiners.iterative.prompts import mask_prompts
+from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import Site, View, surroundings, whole
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap, Mask
@@ -21,30 +22,40 @@ def blob(x: int, y: int, radius_x: int, radius_y: int) -> Mask:
     return Mask.from_full(full)
 
 
-def site_of(mask: Mask, *, cropped: bool) -> Site:
+def site_of(mask: Mask, *, cropped: bool, fit: Fit = Fit.PAD) -> Site:
     window = surroundings(mask, 0.25)
-    return Site.around(window, View(window if cropped else whole(mask), SIDE), low_side=LOW)
+    square = Square(SIDE, LOW, fit)
+    seen = square.window_for(window, whole(mask)) if cropped else whole(mask)
+    return Site.around(window, View(seen, square))
 
 
 def as_model_sees(mask: Mask, view: View) -> Bitmap:
     """The mask in the model's square, by a way of its own."""
     x1, y1, x2, y2 = view.window
     seen = mask.to_full()[y1:y2, x1:x2].astype(np.float32)
-    scaled = cv2.resize(seen, (view.width, view.height), interpolation=cv2.INTER_AREA)
-    square = np.zeros((view.side, view.side), np.float32)
-    square[: view.height, : view.width] = scaled
+    columns, rows = size_of(view)
+    square = np.zeros((SIDE, SIDE), np.float32)
+    square[:rows, :columns] = cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_AREA)
     return (square > 0.5).astype(np.uint8)
+
+
+def size_of(view: View) -> tuple[int, int]:
+    return view.square.size_of(view.window.width, view.window.height)
 
 
 masks = st.builds(
     blob, st.integers(60, 340), st.integers(60, 240), st.integers(20, 55), st.integers(20, 55)
 )
 
+fits = st.sampled_from(Fit)
+
 
 @settings(deadline=None)
-@given(masks, st.booleans())
-def test_prompts_point_at_the_object_as_the_model_sees_it(mask: Mask, cropped: bool) -> None:
-    site = site_of(mask, cropped=cropped)
+@given(masks, st.booleans(), fits)
+def test_prompts_point_at_the_object_as_the_model_sees_it(
+    mask: Mask, cropped: bool, fit: Fit
+) -> None:
+    site = site_of(mask, cropped=cropped, fit=fit)
     seen = as_model_sees(mask, site.view)
     cells = site.to_grid(mask.crop_to(*site.window))
     prompt = site.to_square(mask_prompts(cells, gamma=4.0, strength=30.0))
@@ -55,15 +66,20 @@ def test_prompts_point_at_the_object_as_the_model_sees_it(mask: Mask, cropped: b
     x, y = prompt.outside
     assert seen[int(y), int(x)] == 0
     left, top, width, height = cv2.boundingRect(seen)
-    cell = site.window.width / site.grid_width * site.view.width / site.view.window.width
     expected = (left, top, left + width, top + height)
-    assert prompt.box == pytest.approx(expected, abs=1.5 + cell)
+    columns, rows = size_of(site.view)
+    wide = site.window.width / site.grid_width * columns / site.view.window.width
+    high = site.window.height / site.grid_height * rows / site.view.window.height
+    assert prompt.box[::2] == pytest.approx(expected[::2], abs=1.5 + wide)
+    assert prompt.box[1::2] == pytest.approx(expected[1::2], abs=1.5 + high)
 
 
 @settings(deadline=None)
-@given(masks, st.booleans())
-def test_the_soft_mask_lies_on_the_object_as_the_model_sees_it(mask: Mask, cropped: bool) -> None:
-    site = site_of(mask, cropped=cropped)
+@given(masks, st.booleans(), fits)
+def test_the_soft_mask_lies_on_the_object_as_the_model_sees_it(
+    mask: Mask, cropped: bool, fit: Fit
+) -> None:
+    site = site_of(mask, cropped=cropped, fit=fit)
     seen = as_model_sees(mask, site.view)
     low = cv2.resize(seen.astype(np.float32), (LOW, LOW), interpolation=cv2.INTER_AREA)
     cells = site.to_grid(mask.crop_to(*site.window))
@@ -77,9 +93,9 @@ def test_the_soft_mask_lies_on_the_object_as_the_model_sees_it(mask: Mask, cropp
 
 
 @settings(deadline=None)
-@given(masks, st.booleans())
-def test_the_model_s_mask_comes_back_to_where_it_was(mask: Mask, cropped: bool) -> None:
-    site = site_of(mask, cropped=cropped)
+@given(masks, st.booleans(), fits)
+def test_the_model_s_mask_comes_back_to_where_it_was(mask: Mask, cropped: bool, fit: Fit) -> None:
+    site = site_of(mask, cropped=cropped, fit=fit)
     seen = as_model_sees(mask, site.view)
     inside, outside = (
         cv2.distanceTransform(plane, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -91,7 +107,9 @@ def test_the_model_s_mask_comes_back_to_where_it_was(mask: Mask, cropped: bool) 
     found = site.window_logits(low) > 0
     truth = mask.crop_to(*site.window) > 0
     # Off by less than a third of a pixel of the model's mask, all round.
-    pixel = site.view.window.width / (site.view.width * LOW / SIDE)
+    columns, rows = size_of(site.view)
+    shown = site.view.window
+    pixel = max(shown.width / columns, shown.height / rows) * SIDE / LOW
     depth = cv2.distanceTransform(truth.astype(np.uint8), cv2.DIST_L2, 5) + cv2.distanceTransform(
         1 - truth.astype(np.uint8), cv2.DIST_L2, 5
     )
@@ -101,21 +119,11 @@ def test_the_model_s_mask_comes_back_to_where_it_was(mask: Mask, cropped: bool) 
     assert on_grid.shape == (site.grid_height, site.grid_width)
 
 
-@given(st.integers(1, 500), st.integers(1, 500), st.integers(0, 30), st.integers(0, 30))
-def test_a_view_fills_the_longer_side_of_the_square(
-    width: int, height: int, x: int, y: int
-) -> None:
-    view = View(PixelWindow(x, y, x + width, y + height), SIDE)
-    assert max(view.width, view.height) == SIDE
-    assert min(view.width, view.height) >= 1
-    assert view.width * height == pytest.approx(view.height * width, abs=max(width, height))
-
-
 def test_a_view_shows_its_window_only() -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 20:40] = 200
-    pixels = View(PixelWindow(20, 10, 40, 20), SIDE).pixels(image)
-    assert pixels.shape == (SIDE // 2, SIDE, 3)
+    pixels = View(PixelWindow(20, 10, 40, 20), Square(SIDE, LOW, Fit.PAD)).pixels(image)
+    assert pixels.shape == (10, 20, 3)
     assert (pixels == 200).all()
 
 
@@ -134,7 +142,7 @@ def test_a_grid_is_never_finer_than_the_image() -> None:
 def test_a_soft_mask_without_any_background_still_says_outside_elsewhere() -> None:
     mask = Mask(0, 0, np.ones((HEIGHT, WIDTH // 4), np.uint8), WIDTH, HEIGHT)
     window = PixelWindow(0, 0, WIDTH // 4, HEIGHT)
-    site = Site.around(window, View(whole(mask), SIDE), low_side=LOW)
+    site = Site.around(window, View(whole(mask), Square(SIDE, LOW, Fit.PAD)))
     cells = site.to_grid(mask.crop_to(*window))
     assert cells.all()
     logits = site.to_square(mask_prompts(cells, gamma=4.0, strength=30.0)).logits

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from segpipe.models.settings import CHECKPOINT, ModelSettings
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.settings import SegmenterSettings
 
@@ -54,7 +55,7 @@ class EverythingSettings(SegmenterSettings):
     )
 
 
-class LocalConfig(SegmenterSettings):
+class LocalConfig(ModelSettings, SegmenterSettings):
     """SAM 3 in this process, on the GPU where there is one."""
 
     operational: ClassVar[frozenset[str]] = frozenset(
@@ -67,27 +68,7 @@ class LocalConfig(SegmenterSettings):
         description="The library that runs the model: transformers, or Meta's own package sam3, "
         "which needs CUDA.",
     )
-    checkpoint: str = Field(
-        default="facebook/sam3",
-        min_length=1,
-        description="The weights: a folder with safetensors, or the id of a repository on the "
-        "Hugging Face Hub; there, a revision is needed.",
-    )
-    revision: str = Field(
-        default="",
-        description="For a repository: the commit or tag of the weights. Branches move, so they "
-        "are refused. A folder has none.",
-    )
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="Where to compute: cpu, mps, cuda, cuda:1, …; auto takes cuda before mps "
-        "before cpu.",
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto",
-        description="Numbers to compute with; auto is bfloat16 on cuda and float32 elsewhere.",
-    )
+    checkpoint: str = Field(default="facebook/sam3", min_length=1, description=CHECKPOINT)
     threshold: float = Field(
         default=0.5, ge=0, le=1, description="Items that score less are left out."
     )

@@ -15,17 +15,18 @@ from PIL import Image
 from torch import Tensor
 
 from segpipe.errors import PromptError
+from segpipe.models.checkpoint import locate
+from segpipe.models.device import choose_device, choose_dtype
+from segpipe.models.sam3.contents import SAM3
+from segpipe.models.sam3.preprocess import resize
 from segpipe.segmenters.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
-from segpipe.segmenters.sam3.local.checkpoint import locate
 from segpipe.segmenters.sam3.local.config import LocalConfig
-from segpipe.segmenters.sam3.local.device import choose_device, choose_dtype
 from segpipe.segmenters.sam3.local.meta_model import (
     build_meta_model,
     require_folder,
     require_meta_package,
 )
-from segpipe.segmenters.sam3.local.preprocess import resize
 from segpipe.segmenters.sam3.local.runtime import CANDIDATES, RawMasks, logit
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
@@ -93,7 +94,7 @@ class MetaRuntime:
         device = choose_device(config.device)
         require_meta_package(device)
         require_folder(config.checkpoint)
-        checkpoint = locate(config)
+        checkpoint = locate(config, SAM3)
         model = build_meta_model(checkpoint.folder, device)
         dtype = choose_dtype(config.dtype, device)
         return cls(model, revision=checkpoint.revision, device=device, dtype=dtype)

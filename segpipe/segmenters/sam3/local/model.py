@@ -16,7 +16,7 @@ from segpipe.segmenters.prompt import Point, Prompt
 from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.everything import find_everything
-from segpipe.segmenters.sam3.local.faults import model_faults
+from segpipe.segmenters.sam3.local.faults import FAULTS
 from segpipe.segmenters.sam3.local.masks import to_mask
 from segpipe.segmenters.sam3.local.prompts import (
     Concept,
@@ -151,7 +151,7 @@ class LocalModel:
         )
 
     def _prepare(self, image: RgbImage) -> Prepared:
-        with model_faults("scaling the picture"):
+        with FAULTS.told("scaling the picture"):
             pixels: Prepared = self._runtime.prepare(image)
         return pixels
 
@@ -161,7 +161,7 @@ class LocalModel:
         outcomes: list[RawMasks | Exception] = []
         for job in jobs:
             try:
-                with model_faults("answering the prompt"):
+                with FAULTS.told("answering the prompt"):
                     outcomes.append(job.answer(features[job.pixels.digest]))
             except Exception as error:  # noqa: BLE001 - the one who asked gets it
                 outcomes.append(error)
@@ -173,7 +173,7 @@ class LocalModel:
         features = {digest: self._kept[digest] for digest in asked if digest in self._kept}
         new = {digest: pixels for digest, pixels in asked.items() if digest not in features}
         if new:
-            with model_faults("reading the picture"):
+            with FAULTS.told("reading the picture"):
                 of_new = self._runtime.encode(list(new.values()))
             features.update(zip(new, of_new, strict=True))
         for digest, of_image in features.items():

@@ -16,12 +16,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from segpipe.errors import PromptError
+from segpipe.models.checkpoint import locate
+from segpipe.models.device import choose_device, choose_dtype
+from segpipe.models.sam3.contents import SAM3
+from segpipe.models.sam3.preprocess import digest_of, normalise, resize
+from segpipe.models.sam3.tracker import tracker_levels
 from segpipe.segmenters.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
-from segpipe.segmenters.sam3.local.checkpoint import locate
 from segpipe.segmenters.sam3.local.config import LocalConfig
-from segpipe.segmenters.sam3.local.device import choose_device, choose_dtype
-from segpipe.segmenters.sam3.local.preprocess import digest_of, normalise, resize
 from segpipe.segmenters.sam3.local.runtime import RawMasks, logit
 from segpipe.segmenters.sam3.local.transformers_models import load_models
 from segpipe.vision.boxes import Box
@@ -104,7 +106,7 @@ class TransformersRuntime:
         """
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
-        checkpoint = locate(config)
+        checkpoint = locate(config, SAM3)
         models = load_models(checkpoint.folder, dtype)
         return cls(
             models.detector,
@@ -139,7 +141,7 @@ class TransformersRuntime:
         if not self._positions:
             # The same for every image: kept once.
             self._positions = tuple(level[:1].clone() for level in vision.fpn_position_encoding)
-        tracker = self._tracker_levels(vision.last_hidden_state)
+        tracker = tracker_levels(self._tracker, vision.last_hidden_state)
         return [
             Features(
                 # Copies, since a view would keep the features of the whole batch alive.
@@ -235,24 +237,6 @@ class TransformersRuntime:
         self._positions = ()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _tracker_levels(self, hidden: Tensor) -> list[Tensor]:
-        """The levels that the tracker's mask decoder takes, of a batch of backbone outputs.
-
-        transformers' Sam3TrackerModel adds the embedding for "no memory" to the last level of the
-        neck. The published checkpoint has one level more than the decoder takes, and there that
-        would be lost. In Meta's code, and in transformers' Sam3VideoModel, the surplus level is
-        dropped first; so it is here.
-        """
-        tracker = self._tracker
-        levels = len(tracker.backbone_feature_sizes)
-        rows, columns = tracker.prompt_encoder.image_embedding_size
-        plane = hidden.transpose(1, 2).reshape(len(hidden), -1, rows, columns)
-        maps = [layer(plane) for layer in tracker.vision_encoder.neck.fpn_layers[:levels]]
-        maps[0] = tracker.mask_decoder.conv_s0(maps[0])
-        maps[1] = tracker.mask_decoder.conv_s1(maps[1])
-        maps[-1] = maps[-1] + tracker.no_memory_embedding.view(1, -1, 1, 1)
-        return maps
 
     def _read_text(self, text: str) -> _Text:
         limit = self._detector.config.text_config.max_position_embeddings

@@ -17,10 +17,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from segpipe.errors import CheckpointError, PromptError
+from segpipe.models.checkpoint import locate
+from segpipe.models.sam3.contents import SAM3
 from segpipe.segmenters.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local import meta_model
-from segpipe.segmenters.sam3.local.checkpoint import locate
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.masks import to_mask
 from segpipe.segmenters.sam3.local.meta import MetaRuntime
@@ -281,7 +282,7 @@ def test_it_says_where_it_computes_and_with_which_weights(
     runtime: MetaRuntime, folder: Path
 ) -> None:
     assert runtime.device == "cuda:0"
-    assert runtime.revision == locate(config(folder)).revision
+    assert runtime.revision == locate(config(folder), SAM3).revision
 
 
 @pytest.mark.usefixtures("loaded")

@@ -12,17 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import CheckpointError, ConfigError, SegpipeError
-from segpipe.segmenters.sam3.local.config import LocalConfig
+from segpipe.models.settings import ModelSettings
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WANTED_FILES = ["*.json", "*.safetensors", "merges.txt"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _WEIGHTS_SUFFIX = ".safetensors"
-_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-_MODEL_TYPE = "sam3_video"
-"""What the published checkpoint is: text detector and tracker over one vision backbone."""
 _SHORT_DIGEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a checkpoint has to hold beside weights, for one kind of model.
+
+    Attributes:
+        model_type: What its config.json calls the model.
+        example: A repository that has it, for messages.
+        files: Further files, each by the sets of names of which one has to be there.
+        remark: Said of another model's checkpoint, after what is needed.
+    """
+
+    model_type: str
+    example: str
+    files: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +45,23 @@ class Checkpoint:
 
     Attributes:
         folder: Where they lie.
-        revision: What names them: the commit of a repository, or a digest of the folder's files.
+        commit: The repository and its commit; None for a folder of somebody's own.
     """
 
     folder: Path
-    revision: str
+    commit: str | None
+
+    @property
+    def revision(self) -> str:
+        """What names the weights: their commit, or a digest of the folder's files, which are read.
+
+        Raises:
+            CheckpointError: A file cannot be read.
+        """
+        return self.commit or _digest(self.folder)
 
 
-def locate(config: LocalConfig) -> Checkpoint:
+def locate(settings: ModelSettings, contents: Contents) -> Checkpoint:
     """Find the weights; those of a repository are downloaded unless they are here already.
 
     Raises:
@@ -46,31 +69,32 @@ def locate(config: LocalConfig) -> Checkpoint:
         CheckpointError: There is no such folder or repository, it is gated, or the network or a
             package is missing.
     """
-    folder = Path(config.checkpoint).expanduser()
+    checkpoint, revision = settings.checkpoint, settings.revision
+    folder = Path(checkpoint).expanduser()
     if folder.is_dir():
-        if config.revision:
+        if revision:
             raise ConfigError(
-                f"the checkpoint {config.checkpoint!r} is a folder, which has no revisions; leave "
-                "the revision empty",
+                f"the checkpoint {checkpoint!r} is a folder, which has no revisions; leave the "
+                "revision empty",
                 field="revision",
             )
-        return Checkpoint(folder, _digest(folder))
-    if not _REPOSITORY.fullmatch(config.checkpoint):
+        return Checkpoint(folder, None)
+    if not _REPOSITORY.fullmatch(checkpoint):
         raise CheckpointError(
-            f"there is no folder {config.checkpoint!r}; give the folder that holds config.json and "
-            "the safetensors, or the id of a repository such as facebook/sam3",
+            f"there is no folder {checkpoint!r}; give the folder that holds config.json and the "
+            f"safetensors, or the id of a repository such as {contents.example}",
             field="checkpoint",
         )
-    if not config.revision:
+    if not revision:
         raise ConfigError(
-            f"there is no folder {config.checkpoint!r}, and a repository needs a pinned revision; "
-            "give the commit (40 hex digits) or the tag of its weights",
+            f"there is no folder {checkpoint!r}, and a repository needs a pinned revision; give "
+            "the commit (40 hex digits) or the tag of its weights",
             field="revision",
         )
-    return _download(config.checkpoint, config.revision)
+    return _download(checkpoint, revision, contents)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, contents: Contents) -> dict[str, Any]:
     """The config.json of a checkpoint that transformers can load, once its files are all there.
 
     Raises:
@@ -83,13 +107,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _unfit(folder, f"its config.json cannot be read: {error}") from error
     kind = values.get("model_type") if isinstance(values, dict) else None
-    if kind != _MODEL_TYPE:
+    if kind != contents.model_type:
+        remark = f", {contents.remark}" if contents.remark else ""
         raise _unfit(
             folder,
-            f"it is a {kind}; needed is a {_MODEL_TYPE}, as facebook/sam3 has it: detector and "
-            "tracker in one",
+            f"it is a {kind}; needed is a {contents.model_type}, as {contents.example} has it"
+            + remark,
         )
-    missing = _missing_files(folder)
+    missing = _missing_files(folder, contents)
     if not missing:
         return values
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
@@ -102,7 +127,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     raise _unfit(folder, f"it has no {', '.join(missing)}; copy the whole checkpoint")
 
 
-def _missing_files(folder: Path) -> list[str]:
+def _missing_files(folder: Path, contents: Contents) -> list[str]:
     """Files that loading needs and the folder lacks, weights first."""
     index = folder / "model.safetensors.index.json"
     needed = {"model.safetensors"}
@@ -112,8 +137,9 @@ def _missing_files(folder: Path) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unfit(folder, f"its {index.name} cannot be read: {error}") from error
     missing = sorted(name for name in needed if not (folder / name).is_file())
-    if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):
-        missing.append(_TOKENIZERS[0][0])
+    for sets in contents.files:
+        if not any(all((folder / name).is_file() for name in names) for names in sets):
+            missing.append(sets[0][0])
     return missing
 
 
@@ -134,14 +160,14 @@ def _digest(folder: Path) -> str:
     return f"sha256:{whole.hexdigest()[:_SHORT_DIGEST]}"
 
 
-def _download(repository: str, revision: str) -> Checkpoint:
+def _download(repository: str, revision: str, contents: Contents) -> Checkpoint:
     # It comes with transformers, and takes a while to import.
     import huggingface_hub  # noqa: PLC0415
     from huggingface_hub import errors  # noqa: PLC0415
 
     try:
         commit = revision if _COMMIT.fullmatch(revision) else _commit_of_tag(repository, revision)
-        folder = _cached(repository, commit) or Path(
+        folder = _cached(repository, commit, contents) or Path(
             huggingface_hub.snapshot_download(
                 repository, revision=commit, allow_patterns=_WANTED_FILES
             )
@@ -176,7 +202,7 @@ def _download(repository: str, revision: str) -> Checkpoint:
     return Checkpoint(folder, f"{repository}@{commit}")
 
 
-def _cached(repository: str, commit: str) -> Path | None:
+def _cached(repository: str, commit: str, contents: Contents) -> Path | None:
     """The folder of a commit that was downloaded whole before: no network is needed for it."""
     from huggingface_hub import errors, snapshot_download  # noqa: PLC0415
 
@@ -184,7 +210,7 @@ def _cached(repository: str, commit: str) -> Path | None:
         folder = Path(snapshot_download(repository, revision=commit, local_files_only=True))
     except errors.LocalEntryNotFoundError:
         return None
-    is_whole = (folder / "config.json").is_file() and not _missing_files(folder)
+    is_whole = (folder / "config.json").is_file() and not _missing_files(folder, contents)
     return folder if is_whole else None
 
 

@@ -1,10 +1,9 @@
 """Where torch computes, and with which numbers."""
 
-from typing import Literal
-
 import torch
 
 from segpipe.errors import ConfigError
+from segpipe.models.settings import DtypeName
 
 _DTYPES = {
     "float32": torch.float32,
@@ -38,9 +37,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(
-    name: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device
-) -> torch.dtype:
+def choose_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
     """The numbers of that name; ``auto`` is bfloat16 on cuda and float32 elsewhere."""
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
