@@ -20,6 +20,8 @@ _CHANNELS = 3
 _BRIGHTEST = 255
 # An item that shows more paint than picture is a trace of the paint.
 _MOST_PAINT = 0.5
+# An item and an exemplar box that share so much of the smaller one belong together.
+_EXEMPLAR_SHARE = 0.5
 
 
 class _Find(NamedTuple):
@@ -35,6 +37,9 @@ class RecursiveSegmenter:
     After each pass, everything found is painted out in a copy of the picture, and the next pass
     sees that copy. Only ``find_all`` recurses. A prompt of ``inside_box`` has one answer a box,
     and the first pass gives it: there is nothing left to find.
+
+    What an exemplar box shows is never painted out, since a segmenter learns from the picture what
+    the exemplar looks like: neither the box nor an item that it is drawn around.
 
     The result holds the detections of every pass, each with its pass; what a later pass finds
     again stays too, for dedup to reject with its reason, but does not count as new. A pass that
@@ -109,7 +114,8 @@ class RecursiveSegmenter:
             new = sum(self._is_new(find, earlier, paint) for find in found)
             stopped = self._reason_to_stop(len(stats) + 1, new)
             if stopped is None:
-                picture = await asyncio.to_thread(self._paint_out, found, picture, paint)
+                examples = _examples(prompt, image)
+                picture = await asyncio.to_thread(self._paint_out, found, examples, picture, paint)
                 earlier += found
             detections += [replace(one, pass_index=len(stats)) for one in result.detections]
             usage += result.usage
@@ -153,15 +159,38 @@ class RecursiveSegmenter:
             shared > self._iou_threshold * union or shared > self._containment_threshold * smaller
         )
 
-    def _paint_out(self, found: Sequence[_Find], picture: RgbImage, paint: Bitmap) -> RgbImage:
-        """A copy of the picture without the finds; their traces are added to ``paint``."""
+    def _paint_out(
+        self, found: Sequence[_Find], examples: Sequence[_Find], picture: RgbImage, paint: Bitmap
+    ) -> RgbImage:
+        """A copy of the picture without the finds; their traces are added to ``paint``.
+
+        The examples are exemplar boxes; what they show stays as it is.
+        """
         painted = picture.copy()
         for find in found:
+            if any(_belong_together(find, example) for example in examples):
+                continue
             fill = dilate(find.mask, self._fill_dilate_px)
             _under(painted, fill)[fill.bits.view(np.bool_)] = self._fill_color
             trace = dilate(fill, self._fill_dilate_px)
             _under(paint, trace)[trace.bits.view(np.bool_)] = 1
+        for example in examples:
+            _under(painted, example.mask)[...] = _under(picture, example.mask)
+            _under(paint, example.mask)[...] = 0
         return painted
+
+
+def _examples(prompt: Prompt, image: RgbImage) -> list[_Find]:
+    """The exemplar boxes; those outside the image show nothing."""
+    height, width, _ = image.shape
+    boxes = (one.box for one in prompt.exemplars)
+    masks = [Mask.from_box(box, image_width=width, image_height=height) for box in boxes]
+    return [_Find(mask, mask.area) for mask in masks]
+
+
+def _belong_together(find: _Find, example: _Find) -> bool:
+    smaller = min(find.area, example.area)
+    return intersection_area(find.mask, example.mask) > _EXEMPLAR_SHARE * smaller
 
 
 def _under(plane: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:

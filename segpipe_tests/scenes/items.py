@@ -31,7 +31,7 @@ def paint_item(rng: Rng, picture: Picture, mask: FullMask, table_colour: Colour)
     colour = _item_colour(rng, table_colour)
     second = colour * rng.uniform(0.5, 0.85) if rng.random() < 0.6 else _item_colour(rng, colour)
     amount = _pattern(rng, inside.shape)[..., None]
-    surface = (colour * (1 - amount) + second * amount) * _shading(rng, inside)[..., None]
+    surface = (colour * (1 - amount) + second * amount) * shading(rng, inside)[..., None]
     picture[window][inside] = surface[inside]
 
 
@@ -74,11 +74,11 @@ def _label(rng: Rng, shape: tuple[int, int]) -> Field:
     return printed
 
 
-def _shading(rng: Rng, inside: FullMask) -> Field:
+def shading(rng: Rng, inside: FullMask) -> Field:
     """Darker toward the rim, as round things are, and lit from one side."""
     depth = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     rim = (1 - np.clip(depth / max(float(depth.max()), 1), 0, 1)) ** 2
     y, x = unit_grid((inside.shape[0], inside.shape[1]))
     lit_x, lit_y = polar(rng, rng.uniform(0.0, 0.12))
-    shading: Field = 1 + lit_x * x + lit_y * y - float(rng.uniform(0.0, 0.3)) * rim
-    return shading
+    lit: Field = 1 + lit_x * x + lit_y * y - float(rng.uniform(0.0, 0.3)) * rim
+    return lit

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
+from segpipe.errors import ConfigError, MissingMaskError, PromptError, SegmenterError
 from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.segmenters.classical import ClassicalSegmenter
+from segpipe.segmenters.prompt import Exemplar, Mode, Prompt
 from segpipe.segmenters.recursive import RecursiveSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
@@ -269,6 +270,76 @@ def test_a_prompt_of_boxes_is_answered_in_one_pass() -> None:
     assert [one.box for one in result.detections] == [FIRST, SECOND]
     assert len(result.pass_stats) == 1
     assert result.segmenter_id == "recursive(scripted)"
+
+
+def exemplars(*boxes: Box) -> Prompt:
+    return Prompt(exemplars=tuple(Exemplar(box, box is not THIRD) for box in boxes))
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [FIRST, Box(2, 2, 18, 18), Box(7, 7, 13, 13), Box(5.5, 5.5, 14.5, 14.5)],
+    ids=["exactly", "loosely", "tightly", "between pixels"],
+)
+def test_what_an_exemplar_shows_is_never_painted_out(drawn: Box) -> None:
+    finder = Finder(anything_light)
+    result = segment(RecursiveSegmenter(finder, max_passes=9), DAZZLING, exemplars(drawn, THIRD))
+    _, second = finder.pictures
+    assert (second[:25, :25] == DAZZLING[:25, :25]).all()
+    assert (second[35:, :45] == DAZZLING[35:, :45]).all()
+    assert (second[5:20, 40:50] == GREY).all()
+    assert [stats.new for stats in result.pass_stats] == [3, 0]
+
+
+def test_paint_of_a_neighbour_does_not_reach_into_an_exemplar_box() -> None:
+    image = scene((Box(10, 10, 20, 20), 250), (Box(23, 10, 40, 20), 250))
+    finder = Finder(anything_light)
+    segment(RecursiveSegmenter(finder, fill_dilate_px=5), image, exemplars(Box(9, 9, 21, 21)))
+    _, second = finder.pictures
+    assert (second[9:21, 9:21] == image[9:21, 9:21]).all()
+    assert (second[10:20, 21:40] == GREY).all()
+
+
+def test_what_is_found_in_an_exemplar_box_is_no_trace_of_the_paint_beside_it() -> None:
+    beside, within = detection(Box(10, 10, 20, 20)), detection(Box(21, 10, 27, 20))
+    segmenter = RecursiveSegmenter(Scripted([beside], [within]), fill_dilate_px=5)
+    result = segment(segmenter, prompt=exemplars(Box(21, 10, 31, 20)))
+    assert [stats.new for stats in result.pass_stats] == [1, 1]
+
+
+def test_what_holds_an_exemplar_among_others_is_not_painted_out_either() -> None:
+    image = scene((Box(10, 10, 60, 50), 250))
+    finder = Finder(anything_light)
+    segment(RecursiveSegmenter(finder), image, exemplars(Box(15, 15, 25, 25)))
+    assert (finder.pictures[1] == image).all()
+
+
+def test_an_exemplar_outside_the_image_protects_nothing() -> None:
+    finder = Finder(anything_light)
+    segment(RecursiveSegmenter(finder), DAZZLING, exemplars(Box(200, 5, 210, 15)))
+    assert (finder.pictures[1] == GREY).any()
+
+
+def test_a_bad_exemplar_is_the_inner_segmenters_to_refuse() -> None:
+    prompt = exemplars(Box(float("nan"), 0, 5, 5))
+    with pytest.raises(PromptError, match=r"exemplars\[0\]"):
+        segment(RecursiveSegmenter(ClassicalSegmenter(), max_passes=3), DAZZLING, prompt)
+
+
+def test_exemplars_keep_their_look_from_pass_to_pass() -> None:
+    """The second pass finds the same kind again: its example is no grey blot."""
+    image = np.full((240, 320, 3), (200, 195, 190), np.uint8)
+    for x, colour in ((60, (170, 40, 50)), (160, (170, 40, 50)), (260, GREY)):
+        cv2.circle(image, (x, 120), 30, colour, cv2.FILLED)
+    example = Box(30, 90, 91, 151)
+    segmenter = RecursiveSegmenter(ClassicalSegmenter(), max_passes=3)
+    result = segment(segmenter, image, Prompt(exemplars=(Exemplar(example),)))
+    assert [(round(one.box.x1, -1), one.pass_index) for one in result.detections] == [
+        (30, 0),
+        (130, 0),
+        (30, 1),
+    ]
+    assert [stats.new for stats in result.pass_stats] == [2, 0]
 
 
 def test_nothing_found_is_a_result() -> None:

@@ -30,6 +30,13 @@ class ClassicalConfig(SegmenterSettings):
         description="Items found in the whole photo that score less are left out; an item in a "
         "drawn box never is.",
     )
+    min_similarity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="With exemplars, items whose look scores less are left out: 1 is the very look "
+        "of a positive one, 0.5 half way between a positive and a negative one.",
+    )
     max_detections: int = Field(
         default=300, ge=1, description="Items of one photo at most, those with the best scores."
     )

@@ -20,7 +20,8 @@ _GRABCUT_MODEL_SIZE = 65  # five Gaussians: weight, mean and covariance of three
 _RIM_FRACTION = 0.04  # of the box's shorter side: where a drawn box mostly shows background
 _MIN_ITEM_FRACTION = 0.05  # of the box; less is no item
 _MIN_PIECE_FRACTION = 0.2  # of the item; a smaller piece apart from the rest is none of it
-_NO_EVIDENCE = 0.0
+NO_EVIDENCE = 0.0
+"""The score where nothing sets itself off in a box, and the box itself is the mask."""
 
 
 def inside_box(
@@ -46,7 +47,7 @@ def inside_box(
         PromptError: A box has a coordinate that is no number, is inverted, or lies outside the
             image; the message names its index.
     """
-    windows = [_window(box, index, image) for index, box in enumerate(boxes)]
+    windows = [window_of(box, f"boxes[{index}]", image) for index, box in enumerate(boxes)]
     detections = []
     for window in windows:
         if not is_wanted():
@@ -55,9 +56,19 @@ def inside_box(
     return tuple(detections)
 
 
-def _window(box: Box, index: int, image: RgbImage) -> PixelWindow:
+def window_of(box: Box, name: str, image: RgbImage) -> PixelWindow:
+    """The pixels of an upright image, (h, w, 3), that a drawn box touches; at least one.
+
+    Args:
+        box: As somebody drew it; what reaches over the image's edge is clipped.
+        name: The field of the prompt that holds it, for the error.
+        image: The picture.
+
+    Raises:
+        PromptError: The box has a coordinate that is no number, is inverted, or lies outside the
+            image; the message names the field.
+    """
     height, width = image.shape[:2]
-    name = f"boxes[{index}]"
     try:
         window = pixel_window(box, image_width=width, image_height=height)
     except InputError as error:
@@ -85,7 +96,7 @@ def _cut_out(image: RgbImage, window: PixelWindow, config: ClassicalConfig) -> D
     bits = _largest_pieces(_grabcut(view, inner, config.grabcut_iterations))
     if np.count_nonzero(bits) < _MIN_ITEM_FRACTION * inner.width * inner.height:
         mask = Mask.from_box(Box(*map(float, window)), image_width=width, image_height=height)
-        return Detection(Box(*map(float, window)), _NO_EVIDENCE, mask=mask)
+        return Detection(Box(*map(float, window)), NO_EVIDENCE, mask=mask)
 
     score = score_item(bits, _distance_to_surroundings(view, bits))
     full = Mask(

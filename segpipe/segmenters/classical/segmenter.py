@@ -11,6 +11,7 @@ from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
 from segpipe.segmenters.classical.at_points import always, at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.exemplars import find_like
 from segpipe.segmenters.classical.find_all import find_all
 from segpipe.segmenters.classical.inside_box import inside_box
 from segpipe.segmenters.prompt import Mode, Prompt
@@ -22,8 +23,8 @@ _SAM3 = "the SAM3 backends (segmind, internal, local)"
 class ClassicalSegmenter:
     """Finds goods on a fairly even background, and the item in a drawn box, by OpenCV alone.
 
-    Deterministic, without weights. It knows shapes and colours but no words: a text prompt is
-    refused.
+    Deterministic, without weights. It knows shapes, colours and textures but no words: a text
+    prompt is refused.
     """
 
     id = "classical"
@@ -47,20 +48,22 @@ class ClassicalSegmenter:
     ) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8, in this thread.
 
-        With ``find_all`` the best score comes first, and points mean one item, grown around the
-        positive ones; with ``inside_box`` there is one detection for each box, in the order of
-        the boxes.
+        With ``find_all`` the best score comes first, points mean one item, grown around the
+        positive ones, and exemplars mean the items that look like them; with ``inside_box`` there
+        is one detection for each box, in the order of the boxes.
 
         Args:
             image: The picture.
             prompt: What to look for.
-            is_wanted: Whether somebody still waits for the answer; asked at every point and box.
+            is_wanted: Whether somebody still waits for the answer; asked at every point, box
+                and exemplar.
 
         Raises:
-            UnsupportedPromptError: The prompt has text, exemplars, or points beside boxes.
+            UnsupportedPromptError: The prompt has text, points beside boxes or exemplars, or
+                exemplars beside boxes.
             SegmenterError: OpenCV failed, or nobody waits any more.
-            PromptError: Boxes with ``find_all``, no boxes with ``inside_box``, or a box that is no
-                box of this image.
+            PromptError: Boxes with ``find_all``, no boxes with ``inside_box``, a box that is no
+                box of this image, or exemplars that do not say what to find.
         """
         _check(prompt)
         started = time.perf_counter()
@@ -87,6 +90,8 @@ class ClassicalSegmenter:
                 best, *_ = at_points(image, prompt.points, self._config, is_wanted=is_wanted)
                 box = best.mask.box
                 return () if box is None else (Detection(box, best.score, mask=best.mask),)
+            if prompt.exemplars:
+                return find_like(image, prompt.exemplars, self._config, is_wanted=is_wanted)
             return find_all(image, self._config)
 
 
@@ -106,20 +111,22 @@ def _check(prompt: Prompt) -> None:
             f"find every item, or use one of {_SAM3}",
             field="text",
         )
-    points_in_boxes = prompt.points if prompt.mode is Mode.INSIDE_BOX else ()
-    for field, what, given in (
-        ("points", "points in boxes", points_in_boxes),
-        ("exemplars", "exemplars", prompt.exemplars),
-    ):
-        if given:
-            raise UnsupportedPromptError(
-                f"the classical segmenter cannot follow {what}; leave them out, or use one of "
-                f"{_SAM3}",
-                field=field,
-            )
+    if prompt.points and (prompt.exemplars or prompt.mode is Mode.INSIDE_BOX):
+        raise UnsupportedPromptError(
+            "the classical segmenter cannot follow points in boxes or beside exemplars; leave one "
+            f"of them out, or use one of {_SAM3}",
+            field="points",
+        )
+    if prompt.exemplars and prompt.mode is Mode.INSIDE_BOX:
+        raise UnsupportedPromptError(
+            "inside_box has one answer a box and takes no exemplars; use the mode find_all to find "
+            "more of the same",
+            field="exemplars",
+        )
     if prompt.mode is Mode.FIND_ALL and prompt.boxes:
         raise PromptError(
-            "find_all takes no boxes; use the mode inside_box to cut out what is in them",
+            "find_all takes no boxes; use the mode inside_box to cut out what is in them, or "
+            "exemplars to find more of the same",
             field="boxes",
         )
     if prompt.mode is Mode.INSIDE_BOX and not prompt.boxes:

@@ -11,9 +11,10 @@ from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.classical import model as classical
 from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.prompt import Point, Prompt
+from segpipe.segmenters.prompt import Exemplar, Point, Prompt
 from segpipe.segmenters.promptable import Thresholds
-from segpipe_tests.segmenters.classical.pictures import disc, table
+from segpipe.vision.boxes import Box
+from segpipe_tests.segmenters.classical.pictures import BLUE, disc, table
 
 POINTS = (Point(60, 60), Point(62, 62), Point(64, 64))
 PATIENCE_S = 10.0
@@ -127,3 +128,26 @@ def test_points_are_found_as_by_the_function() -> None:
     (found,) = asyncio.run(find())
     best, *_ = at_points(image, POINTS, ClassicalConfig())
     assert (found.box, found.score) == (best.mask.box, best.score)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "found"),
+    [(Thresholds(), 2), (Thresholds(score=1.0), 1), (Thresholds(max_masks=1), 1)],
+    ids=["by default", "the very look", "one"],
+)
+def test_exemplars_are_followed_within_the_thresholds(thresholds: Thresholds, found: int) -> None:
+    image = table()
+    disc(image, 60, 60, 25)
+    disc(image, 160, 60, 25, (165, 45, 48))
+    disc(image, 260, 60, 25, BLUE)
+
+    async def find() -> Any:
+        model = ClassicalModel()
+        example = Exemplar(Box(35, 35, 86, 86))
+        answer = await model.find(image, Prompt(exemplars=(example,)), thresholds)
+        await model.aclose()
+        return answer
+
+    answer = asyncio.run(find())
+    assert len(answer.detections) == answer.pass_stats[0].found == found
+    assert answer.detections[0].box.x1 < 60

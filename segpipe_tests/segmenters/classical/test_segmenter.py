@@ -23,8 +23,13 @@ def scene() -> Scene:
     return scene
 
 
-def prompts(scene: Scene) -> tuple[Prompt, Prompt]:
-    return Prompt(), Prompt(mode=Mode.INSIDE_BOX, boxes=scene.boxes)
+def prompts(scene: Scene) -> tuple[Prompt, Prompt, Prompt]:
+    exemplars = tuple(Exemplar(box, index < 2) for index, box in enumerate(scene.boxes[:3]))
+    return (
+        Prompt(),
+        Prompt(mode=Mode.INSIDE_BOX, boxes=scene.boxes),
+        Prompt(exemplars=exemplars),
+    )
 
 
 def as_bytes(detections: Sequence[Detection]) -> list[tuple[Box, float, bytes]]:
@@ -42,7 +47,7 @@ def test_result_describes_the_image_and_the_one_pass(scene: Scene) -> None:
     assert only_pass.found == only_pass.new == len(result.detections) > 0
 
 
-@pytest.mark.parametrize("index", [0, 1], ids=["find_all", "inside_box"])
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["find_all", "inside_box", "exemplars"])
 def test_every_detection_keeps_the_contract(scene: Scene, index: int) -> None:
     result = asyncio.run(ClassicalSegmenter().segment(scene.image, prompts(scene)[index]))
 
@@ -54,7 +59,7 @@ def test_every_detection_keeps_the_contract(scene: Scene, index: int) -> None:
         assert detection.box == detection.mask.box
 
 
-@pytest.mark.parametrize("index", [0, 1], ids=["find_all", "inside_box"])
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["find_all", "inside_box", "exemplars"])
 def test_many_calls_at_once_give_the_bytes_of_a_single_one(scene: Scene, index: int) -> None:
     segmenter, prompt = ClassicalSegmenter(), prompts(scene)[index]
 
@@ -82,11 +87,13 @@ def test_empty_text_counts_as_none() -> None:
 @pytest.mark.parametrize(
     ("prompt", "field"),
     [
-        (Prompt(exemplars=(Exemplar(A_BOX),)), "exemplars"),
+        (Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,), exemplars=(Exemplar(A_BOX),)), "exemplars"),
         (Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,), points=(Point(1, 2),)), "points"),
+        (Prompt(exemplars=(Exemplar(A_BOX),), points=(Point(1, 2),)), "points"),
+        (Prompt(exemplars=(Exemplar(A_BOX),), text="mug"), "text"),
     ],
 )
-def test_points_and_exemplars_are_refused(prompt: Prompt, field: str) -> None:
+def test_what_cannot_be_followed_together_is_refused(prompt: Prompt, field: str) -> None:
     with pytest.raises(UnsupportedPromptError) as caught:
         asyncio.run(ClassicalSegmenter().segment(table(), prompt))
     assert caught.value.field == field
@@ -96,6 +103,7 @@ def test_points_and_exemplars_are_refused(prompt: Prompt, field: str) -> None:
     ("prompt", "message"),
     [
         (Prompt(boxes=(A_BOX,)), "find_all takes no boxes"),
+        (Prompt(boxes=(A_BOX,), exemplars=(Exemplar(A_BOX),)), "find_all takes no boxes"),
         (Prompt(mode=Mode.INSIDE_BOX), "needs at least one box"),
     ],
 )

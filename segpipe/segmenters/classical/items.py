@@ -1,0 +1,225 @@
+"""What looks like an item in the reduced picture, and the way back to the photo."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segpipe.segmenters.base import Detection
+from segpipe.segmenters.classical.arrays import Labels, LabImage, Plane, enlarge, shrink, to_lab
+from segpipe.segmenters.classical.background import Background, fit_background
+from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.foreground import colour_distance, mark_foreground
+from segpipe.segmenters.classical.score import score_item
+from segpipe.segmenters.classical.split import split_items
+from segpipe.vision.boxes import Box, PixelWindow
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Bitmap, Mask
+
+_MIN_SIDE_PX = 16  # a smaller picture shows no table around an item
+_MAX_BORDER_CONTACT = 0.55  # of an outline: a square in the corner has 0.5, a cut corner 0.59
+_LARGE_FRACTION = 0.1  # of the picture
+_CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """An item in the reduced picture.
+
+    Attributes:
+        window: Where it lies.
+        bits: Its pixels in the window, (h, w), 0 or 1.
+        score: How sure it is that this is one, 0 to 1.
+    """
+
+    window: PixelWindow
+    bits: Bitmap
+    score: float
+
+    @property
+    def area(self) -> int:
+        """Pixels of it."""
+        return int(np.count_nonzero(self.bits))
+
+    @property
+    def view(self) -> tuple[slice, slice]:
+        """Its window as slices of the reduced picture."""
+        return _slices(self.window)
+
+    def moved(self, right: int, down: int) -> "Item":
+        """The same item so many pixels further."""
+        x1, y1, x2, y2 = self.window
+        window = PixelWindow(x1 + right, y1 + down, x2 + right, y2 + down)
+        return Item(window, self.bits, self.score)
+
+    def part_within(self, window: PixelWindow) -> float:
+        """The part of its pixels that lie in a window, 0 to 1."""
+        both = self.window.intersect(window)
+        inside = self.bits[_slices(both, self.window.x1, self.window.y1)]
+        return np.count_nonzero(inside) / self.area
+
+    def shared_with(self, other: "Item") -> Bitmap:
+        """Which of its pixels are the other's too, in its own window."""
+        shared = np.zeros_like(self.bits)
+        both = self.window.intersect(other.window)
+        if not both.is_empty:
+            here = _slices(both, self.window.x1, self.window.y1)
+            there = _slices(both, other.window.x1, other.window.y1)
+            shared[here] = self.bits[here] & other.bits[there]
+        return shared
+
+    def iou(self, other: "Item") -> float:
+        """Intersection over union with another item, 0 to 1."""
+        shared = np.count_nonzero(self.shared_with(other))
+        return shared / (self.area + other.area - shared)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """The reduced picture and what is in it.
+
+    Attributes:
+        lab: Its colours, (h, w, 3), a little smoothed.
+        background: Its table.
+        distance: Distance to the table's colour, (h, w), Delta E.
+        min_area: Pixels of the smallest item.
+        items: Every item with a good enough score, the best first.
+    """
+
+    lab: LabImage
+    background: Background
+    distance: Plane
+    min_area: float
+    items: tuple[Item, ...]
+
+
+def look_at(image: RgbImage, config: ClassicalConfig) -> Look | None:
+    """Find the items in an upright RGB image, (h, w, 3) uint8; None when it is too small."""
+    if min(image.shape[:2]) < _MIN_SIDE_PX:
+        return None
+
+    # Tell goods from table in a reduced picture
+    lab = to_lab(shrink(image, config.work_pixels))
+    background = fit_background(lab)
+    goods = mark_foreground(lab, background)
+
+    # Tell touching goods apart
+    min_area = config.min_area_fraction * goods.size
+    labels = split_items(goods, lab, min_area=min_area)
+
+    # Keep what looks like an item, the best first
+    distance = colour_distance(lab, background)
+    items = [
+        item
+        for item in numbered_items(labels, distance, min_area)
+        if item.score >= config.min_score and not _is_edge_of_table(item, goods.shape)
+    ]
+    items.sort(key=lambda item: (-item.score, item.window.y1, item.window.x1))
+    return Look(lab, background, distance, min_area, tuple(items))
+
+
+def numbered_items(labels: Labels, distance: Plane, min_area: float) -> Iterator[Item]:
+    """The numbered items, (h, w), that are large enough, in the order of their numbers."""
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns]
+    count = int(labels.max()) + 1
+    areas = np.bincount(numbers, minlength=count)
+    low = np.full((2, count), max(labels.shape))
+    high = np.zeros((2, count), np.int64)
+    for axis, places in enumerate((columns, rows)):
+        np.minimum.at(low[axis], numbers, places)
+        np.maximum.at(high[axis], numbers, places + 1)
+    for number in np.flatnonzero(areas >= max(min_area, 1)):
+        window = PixelWindow(*map(int, (*low[:, number], *high[:, number])))
+        view = _slices(window)
+        bits = (labels[view] == number).astype(np.uint8)
+        yield Item(window, bits, score_item(bits, distance[view]))
+
+
+def to_detection(
+    item: Item, score: float, *, work_shape: tuple[int, ...], image: RgbImage
+) -> Detection:
+    """The item at the image's own size.
+
+    Args:
+        item: An item of the reduced picture.
+        score: What the detection is to have.
+        work_shape: The reduced picture's, (h, w, ...).
+        image: The photo, (H, W, 3).
+    """
+    image_height, image_width = image.shape[:2]
+    down, across = image_height / work_shape[0], image_width / work_shape[1]
+    window = PixelWindow(
+        round(item.window.x1 * across),
+        round(item.window.y1 * down),
+        round(item.window.x2 * across),
+        round(item.window.y2 * down),
+    )
+    bits = enlarge(item.bits, width=window.width, height=window.height)
+    mask = Mask(window.x1, window.y1, bits, image_width, image_height).tight()
+    return Detection(Box(*map(float, mask.window)), score, mask=mask)
+
+
+def reduced_window(box: Box, image: RgbImage, work_shape: tuple[int, ...]) -> PixelWindow:
+    """A box of the photo in the reduced picture, cut to it; never empty.
+
+    Args:
+        box: In pixels of the photo.
+        image: The photo, (H, W, 3).
+        work_shape: The reduced picture's, (h, w, ...).
+    """
+    height, width = work_shape[0], work_shape[1]
+    across, down = width / image.shape[1], height / image.shape[0]
+    x1 = min(max(0, round(box.x1 * across)), width - 1)
+    y1 = min(max(0, round(box.y1 * down)), height - 1)
+    return PixelWindow(
+        x1,
+        y1,
+        max(x1 + 1, min(width, round(box.x2 * across))),
+        max(y1 + 1, min(height, round(box.y2 * down))),
+    )
+
+
+def reduced_item(detection: Detection, image: RgbImage, work_shape: tuple[int, ...]) -> Item:
+    """A detection in the photo as an item of the reduced picture; never empty.
+
+    Args:
+        detection: It has a mask.
+        image: The photo, (H, W, 3).
+        work_shape: The reduced picture's, (h, w, ...).
+    """
+    window = reduced_window(detection.box, image, work_shape)
+    solid = np.ones((window.height, window.width), np.uint8)
+    if detection.mask is None:
+        return Item(window, solid, detection.score)
+    bits = cv2.resize(
+        detection.mask.tight().bits, solid.shape[::-1], interpolation=cv2.INTER_NEAREST
+    )
+    return Item(window, np.asarray(bits, np.uint8) if bits.any() else solid, detection.score)
+
+
+def _slices(window: PixelWindow, left: int = 0, top: int = 0) -> tuple[slice, slice]:
+    """A window of a plane whose first pixel is (left, top), as slices of it."""
+    y, x = window.y1 - top, window.x1 - left
+    return slice(y, y + window.height), slice(x, x + window.width)
+
+
+def _is_edge_of_table(item: Item, shape: tuple[int, ...]) -> bool:
+    """Whether it is a strip or corner beside the table: small, and mostly along the border."""
+    height, width = shape[0], shape[1]
+    window, bits = item.window, item.bits
+    if np.count_nonzero(bits) > _LARGE_FRACTION * height * width:
+        return False
+    outline = np.count_nonzero(bits - cv2.erode(np.pad(bits, 1), _CROSS)[1:-1, 1:-1])
+    contact = sum(
+        np.count_nonzero(line)
+        for line, at_border in (
+            (bits[0], window.y1 == 0),
+            (bits[-1], window.y2 == height),
+            (bits[:, 0], window.x1 == 0),
+            (bits[:, -1], window.x2 == width),
+        )
+        if at_border
+    )
+    return bool(contact > _MAX_BORDER_CONTACT * outline)
