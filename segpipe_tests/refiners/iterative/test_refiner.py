@@ -1,6 +1,7 @@
 """Refiners by the loop as the rest of segpipe sees them, with models of random weights."""
 
 import asyncio
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,6 +216,9 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it() -> N
         {"iterations": 0},
         {"gamma": 0},
         {"strength": -1},
+        {"strength": math.inf},
+        {"agreement_weight": math.inf},
+        {"gamma": math.nan},
         {"margin_ratio": -0.1},
         {"embed": "both"},
         {"checkpoint": ""},
