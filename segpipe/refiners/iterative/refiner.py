@@ -18,7 +18,8 @@ class LoopRefiner:
     """Sharpens masks by a model, which is loaded when the first masks come.
 
     The model sees one image at a time, in a thread of its own: further calls wait for it without
-    holding up the threads of others, and one that is cancelled while it waits is left out.
+    holding up the threads of others. One that is cancelled while it waits is left out, and one that
+    is under way ends with its next question.
 
     Args:
         settings: Those of the loop.
@@ -57,8 +58,12 @@ class LoopRefiner:
         """
         if not masks:
             return ()
-        work = partial(self._refine, image, masks, on_step or no_report)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        report = _Report(on_step or no_report)
+        work = partial(self._refine, image, masks, report)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            report.is_wanted = False
 
     def _refine(
         self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep
@@ -69,3 +74,16 @@ class LoopRefiner:
         if self._decoder is None:
             self._decoder = self._load()
         return self._decoder
+
+
+class _Report:
+    """Tells of steps for as long as somebody waits for the masks."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self.is_wanted = True
+        self._on_step = on_step
+
+    def __call__(self, step: int, steps: int) -> None:
+        if not self.is_wanted:
+            raise asyncio.CancelledError
+        self._on_step(step, steps)

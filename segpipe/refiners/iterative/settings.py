@@ -15,7 +15,7 @@ class LoopSettings(BaseModel):
     https://arxiv.org/abs/2502.06756).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     iterations: int = Field(
         default=6, ge=1, le=50, description="How often the model is asked about a mask at most."
@@ -33,7 +33,10 @@ class LoopSettings(BaseModel):
         description="How quickly the mask prompt grows unsure toward the item's edge.",
     )
     strength: float = Field(
-        default=30.0, gt=0, description="How sure the mask prompt is of the item's middle, a logit."
+        default=30.0,
+        gt=0,
+        le=1000,
+        description="How sure the mask prompt is of the item's middle, a logit.",
     )
     embed: Literal["image", "crop", "auto"] = Field(
         default="auto",

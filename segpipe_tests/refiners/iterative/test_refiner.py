@@ -1,6 +1,7 @@
 """Refiners by the loop as the rest of segpipe sees them, with models of random weights."""
 
 import asyncio
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from segpipe.refiners.iterative.refiner import LoopRefiner
 from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.vision.mask import Mask
 from segpipe_tests.refiners.iterative.models import KINDS, Kind, config_of
-from segpipe_tests.refiners.iterative.oracle import Oracle
+from segpipe_tests.refiners.iterative.oracle import Oracle, labelled
 from segpipe_tests.refiners.iterative.pictures import HEIGHT, WIDTH, disc, picture, two_masks
 
 EVERYTHING = {"min_iou": 0.0, "min_predicted_iou": 0.0}
@@ -144,6 +145,40 @@ def test_calls_that_wait_for_the_model_hold_no_threads_and_can_be_cancelled() ->
     assert refiner.loads == 1
 
 
+class Endless(LoopRefiner):
+    """By an oracle whose edge wavers, so that it never answers the same twice."""
+
+    id = "endless"
+
+    def __init__(self) -> None:
+        super().__init__(LoopSettings(iterations=50, embed="image"), lambda: self.oracle)
+        self.oracle = Oracle(edge_noise_px=1)
+
+
+def test_a_call_that_is_cancelled_under_way_asks_no_more_of_the_model() -> None:
+    refiner, masks = Endless(), [disc(60, 60, 20)]
+    image = labelled((HEIGHT, WIDTH), [masks[0].to_full() > 0])
+    asked_first, gate = Event(), Event()
+
+    def wait(step: int, steps: int) -> None:
+        asked_first.set()
+        assert gate.wait(timeout=20)
+
+    async def run() -> None:
+        call = asyncio.create_task(refiner.refine(image, masks, wait))
+        await asyncio.to_thread(asked_first.wait, 20)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        gate.set()
+        await refiner.load()  # comes after it, in the one thread
+
+    asyncio.run(run())
+    assert len(refiner.oracle.questions) <= 2
+    (done,) = asyncio.run(refiner.refine(image, masks))
+    assert done.iterations == 50
+
+
 def test_settings_and_refiner_alone_do_not_import_torch() -> None:
     program = (
         "import sys\n"
@@ -181,6 +216,9 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it() -> N
         {"iterations": 0},
         {"gamma": 0},
         {"strength": -1},
+        {"strength": math.inf},
+        {"agreement_weight": math.inf},
+        {"gamma": math.nan},
         {"margin_ratio": -0.1},
         {"embed": "both"},
         {"checkpoint": ""},
