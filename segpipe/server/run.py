@@ -60,7 +60,7 @@ def serve(
     checkpoint: str | None = None,
     settings: ServerSettings | None = None,
     *,
-    refiner: str = "none",
+    refiner: str = "grabcut",
     refiner_checkpoint: str | None = None,
 ) -> None:
     """Serve a model until the process is told to stop (SIGINT, SIGTERM).

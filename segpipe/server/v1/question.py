@@ -30,10 +30,9 @@ def unpack(body: BinaryIO) -> Question:
         request = SegmentRequest.model_validate_json(body.read())
     except ValidationError as error:
         raise malformed(error.errors()) from None
-    photo = read_data_url(request.image_url)
     body.seek(0)
     body.truncate()
-    body.write(photo)
+    body.writelines(read_data_url(request.image_url))
     return request.question()
 
 
