@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field, Json
 
+from segpipe.refiners.base import Refiner
 from segpipe.segmenters.base import SegmentationResult
 from segpipe.segmenters.promptable import Candidate, PromptableModel
 from segpipe.segmenters.sam3.internal.wire import (
@@ -31,12 +32,13 @@ from segpipe.server.prompts import require_few, to_points, to_prompt, to_thresho
 from segpipe.server.requests import ModelRoute
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
+from segpipe.server.v1 import endpoint as v1
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask_codecs import to_base64, to_png
 
 _HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
 _OPEN_PATHS = frozenset({_HEALTH})
-_PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS})
+_PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS, v1.PATH})
 
 _POINTS = "Pixels of the upright image: a JSON list of [x, y]."
 _LABELS = "For each point 1 (on the item) or 0 (off it): a JSON list."
@@ -67,15 +69,18 @@ class PrometheusResponse(Response):
     media_type = CONTENT_TYPE_LATEST
 
 
-def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> FastAPI:
+def create_app(
+    load: ModelLoader, settings: ServerSettings | None = None, refiner: Refiner | None = None
+) -> FastAPI:
     """Build the service around a model.
 
     The model is loaded in the background once the app starts, so the port answers at once:
-    readiness is ``GET /health``.
+    readiness is ``GET /health``. Then the refiner is; the service answers without it.
 
     Args:
         load: Gives the model; called once, in a worker thread.
         settings: Address, bounds and guards.
+        refiner: The refiner; it loads what it needs when it is first asked.
 
     Raises:
         ConfigError: The address can be reached from elsewhere, and no token is set; or no header
@@ -84,7 +89,7 @@ def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> Fas
     settings = settings or ServerSettings()
     token = settings.read_token()
     metrics = Metrics()
-    service = Service(load, settings, metrics)
+    service = Service(load, settings, metrics, refiner)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -105,6 +110,7 @@ def create_app(load: ModelLoader, settings: ServerSettings | None = None) -> Fas
     app.state.service, app.state.settings = service, settings
     add_problem_handlers(app)
     _add_endpoints(app, service, metrics, max_points=settings.max_points)
+    app.include_router(v1.build_router(service, settings, metrics))
     describe(app, needs_token=token is not None, open_paths=_OPEN_PATHS)
 
     # The last added is the outermost: counted, then CORS, then the token, then the size.

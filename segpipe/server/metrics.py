@@ -35,6 +35,23 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.refiner_seconds = Histogram(
+            "segpipe_refiner_seconds",
+            "Time of a photo in the refiner.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.refiner_failures = Counter(
+            "segpipe_refiner_failures",
+            "Photos that the refiner failed on; their coarse masks were answered.",
+            registry=self.registry,
+        )
+        self.streams = Counter(
+            "segpipe_streams",
+            "Streams that ended, by how: final, error, or left by their client.",
+            ("end",),
+            registry=self.registry,
+        )
         self.images = Counter(
             "segpipe_images",
             "Uploaded photos: decoded, or kept from an earlier prompt.",

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
 
 from segpipe.segmenters.sam3.internal.wire import Problem, Readings
 from segpipe.server.problems import (
@@ -16,6 +17,7 @@ from segpipe.server.problems import (
     UNAUTHORIZED,
     UNAVAILABLE,
 )
+from segpipe.server.v1.wire import Progress, SegmentRequest
 
 _SCHEMAS = "#/components/schemas"
 _FRAMEWORK_STATUS = "422"  # answered as 400 here
@@ -54,6 +56,17 @@ def readings() -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"{_SCHEMAS}/{Readings.__name__}"}}}
 
 
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Declare the body of an endpoint that reads it by itself."""
+    schema = {"$ref": f"{_SCHEMAS}/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def events(description: str) -> dict[str, Any]:
+    """Declare the answer of an endpoint as a stream."""
+    return {"text/event-stream": {"schema": {"type": "string", "description": description}}}
+
+
 def describe(app: FastAPI, *, needs_token: bool, open_paths: frozenset[str]) -> None:
     """Make ``app.openapi()`` tell what the service does."""
 
@@ -77,8 +90,9 @@ def _complete(document: dict[str, Any], *, needs_token: bool, open_paths: frozen
     schemas = components["schemas"]
     for name in _FRAMEWORK_SCHEMAS:
         schemas.pop(name, None)
-    for model in (Problem, Readings):
-        schemas |= _schemas_of(model)
+    for model in (Problem, Readings, Progress):
+        schemas |= _schemas_of(model, "serialization")
+    schemas |= _schemas_of(SegmentRequest, "validation")
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["responses"].pop(_FRAMEWORK_STATUS, None)
@@ -90,6 +104,6 @@ def _complete(document: dict[str, Any], *, needs_token: bool, open_paths: frozen
         components["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer"}}
 
 
-def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template=f"{_SCHEMAS}/{{model}}", mode="serialization")
+def _schemas_of(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template=f"{_SCHEMAS}/{{model}}", mode=mode)
     return {**schema.pop("$defs", {}), model.__name__: schema}

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from segpipe.digests import bytes_digest
-from segpipe.vision.image import RgbImage, decode_image
+from segpipe.vision.image import DecodedImage, decode_image
 
 
 class PhotoShelf:
@@ -17,26 +17,26 @@ class PhotoShelf:
     def __init__(self, *, max_pixels: int, kept_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._kept_pixels = kept_pixels
-        self._kept: OrderedDict[str, RgbImage] = OrderedDict()
+        self._kept: OrderedDict[str, DecodedImage] = OrderedDict()
 
-    def find(self, digest: str) -> RgbImage | None:
+    def find(self, digest: str) -> DecodedImage | None:
         """The kept photo of that digest, which is now the last one used."""
         photo = self._kept.get(digest)
         if photo is not None:
             self._kept.move_to_end(digest)
         return photo
 
-    def decode(self, data: bytes) -> RgbImage:
-        """Decode an upload, (h, w, 3) uint8, read-only; safe in a worker thread.
+    def decode(self, data: bytes) -> DecodedImage:
+        """Decode an upload; its pixels are read-only. Safe in a worker thread.
 
         Raises:
             PhotoError: It is no photo that can be used.
         """
-        photo = decode_image(data, max_pixels=self._max_pixels).rgb
-        photo.setflags(write=False)
+        photo = decode_image(data, max_pixels=self._max_pixels)
+        photo.rgb.setflags(write=False)
         return photo
 
-    def keep(self, digest: str, photo: RgbImage) -> None:
+    def keep(self, digest: str, photo: DecodedImage) -> None:
         """Keep a photo, and let go of those used longest ago when there are too many."""
         self._kept[digest] = photo
         self._kept.move_to_end(digest)
@@ -49,6 +49,6 @@ def digest_of(data: bytes) -> str:
     return bytes_digest(data)
 
 
-def _pixels(photo: RgbImage) -> int:
-    height, width = photo.shape[:2]
+def _pixels(photo: DecodedImage) -> int:
+    height, width = photo.rgb.shape[:2]
     return int(height * width)

@@ -1,7 +1,8 @@
 """Every error as one kind of answer: :class:`~segpipe.segmenters.sam3.internal.wire.Problem`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -70,10 +71,33 @@ def unavailable(error: str, detail: str, *, retry_after_s: int) -> RefusedError:
     return RefusedError(UNAVAILABLE, error, detail, headers={"Retry-After": str(retry_after_s)})
 
 
+def too_slow(timeout_s: float) -> RefusedError:
+    """The answer took longer than the limit."""
+    return RefusedError(TOO_SLOW, "Timeout", f"there was no answer within {timeout_s:g} s")
+
+
 def failed(error: Exception) -> RefusedError:
     """Something broke; the answer keeps the reasons to itself."""
     kind = type(error).__name__ if isinstance(error, SegpipeError) else "InternalError"
     return RefusedError(FAILED, kind, _FAILED_DETAIL)
+
+
+def malformed(errors: Sequence[Mapping[str, Any]]) -> RefusedError:
+    """What pydantic found wrong with a request: the first thing, and how many more."""
+    first, *others = errors
+    place = [str(part) for part in first["loc"] if part != "body"]
+    detail = first["msg"] + (f" (and {len(others)} more)" if others else "")
+    return RefusedError(BAD_REQUEST, "InvalidRequest", detail, field=".".join(place) or None)
+
+
+def refusal_of(error: Exception) -> RefusedError:
+    """What a client is told of any error that its request met."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, InputError):
+        kind = type(error).__name__
+        return RefusedError(BAD_REQUEST, kind, error.message, field=error.field)
+    return failed(error)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -84,28 +108,21 @@ def add_problem_handlers(app: FastAPI) -> None:
         return error.answer()
 
     @app.exception_handler(RequestValidationError)
-    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        first, *others = error.errors()
-        place = [str(part) for part in first["loc"] if part != "body"]
-        detail = first["msg"] + (f" (and {len(others)} more)" if others else "")
-        return _answer(BAD_REQUEST, "InvalidRequest", detail, field=".".join(place) or None)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return malformed(error.errors()).answer()
 
     @app.exception_handler(InputError)
     def unusable(_: Request, error: InputError) -> JSONResponse:
-        return _answer(BAD_REQUEST, type(error).__name__, error.message, field=error.field)
+        return refusal_of(error).answer()
 
     @app.exception_handler(HTTPException)
     def refused_by_framework(_: Request, error: HTTPException) -> JSONResponse:
         name = _NAMES.get(error.status_code, "InvalidRequest")
-        answer = _answer(error.status_code, name, str(error.detail))
+        answer = RefusedError(error.status_code, name, str(error.detail)).answer()
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(Exception)
     def unforeseen(_: Request, error: Exception) -> JSONResponse:
         # The framework raises it again after the answer, for the server to log.
-        return failed(error).answer()
-
-
-def _answer(status: int, error: str, detail: str, *, field: str | None = None) -> JSONResponse:
-    return RefusedError(status, error, detail, field=field).answer()
+        return refusal_of(error).answer()

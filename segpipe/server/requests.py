@@ -1,22 +1,27 @@
-"""How long a request may take, and how much of a form it may be."""
+"""How long a request may take, and how its body is read."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
 
-from fastapi import Request, Response
+from fastapi import Request, Response, UploadFile
 from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from segpipe.server.problems import BAD_REQUEST, CLIENT_GONE, TIMED_OUT, TOO_SLOW, RefusedError
+from segpipe.server.events import EventStream, until_left
+from segpipe.server.problems import BAD_REQUEST, CLIENT_GONE, TIMED_OUT, RefusedError, too_slow
 from segpipe.server.service import Service
 from segpipe.server.settings import ServerSettings
 
 _MAX_FILES = 1
 _MAX_FIELDS = 8
 _MAX_FIELD_BYTES = 1_000_000
+_MAX_IN_MEMORY_BYTES = 1_000_000  # of a body that is read or waits; more of it lies on disk
 _UTF_8 = frozenset({b"utf-8", b"utf8"})
+_FORM, _JSON = "multipart/form-data", "application/json"
 
 
 class ModelRoute(APIRoute):
@@ -24,7 +29,7 @@ class ModelRoute(APIRoute):
 
     A request is let in before its body is read; the body has to arrive in time, as a form of a
     few parts in UTF-8; and when its client leaves, or it takes too long, the work on it is
-    cancelled.
+    cancelled. A stream keeps its place until its work has ended.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -34,49 +39,90 @@ class ModelRoute(APIRoute):
         async def handle(request: Request) -> Response:
             service: Service = request.app.state.service
             settings: ServerSettings = request.app.state.settings
-            with service.admitted():
+            with ExitStack() as held:
+                held.enter_context(service.admitted())
                 try:
-                    await _read_form(request, settings.upload_timeout_s)
+                    await self._read_in_time(request, held, settings.upload_timeout_s)
                     work = asyncio.ensure_future(answer(request))
-                    return await _unless_gone(request, work, settings.request_timeout_s)
+                    response = await _unless_gone(request, work, settings.request_timeout_s)
                 except ClientDisconnect:
                     return Response(status_code=CLIENT_GONE)
+                if isinstance(response, EventStream):
+                    response.hold(held.pop_all())
+                return response
 
         return handle
 
-
-async def _read_form(request: Request, timeout_s: float) -> None:
-    """Read the body; the framework then finds the form on the request."""
-    try:
-        _require_utf_8(request)
-        async with asyncio.timeout(timeout_s):
+    async def read_body(self, request: Request, held: ExitStack) -> None:
+        """Read a form; the framework then finds it on the request."""
+        _require_utf_8(request, _FORM)
+        try:
             await request.form(
                 max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
             )
-    except TimeoutError as error:
-        raise RefusedError(
-            TIMED_OUT,
-            "UploadTimeout",
-            f"the request did not arrive within {timeout_s:g} s",
-            headers={"Connection": "close"},
-        ) from error
-    except UnicodeError as error:
-        raise _not_utf_8("the form is not in UTF-8") from error
+        except UnicodeError as error:
+            raise _not_utf_8("the form is not in UTF-8", _FORM) from error
+
+    async def _read_in_time(self, request: Request, held: ExitStack, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.read_body(request, held)
+        except TimeoutError as error:
+            raise RefusedError(
+                TIMED_OUT,
+                "UploadTimeout",
+                f"the request did not arrive within {timeout_s:g} s",
+                headers={"Connection": "close"},
+            ) from error
 
 
-def _require_utf_8(request: Request) -> None:
+class JsonRoute(ModelRoute):
+    """A route that asks the model, within the same bounds, by JSON in place of a form."""
+
+    async def read_body(self, request: Request, held: ExitStack) -> None:
+        """Read the body into a file, for :func:`body_of`."""
+        _require_utf_8(request, _JSON)
+        # A page of another origin may send other types, and JSON only as CORS permits.
+        if _media_type(request) != _JSON.encode():
+            raise RefusedError(
+                BAD_REQUEST,
+                "InvalidRequest",
+                f"the request is not said to be JSON: send it with Content-Type: {_JSON}",
+                field="content-type",
+            )
+        spooled = held.enter_context(
+            SpooledTemporaryFile(max_size=_MAX_IN_MEMORY_BYTES)  # noqa: SIM115 - entered here
+        )
+        file = request.state.body = cast("BinaryIO", spooled)
+        upload = UploadFile(file)  # its writes to disk keep nobody waiting
+        async for chunk in request.stream():
+            await upload.write(chunk)
+
+
+def body_of(request: Request) -> BinaryIO:
+    """The file with the body that :class:`JsonRoute` read; it is closed with the request."""
+    file: BinaryIO = request.state.body
+    return file
+
+
+def _media_type(request: Request) -> bytes:
+    kind, _ = parse_options_header(request.headers.get("content-type"))
+    return kind.lower()
+
+
+def _require_utf_8(request: Request, expected: str) -> None:
     """Refuse a charset before the framework decodes with it: some take minutes, some raise."""
     _, options = parse_options_header(request.headers.get("content-type"))
     charset = options.get(b"charset", b"utf-8")
     if charset.lower() not in _UTF_8:
-        raise _not_utf_8("the request names a charset that is not UTF-8")
+        raise _not_utf_8("the request names a charset that is not UTF-8", expected)
 
 
-def _not_utf_8(found: str) -> RefusedError:
+def _not_utf_8(found: str, expected: str) -> RefusedError:
     return RefusedError(
         BAD_REQUEST,
         "InvalidRequest",
-        f"{found}: send multipart/form-data in UTF-8, without a charset",
+        f"{found}: send {expected} in UTF-8, without a charset",
         field="content-type",
     )
 
@@ -85,7 +131,7 @@ async def _unless_gone(
     request: Request, work: asyncio.Future[Response], timeout_s: float
 ) -> Response:
     """The result of the work, which is cancelled when nobody waits for it any more."""
-    gone = asyncio.ensure_future(_client_left(request))
+    gone = asyncio.ensure_future(until_left(request.receive))
     try:
         done, _ = await asyncio.wait(
             (work, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -94,14 +140,9 @@ async def _unless_gone(
             return work.result()
         if gone in done:
             raise ClientDisconnect
-        raise RefusedError(TOO_SLOW, "Timeout", f"there was no answer within {timeout_s:g} s")
+        raise too_slow(timeout_s)
     finally:
         for task in (work, gone):
             task.cancel()
         # The place in the queue is given up only once the work has really stopped.
         await asyncio.gather(work, gone, return_exceptions=True)
-
-
-async def _client_left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -8,8 +8,10 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
+from segpipe.refiners.base import Refiner
 from segpipe.server.app import create_app
 from segpipe.server.models import ModelName, load
+from segpipe.server.refiners import build
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
 
@@ -29,15 +31,17 @@ class ModelServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def build_server(load_model: ModelLoader, settings: ServerSettings) -> ModelServer:
-    """The server of a model, ready to run.
+def build_server(
+    load_model: ModelLoader, settings: ServerSettings, refiner: Refiner | None = None
+) -> ModelServer:
+    """The server of a model and perhaps a refiner, ready to run.
 
     Raises:
         ConfigError: The address can be reached from elsewhere, and no token is set.
     """
     return ModelServer(
         uvicorn.Config(
-            create_app(load_model, settings),
+            create_app(load_model, settings, refiner),
             host=settings.host,
             port=settings.port,
             backlog=_BACKLOG,
@@ -52,7 +56,12 @@ def build_server(load_model: ModelLoader, settings: ServerSettings) -> ModelServ
 
 
 def serve(
-    model: ModelName, checkpoint: str | None = None, settings: ServerSettings | None = None
+    model: ModelName,
+    checkpoint: str | None = None,
+    settings: ServerSettings | None = None,
+    *,
+    refiner: str = "grabcut",
+    refiner_checkpoint: str | None = None,
 ) -> None:
     """Serve a model until the process is told to stop (SIGINT, SIGTERM).
 
@@ -61,9 +70,12 @@ def serve(
         checkpoint: The weights of ``sam3``: a folder, or a repository with its revision, as in
             ``facebook/sam3@<commit>``.
         settings: Address, bounds and guards.
+        refiner: The kind of the refiner for ``POST /v1/segment``.
+        refiner_checkpoint: Its weights, where it has any, given as those of ``sam3`` are.
 
     Raises:
-        ConfigError: The address can be reached from elsewhere, and no token is set.
+        ConfigError: The address can be reached from elsewhere, and no token is set; or there is
+            no such refiner.
         SystemExit: The address is taken.
     """
     logging.basicConfig(
@@ -71,5 +83,5 @@ def serve(
     )
     settings = settings or ServerSettings()
     load_model = partial(load, model, checkpoint, threads=settings.in_model)
-    server = build_server(load_model, settings)
+    server = build_server(load_model, settings, build(refiner, refiner_checkpoint))
     asyncio.run(server.serve())

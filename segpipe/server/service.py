@@ -3,24 +3,30 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
 from segpipe.errors import InputError
+from segpipe.refiners.base import Refiner
 from segpipe.segmenters.promptable import PromptableModel
 from segpipe.segmenters.sam3.internal.wire import Health, Status
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.server.photos import PhotoShelf, digest_of
 from segpipe.server.problems import RefusedError, failed, unavailable
+from segpipe.server.refining import Refining
 from segpipe.server.settings import ServerSettings
-from segpipe.vision.image import RgbImage
+from segpipe.server.threads import to_the_end
+from segpipe.vision.image import DecodedImage, RgbImage
 
 _log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 ModelLoader = Callable[[], PromptableModel]
+ReadUpload = Callable[[], Awaitable[bytes]]
+"""Gives the bytes of a photo, which wait on disk until there is room for its pixels."""
 
 _NOT_NOW: dict[Status, tuple[str, str]] = {
     "loading": ("ModelLoading", "the model is still being loaded: come again"),
@@ -29,16 +35,31 @@ _NOT_NOW: dict[Status, tuple[str, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UploadedPhoto:
+    """A photo in memory, and the digest of the bytes that it came in."""
+
+    digest: str
+    decoded: DecodedImage
+
+
 class Service:
-    """Holds one model and answers prompts with it.
+    """Holds one model, perhaps a refiner, and answers prompts with them.
 
     Args:
         load: Gives the model; called once, in a worker thread.
         settings: The bounds.
         metrics: Where it is counted.
+        refiner: The refiner; it loads what it needs when it is first asked.
     """
 
-    def __init__(self, load: ModelLoader, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        load: ModelLoader,
+        settings: ServerSettings,
+        metrics: Metrics,
+        refiner: Refiner | None = None,
+    ) -> None:
         self.retry_after_s = settings.retry_after_s
         self._load = load
         self._settings = settings
@@ -49,9 +70,11 @@ class Service:
         self._photos = PhotoShelf(max_pixels=settings.max_pixels, kept_pixels=settings.kept_pixels)
         self._gate = Gate(
             in_model=settings.in_model,
+            in_refiner=settings.in_refiner if refiner else 0,
             decoded_ahead=settings.decoded_ahead,
             queue_size=settings.queue_size,
         )
+        self.refining = Refining(refiner, self._gate, metrics)
         metrics.watch(
             "segpipe_model_loaded",
             "1 while the model can be asked.",
@@ -65,8 +88,13 @@ class Service:
         )
 
     def start(self) -> None:
-        """Begin to load the model."""
-        self._loading = asyncio.create_task(self._load_model())
+        """Begin to load the model, and then the refiner."""
+        self._loading = asyncio.create_task(self._load_both())
+
+    async def _load_both(self) -> None:
+        # One after the other: what both import is not made to be imported by two threads at once.
+        await self._load_model()
+        await self.refining.load()
 
     async def _load_model(self) -> None:
         try:
@@ -92,6 +120,8 @@ class Service:
             model_loaded=is_ready,
             model=self.name if is_ready else None,
             device=self._loaded().device if is_ready else None,
+            refiner=self.refining.name,
+            refiner_loaded=self.refining.is_ready,
         )
 
     @property
@@ -114,44 +144,60 @@ class Service:
 
     async def ask(
         self,
-        read_upload: Callable[[], Awaitable[bytes]],
+        read_upload: ReadUpload,
         question: Callable[[PromptableModel, RgbImage], Awaitable[Answer]],
     ) -> Answer:
         """Decode an upload, or find it among the last ones, and ask the model about it.
-
-        The upload is read only once there is room for its photo: until then it waits on disk.
 
         Raises:
             InputError: The photo or the prompt cannot be used.
             RefusedError: The model failed (500), or is gone (503).
         """
+        async with self.photo(read_upload) as photo:
+            return await self.in_model(lambda model: question(model, photo.decoded.rgb))
+
+    @asynccontextmanager
+    async def photo(self, read_upload: ReadUpload) -> AsyncIterator[UploadedPhoto]:
+        """Wait for room for a photo, and hold it decoded; it is read only then.
+
+        Raises:
+            PhotoError: It is no photo that can be used.
+        """
         async with self._gate.with_photo():
-            photo = await self._photo(await read_upload())
-            async with self._gate.with_model():
-                started = time.perf_counter()
-                try:
-                    return await question(self._loaded(), photo)
-                except (InputError, RefusedError):
-                    raise
-                except Exception as error:
-                    _log.exception("the model failed")
-                    raise failed(error) from error
-                finally:
-                    self._metrics.model_seconds.observe(time.perf_counter() - started)
+            yield await self._photo(await read_upload())
+
+    async def in_model(self, question: Callable[[PromptableModel], Awaitable[Answer]]) -> Answer:
+        """Wait for the model and ask it.
+
+        Raises:
+            InputError: The prompt cannot be used.
+            RefusedError: The model failed (500), or is gone (503).
+        """
+        async with self._gate.with_model():
+            started = time.perf_counter()
+            try:
+                return await question(self._loaded())
+            except (InputError, RefusedError):
+                raise
+            except Exception as error:
+                _log.exception("the model failed")
+                raise failed(error) from error
+            finally:
+                self._metrics.model_seconds.observe(time.perf_counter() - started)
 
     def _loaded(self) -> PromptableModel:
         if self._model is None:
             raise self._refuse(*_NOT_NOW["stopping"])
         return self._model
 
-    async def _photo(self, upload: bytes) -> RgbImage:
+    async def _photo(self, upload: bytes) -> UploadedPhoto:
         digest = await asyncio.to_thread(digest_of, upload)
         photo = self._photos.find(digest)
         self._metrics.images.labels("decoded" if photo is None else "kept").inc()
         if photo is None:
-            photo = await _to_the_end(asyncio.to_thread(self._photos.decode, upload))
+            photo = await to_the_end(self._photos.decode, upload)
             self._photos.keep(digest, photo)
-        return photo
+        return UploadedPhoto(digest, photo)
 
     def stop(self) -> None:
         """Refuse what comes from now on."""
@@ -176,15 +222,3 @@ class Service:
 
     def _refuse_full(self) -> RefusedError:
         return self._refuse("QueueFull", "as many requests as may wait do: come again")
-
-
-async def _to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The result of work in a thread; who is cancelled waits for it all the same.
-
-    A thread cannot be stopped: a photo that is being decoded takes its room until it is done.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    finally:
-        await asyncio.gather(task, return_exceptions=True)

@@ -43,8 +43,11 @@ class ServerSettings(BaseModel):
     in_model: int = Field(
         default=4, ge=1, description="Prompts that are in the model at once, for it to batch."
     )
+    in_refiner: int = Field(default=2, ge=1, description="Photos that are refined at once.")
     decoded_ahead: int = Field(
-        default=2, ge=0, description="Decoded photos that wait for the model, beside those in it."
+        default=2,
+        ge=0,
+        description="Decoded photos that wait, beside those in the model and the refiner.",
     )
     queue_size: int = Field(
         default=64, ge=0, description="Requests that wait at most, beside those in the model."
@@ -57,6 +60,9 @@ class ServerSettings(BaseModel):
     )
     request_timeout_s: float = Field(
         default=120, gt=0, description="Time for an answer, waiting included."
+    )
+    heartbeat_s: float = Field(
+        default=10, gt=0, description="A stream that has nothing to tell says so this often."
     )
     shutdown_timeout_s: int = Field(
         default=30, ge=0, description="Time for what is under way to finish at a shutdown."

@@ -11,6 +11,7 @@ from functools import partial
 import httpx
 from fastapi import FastAPI
 
+from segpipe.refiners.base import Refiner
 from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
 from segpipe.segmenters.prompt import Point, Prompt
 from segpipe.segmenters.promptable import Candidate, PromptableModel, Thresholds
@@ -68,11 +69,13 @@ class Service:
 
 @contextmanager
 def running(
-    load: Callable[[], PromptableModel], settings: ServerSettings | None = None
+    load: Callable[[], PromptableModel],
+    settings: ServerSettings | None = None,
+    refiner: Refiner | None = None,
 ) -> Iterator[Service]:
     """A service on a port that the OS chose; it has stopped when the block is left."""
     chosen = (settings or ServerSettings()).model_copy(update={"port": 0})
-    server = build_server(load, chosen)
+    server = build_server(load, chosen, refiner)
     thread = threading.Thread(target=partial(asyncio.run, server.serve()))
     thread.start()
     try:

@@ -79,6 +79,8 @@ def test_health_is_503_until_the_model_is_loaded() -> None:
         "model_loaded": False,
         "model": None,
         "device": None,
+        "refiner": None,
+        "refiner_loaded": False,
     }
     assert problem(early, 503).error == "ModelLoading"
     assert early.headers["retry-after"] == "1"
@@ -87,6 +89,8 @@ def test_health_is_503_until_the_model_is_loaded() -> None:
         "model_loaded": True,
         "model": "told@1",
         "device": "cpu",
+        "refiner": None,
+        "refiner_loaded": False,
     }
 
 

@@ -1,5 +1,6 @@
 """The OpenAPI document tells what the service does."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import NonFatalError, ScenarioFinished
 
+from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.goods import goods_photo
@@ -27,8 +29,9 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param:
             patch.setenv("SEGPIPE_SERVER_TOKEN", TOKEN)
-        with running(ClassicalModel, ServerSettings(max_upload_mb=1)) as service:
-            wait_until(lambda: service.health()["model_loaded"] is True)
+        refiner = GrabCutRefiner(GrabCutConfig())
+        with running(ClassicalModel, ServerSettings(max_upload_mb=1), refiner) as service:
+            wait_until(lambda: service.health()["refiner_loaded"] is True)
             yield service
 
 
@@ -74,11 +77,37 @@ PROMPTS = st.one_of(
 )
 
 
+SHARES = st.floats(0, 1)
+SETTINGS = {
+    "threshold": SHARES,
+    "mask_threshold": SHARES,
+    "max_masks": st.integers(1, 10_000),
+    "iou_threshold": SHARES,
+    "containment_threshold": SHARES,
+    "compare": st.sampled_from(["masks", "boxes"]),
+    "refine": st.booleans(),
+}
+QUESTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "object": st.none() | st.sampled_from(["", " \t"]),
+        "boxes": st.just([{"x_min": 0.02, "y_min": 0.1, "x_max": 0.12, "y_max": 0.4}]),
+        "settings": st.fixed_dictionaries({}, optional=SETTINGS),
+        "return_base64": st.booleans(),
+        "stream": st.just(value=False),
+    },
+)
+
+
 def call(service: Service, path: str, parts: dict[str, str]) -> int:
     """Send a form, check the answer against the document, and give its status."""
-    operation = load_schema(service)[path]["POST"]
     body: dict[str, Any] = {"image": PHOTO, **parts}
-    case = operation.Case(body=body, media_type="multipart/form-data", headers=service.headers)
+    return send(service, path, body, "multipart/form-data")
+
+
+def send(service: Service, path: str, body: dict[str, Any], media_type: str) -> int:
+    operation = load_schema(service)[path]["POST"]
+    case = operation.Case(body=body, media_type=media_type, headers=service.headers)
     response = case.call()
     case.validate_response(response)
     return response.status_code
@@ -105,13 +134,23 @@ def test_prompts_that_make_sense_are_answered_as_declared(
     assert call(service, "/segment", {"prompt": json.dumps(prompt)}) == 200
 
 
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@given(question=QUESTIONS)
+def test_questions_that_make_sense_are_answered_as_declared(
+    service: Service, question: dict[str, object]
+) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PHOTO).decode()}"
+    assert send(service, "/v1/segment", {"image_url": url, **question}, "application/json") == 200
+
+
 def test_the_document_says_what_may_go_wrong(service: Service) -> None:
     with service.client() as client:
         document = client.get("/openapi.json").json()
 
-    assert set(document["paths"]) == {"/health", "/metrics", "/predict/mask", "/segment"}
+    models = ("/predict/mask", "/segment", "/v1/segment")
+    assert set(document["paths"]) == {"/health", "/metrics", *models}
     errors = {"400", "408", "413", "500", "503", "504"} | ({"401"} if service.headers else set())
-    for path in ("/predict/mask", "/segment"):
+    for path in models:
         responses = document["paths"][path]["post"]["responses"]
         assert set(responses) == {"200", *errors}
         for status in errors:

@@ -112,6 +112,8 @@ class Health(Wire):
     model_loaded: bool
     model: str | None
     device: str | None
+    refiner: str | None = None
+    refiner_loaded: bool = False
 
 
 class Problem(Wire):

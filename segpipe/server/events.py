@@ -1,0 +1,144 @@
+"""Answers that tell how far they are: server-sent events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+
+from fastapi import Response
+from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
+
+from segpipe.errors import InputError
+from segpipe.server.metrics import Metrics
+from segpipe.server.problems import RefusedError, refusal_of, too_slow
+
+_log = logging.getLogger(__name__)
+
+Tell = Callable[[BaseModel], None]
+"""Sends a ``progress`` event; to be called in the event loop's thread."""
+Work = Callable[[Tell], Awaitable[bytes]]
+"""What a stream waits for; gives the data of the ``final`` event."""
+
+PROGRESS, FINAL, ERROR = "progress", "final", "error"
+_LEFT = "left"
+_MAX_UNSENT = 256
+_HEARTBEAT = b": \n\n"
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""Nobody on the way may keep events back; the second is nginx's."""
+
+
+class EventStream(Response):
+    """Answers with ``progress`` events while the work goes on, then ``final`` or ``error``.
+
+    The data of an event is one line of JSON. The work is cancelled when its client leaves or it
+    takes too long. It waits for no slow reader: of more unsent events than a few hundred the
+    oldest are dropped.
+
+    Args:
+        work: What to do; its errors are what ``error`` events tell.
+        metrics: Where the end of the stream is counted.
+        timeout_s: The longest that the work may take.
+        heartbeat_s: How often something is sent while there is nothing to tell.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, work: Work, metrics: Metrics, *, timeout_s: float, heartbeat_s: float
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers(_HEADERS)
+        self._work = work
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self._heartbeat_s = heartbeat_s
+        self._held = ExitStack()
+        self._unsent: deque[bytes] = deque(maxlen=_MAX_UNSENT)
+        self._news = asyncio.Event()
+
+    def hold(self, held: ExitStack) -> None:
+        """Take over what the work needs, to be closed once it has ended."""
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do the work and send the events, until the last is sent or the client has left."""
+        work = asyncio.create_task(self._result())
+        work.add_done_callback(lambda _: self._news.set())
+        sending = asyncio.create_task(self._send_all(work, send))
+        left = asyncio.create_task(until_left(receive))
+        try:
+            await asyncio.wait((sending, left), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (work, sending, left):
+                task.cancel()
+            await asyncio.gather(work, sending, left, return_exceptions=True)
+            self._held.close()  # where the work was cancelled before it began
+        if not sending.cancelled():
+            sending.result()
+
+    def _tell(self, progress: BaseModel) -> None:
+        self._unsent.append(_event(PROGRESS, progress.model_dump_json(exclude_none=True).encode()))
+        self._news.set()
+
+    async def _result(self) -> bytes:
+        """The last event. What the work held is let go before a slow client has read it."""
+        end = _LEFT
+        with self._held:
+            try:
+                data = await self._in_time()
+                end = FINAL
+            except Exception as error:  # noqa: BLE001 - told, and logged where it is our fault
+                if not isinstance(error, RefusedError | InputError):
+                    _log.exception("a stream failed")
+                data, end = refusal_of(error).problem.model_dump_json().encode(), ERROR
+            finally:
+                self._metrics.streams.labels(end).inc()
+        return _event(end, data)
+
+    async def _in_time(self) -> bytes:
+        limit = asyncio.timeout(self._timeout_s)
+        try:
+            async with limit:
+                return await self._work(self._tell)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise too_slow(self._timeout_s) from error
+
+    async def _send_all(self, work: "asyncio.Task[bytes]", send: Send) -> None:
+        head = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **head})
+        # At once, so that whoever is on the way passes the head on.
+        await _send(send, _HEARTBEAT)
+        while True:
+            while self._unsent:
+                await _send(send, self._unsent.popleft())
+            if work.done():
+                break
+            self._news.clear()
+            try:
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._news.wait()
+            except TimeoutError:
+                await _send(send, _HEARTBEAT)
+        await _send(send, work.result(), is_last=True)
+
+
+async def until_left(receive: Receive) -> None:
+    """Wait until a client, whose request has been read, leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+
+
+async def _send(send: Send, body: bytes, *, is_last: bool = False) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": not is_last})

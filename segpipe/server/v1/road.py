@@ -1,0 +1,113 @@
+"""One photo through the stages of a deal, with a service's model and refiner."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from segpipe.flow.dedup import dedup_image
+from segpipe.flow.photo import LoadedPhoto
+from segpipe.flow.refinement import RefinedImage, refine_image
+from segpipe.flow.segmentation import SegmentedImage, segment_photo
+from segpipe.refiners.base import OnStep, Refinement, Refiner
+from segpipe.segmenters.base import SegmentationResult
+from segpipe.segmenters.prompt import Prompt
+from segpipe.segmenters.promptable import PromptableModel, Thresholds
+from segpipe.server.service import Service, UploadedPhoto
+from segpipe.server.threads import to_the_end
+from segpipe.server.v1.question import prompt_for
+from segpipe.server.v1.wire import Progress, Question
+from segpipe.store.inputs import Photo
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+
+TellProgress = Callable[[Progress], None]
+
+_IMAGE = "image"
+
+
+async def find_objects(
+    service: Service,
+    photo: UploadedPhoto,
+    question: Question,
+    refiner: Refiner,
+    tell: TellProgress,
+) -> tuple[SegmentedImage, RefinedImage]:
+    """Segment a photo, leave out doubles, and refine.
+
+    Args:
+        service: Its model is asked.
+        photo: The photo, decoded.
+        question: What to look for.
+        refiner: What to refine with.
+        tell: Told when a stage begins, and of the refiner's steps.
+
+    Raises:
+        InputError: The prompt cannot be used.
+        RefusedError: The model failed (500), or is gone (503).
+    """
+    rgb = photo.decoded.rgb
+    prompt = prompt_for(question, rgb)
+    loaded = LoadedPhoto(Photo(_IMAGE, _IMAGE, 0, 0), photo.digest, photo.decoded)
+
+    # Everything that the model finds.
+    async def segment(model: PromptableModel) -> SegmentedImage:
+        tell(Progress(stage="segmentation"))
+        thresholds = question.settings.thresholds()
+        return await segment_photo(loaded, _AsSegmenter(model, thresholds), prompt)
+
+    segmented = await service.in_model(segment)
+
+    # One detection for each object.
+    tell(Progress(stage="dedup", objects=len(segmented.result.detections)))
+    deduped = await to_the_end(dedup_image, segmented, question.settings.dedup())
+
+    # Sharper masks, and outlines.
+    loop = asyncio.get_running_loop()
+
+    def step(number: int, count: int) -> None:
+        # Refiners tell from threads of their own.
+        progress = Progress(stage="refinement", step=number, steps=count)
+        loop.call_soon_threadsafe(tell, progress)
+
+    telling = _TellingRefiner(refiner, tell)
+    refined = await refine_image(rgb, segmented, deduped, telling, step)
+    return segmented, refined
+
+
+@dataclass(frozen=True, slots=True)
+class _AsSegmenter:
+    """A model with the thresholds of one question, as the stages of a deal know segmenters."""
+
+    model: PromptableModel
+    thresholds: Thresholds
+    concurrency: int = 1
+
+    @property
+    def id(self) -> str:
+        return self.model.id
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        return await self.model.find(image, prompt, self.thresholds)
+
+    async def aclose(self) -> None:
+        """The model is the service's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TellingRefiner:
+    """Tells when refining begins, and when it has ended and outlines follow."""
+
+    inner: Refiner
+    tell: TellProgress
+
+    @property
+    def id(self) -> str:
+        return self.inner.id
+
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+    ) -> tuple[Refinement, ...]:
+        self.tell(Progress(stage="refinement", objects=len(masks)))
+        answers = await self.inner.refine(image, masks, on_step)
+        self.tell(Progress(stage="outlines", objects=len(masks)))
+        return answers

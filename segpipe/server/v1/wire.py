@@ -1,0 +1,217 @@
+"""What travels over ``POST /v1/segment``. Every coordinate is a share of the upright image."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from segpipe.flow.settings import Compare, DedupSettings
+from segpipe.segmenters.prompt import Mode
+from segpipe.segmenters.promptable import Thresholds
+from segpipe.segmenters.sam3.internal.wire import (
+    MAX_BOXES,
+    MAX_MASKS,
+    MAX_POINTS,
+    MAX_TEXT_LENGTH,
+    Share,
+    Wire,
+    WireSize,
+)
+from segpipe.server.v1.data_url import PATTERN, require_data_url
+
+_THRESHOLDS, _DEDUP = Thresholds(), DedupSettings()
+
+_MASK = "A PNG in base64, without a data URL's prefix: one channel, 0 and 255, the size of `image`."
+_COARSE = f"The segmenter's mask. {_MASK} Only with `return_base64`, and while there is a refiner."
+_REFINED = (
+    f"The refiner's mask. {_MASK} Only with `return_base64`, and where a refined mask was accepted."
+)
+
+
+def _without_default(schema: JsonDict) -> None:
+    """A field that is left out is never null."""
+    del schema["default"]
+
+
+DataUrl = Annotated[
+    str, AfterValidator(require_data_url), Field(json_schema_extra={"pattern": PATTERN})
+]
+Count = Annotated[int, Field(ge=0)]
+Step = Annotated[int, Field(ge=1)]
+MaskField = str | SkipJsonSchema[None]
+"""Left out, never null."""
+
+
+class PointPrompt(Wire):
+    """A point on an item, or (negative) off it."""
+
+    x: Share = Field(description="0 is the left edge of the upright image, 1 the right one.")
+    y: Share = Field(description="0 is the upper edge of the upright image, 1 the lower one.")
+    positive: bool = True
+
+
+class BoxPrompt(Wire):
+    """A box: what to cut out, or an example of what to find or (negative) to leave out."""
+
+    x_min: Share
+    y_min: Share
+    x_max: Share
+    y_max: Share
+    positive: bool = True
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        if not (self.x_min < self.x_max and self.y_min < self.y_max):
+            raise PydanticCustomError("box", "a box needs x_min < x_max and y_min < y_max")
+        return self
+
+
+class SegmentSettings(Wire):
+    """What counts as found, and as found twice."""
+
+    threshold: Share = Field(
+        default=_THRESHOLDS.score, description="Objects that score less are left out."
+    )
+    mask_threshold: Share = Field(
+        default=_THRESHOLDS.mask, description="Pixels more probable than this are in a mask."
+    )
+    max_masks: int = Field(
+        default=_THRESHOLDS.max_masks,
+        ge=1,
+        le=MAX_MASKS,
+        description="Objects at most, those with the best scores.",
+    )
+    iou_threshold: Share = Field(
+        default=_DEDUP.iou_threshold,
+        description="Overlap (IoU) above which the object that scores less goes; 1 keeps all.",
+    )
+    containment_threshold: Share = Field(
+        default=_DEDUP.containment_threshold,
+        description="Intersection over the smaller one above which the object that scores less "
+        "goes; 1 keeps all.",
+    )
+    compare: Compare = Field(
+        default=_DEDUP.compare,
+        description="Measure overlap on masks (boxes where a mask is missing), or on boxes only.",
+    )
+    refine: bool = Field(
+        default=True, description="Refine the masks, if the service has a refiner that is loaded."
+    )
+
+    def thresholds(self) -> Thresholds:
+        """What counts as found."""
+        return Thresholds(score=self.threshold, mask=self.mask_threshold, max_masks=self.max_masks)
+
+    def dedup(self) -> DedupSettings:
+        """What counts as found twice."""
+        return DedupSettings(
+            iou_threshold=self.iou_threshold,
+            containment_threshold=self.containment_threshold,
+            compare=self.compare,
+        )
+
+
+class Question(Wire):
+    """What to look for and how to answer: a request without its photo."""
+
+    object: str | None = Field(
+        default=None, max_length=MAX_TEXT_LENGTH, description="What to find, in words."
+    )
+    boxes: list[BoxPrompt] = Field(
+        default=[],
+        max_length=MAX_BOXES,
+        description="With the mode `find_all` examples; with `inside_box` what to cut out.",
+    )
+    points: list[PointPrompt] = Field(
+        default=[], max_length=MAX_POINTS, description="On what is meant, or off it."
+    )
+    mode: Mode | None = Field(
+        default=None,
+        description="`find_all`: everything that `object` and the examples mean, every item when "
+        "there are none. `inside_box`: one object for each box. Left out, it is `inside_box` when "
+        "there are boxes and no `object`, else `find_all`.",
+    )
+    settings: SegmentSettings = SegmentSettings()
+    return_base64: bool = Field(default=False, description="Answer with masks, too.")
+    stream: bool = Field(default=False, description="Answer with server-sent events.")
+
+
+class SegmentRequest(Question):
+    """The body of ``POST /v1/segment``."""
+
+    image_url: DataUrl = Field(
+        description="The photo as a data URL: data:image/jpeg;base64,… in standard base64 with "
+        "its padding. JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC; it is turned upright. URLs "
+        "of other kinds are refused: the service fetches nothing."
+    )
+
+    def question(self) -> Question:
+        """All but the photo, which need not stay in memory."""
+        rest = {name: getattr(self, name) for name in Question.model_fields}
+        return Question.model_construct(**rest)
+
+
+class BoundingBox(Wire):
+    """The tight box of an object."""
+
+    x_min: Share
+    y_min: Share
+    x_max: Share
+    y_max: Share
+
+
+class Segment(Wire):
+    """One object."""
+
+    path: str = Field(
+        description="The outline as SVG path data, relative to `bbox`: 0 to 1, 4 decimals. Empty "
+        "where there is no mask, or its outline could not be traced."
+    )
+    bbox: BoundingBox
+    score: Share
+    label: str | None
+    detection: int = Field(
+        ge=0,
+        description="Its number among all that was found, from 0; with the mode `inside_box` that "
+        "of its box.",
+    )
+    iterations: int = Field(ge=0, description="Refining steps.")
+    reason: str | None = Field(description="Why the coarse mask stays; null when it was refined.")
+    coarse_mask_base64: MaskField = Field(default=None, description=_COARSE)
+    refined_mask_base64: MaskField = Field(default=None, description=_REFINED)
+
+
+class SegmentAnswer(Wire):
+    """The answer of ``POST /v1/segment``: the best object, and all of them.
+
+    Where nothing was found, ``path`` is empty, ``bbox`` null and ``segments`` empty.
+    """
+
+    path: str
+    bbox: BoundingBox | None
+    coarse_mask_base64: MaskField = Field(default=None, description=_COARSE)
+    refined_mask_base64: MaskField = Field(default=None, description=_REFINED)
+    segments: list[Segment] = Field(description="The best score first.")
+    image: WireSize
+    model: str = Field(description="The model and its weights.")
+    refiner: str = Field(description="Who was asked to refine; `none` when nobody was.")
+    notes: list[str] = Field(description="What to know of the photo and the answer, in sentences.")
+
+
+class Progress(Wire):
+    """The data of a ``progress`` event: a stage begins, or a step of it is done."""
+
+    stage: Literal["decode", "segmentation", "dedup", "refinement", "outlines", "masks"]
+    objects: Count | SkipJsonSchema[None] = Field(
+        default=None,
+        description="How many objects the stage is about, when it begins.",
+        json_schema_extra=_without_default,
+    )
+    step: Step | SkipJsonSchema[None] = Field(
+        default=None, description="The step that was done.", json_schema_extra=_without_default
+    )
+    steps: Step | SkipJsonSchema[None] = Field(
+        default=None, description="How many there are at most.", json_schema_extra=_without_default
+    )
