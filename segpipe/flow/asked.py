@@ -1,10 +1,15 @@
 """What a photo is asked for: the part of its prompts that decides the answer."""
 
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict
 
+from segpipe.errors import PromptError
 from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.store.prompts import Annotation, PromptType
 from segpipe.vision.boxes import Box
+
+_EXEMPLARS = {True: PromptType.POSITIVE_EXEMPLAR, False: PromptType.NEGATIVE_EXEMPLAR}
 
 
 class Asked(BaseModel):
@@ -21,6 +26,31 @@ class Asked(BaseModel):
     mode: Mode = Mode.FIND_ALL
     text: str | None = None
     annotations: tuple[Annotation, ...] = ()
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> Self:
+        """A prompt that nobody keeps; what it marks is numbered.
+
+        Raises:
+            PromptError: It is for ``inside_box`` and has no box.
+        """
+        if prompt.mode is Mode.INSIDE_BOX and not prompt.boxes:
+            raise PromptError("inside_box needs at least one box; draw one", field="boxes")
+        marks: list[dict[str, object]] = [
+            {"prompt_type": PromptType.SEGMENT, "box": box} for box in prompt.boxes
+        ]
+        marks += [
+            {"prompt_type": _EXEMPLARS[one.positive], "box": one.box} for one in prompt.exemplars
+        ]
+        marks += [
+            {"prompt_type": PromptType.POINT, "point": (one.x, one.y), "label": int(one.positive)}
+            for one in prompt.points
+        ]
+        annotations = tuple(
+            Annotation.model_validate({"id": str(number), "mode": prompt.mode, **mark})
+            for number, mark in enumerate(marks)
+        )
+        return cls(mode=prompt.mode, text=prompt.text, annotations=annotations)
 
     def boxes(self) -> tuple[Annotation, ...]:
         """The boxes that get a detection each, in their order; none with ``find_all``."""

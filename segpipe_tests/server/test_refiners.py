@@ -28,6 +28,7 @@ def test_none_is_no_refiner() -> None:
         ("grabcut", None),
         ("hq_sam", None),
         ("hq_sam", "/no/such/folder"),
+        ("sam3_tracker", None),
         ("hq_sam", f"syscv-community/sam-hq-vit-large@{COMMIT}"),
     ],
 )
@@ -47,7 +48,7 @@ def test_a_refiner_is_built_by_its_kind_and_loads_nothing_yet(
         ("grabcut", "/weights", "refiner_checkpoint", "no weights"),
         ("none", "/weights", "refiner_checkpoint", "no weights"),
         ("hq_sam", "", "refiner_checkpoint", "neither a folder"),
-        ("hq_sam", "some/where@main", "refiner_checkpoint", "neither a folder"),
+        ("sam3_tracker", "", "refiner_checkpoint", "neither a folder"),
     ],
 )
 def test_what_cannot_be_a_refiner_is_said_at_once(

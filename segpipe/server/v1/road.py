@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from segpipe.flow.asked import Asked
 from segpipe.flow.dedup import dedup_image
 from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.refinement import RefinedImage, refine_image
@@ -46,14 +47,14 @@ async def find_objects(
         RefusedError: The model failed (500), or is gone (503).
     """
     rgb = photo.decoded.rgb
-    prompt = prompt_for(question, rgb)
+    asked = Asked.of(prompt_for(question, rgb))
     loaded = LoadedPhoto(Photo(_IMAGE, _IMAGE, 0, 0), photo.digest, photo.decoded)
 
     # Everything that the model finds.
     async def segment(model: PromptableModel) -> SegmentedImage:
         tell(Progress(stage="segmentation"))
         thresholds = question.settings.thresholds()
-        return await segment_photo(loaded, _AsSegmenter(model, thresholds), prompt)
+        return await segment_photo(loaded, _AsSegmenter(model, thresholds), asked)
 
     segmented = await service.in_model(segment)
 
