@@ -310,6 +310,17 @@ def test_a_long_item_is_refined(item: Mask, embed: Any, fit: Fit) -> None:
     assert iou(done.mask, item) > 0.93
 
 
+def test_a_model_that_stretches_is_shown_more_around_a_long_item() -> None:
+    item = box(40, 60, 140, 70)
+    picture = labelled((HEIGHT, WIDTH), [item.to_full() > 0])
+    shown = {}
+    for fit in Fit:
+        oracle = Oracle(side=SIDE, low_side=LOW, fit=fit)
+        refine_masks(picture, [dilate(item, 2)], oracle, LoopSettings(embed="crop"))
+        shown[fit] = oracle.embedded[0][0].shape[:2]
+    assert shown == {Fit.PAD: (22, 156), Fit.STRETCH: (78, 156)}
+
+
 def test_a_mask_of_another_image_is_refused_before_anything_is_asked() -> None:
     oracle = Oracle()
     other = Mask.empty(image_width=WIDTH, image_height=HEIGHT + 1)
