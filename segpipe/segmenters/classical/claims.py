@@ -143,7 +143,7 @@ class _Desk:
             self._claim(exemplar, best)
             return
         for number in list(self._items):
-            self._carve(number, cut)
+            self._carve(number, cut, exemplar)
         self._claimed[self._add(cut)] = exemplar
 
     def claim_around(self, exemplar: int, box: Item) -> None:
@@ -172,9 +172,12 @@ class _Desk:
         )
 
     def _claim(self, exemplar: int, number: int) -> None:
+        self._refuse_opposite(exemplar, number)
+        self._claimed.setdefault(number, exemplar)
+
+    def _refuse_opposite(self, exemplar: int, number: int) -> None:
         if self._opposes(exemplar, number):
             raise _contradiction(exemplar, self._claimed[number], self._exemplars)
-        self._claimed.setdefault(number, exemplar)
 
     def _opposes(self, exemplar: int, number: int) -> bool:
         """Whether an exemplar of the other sign has claimed the item."""
@@ -188,8 +191,8 @@ class _Desk:
         self._items[number] = item
         return number
 
-    def _carve(self, number: int, cut: Item) -> None:
-        """Take the pixels of the cut out of an item; what is left may be several."""
+    def _carve(self, number: int, cut: Item, exemplar: int) -> None:
+        """Take the pixels of an exemplar's cut out of an item; what is left may be several."""
         item = self._items[number]
         under = item.shared_with(cut)
         if not under.any():
@@ -201,6 +204,8 @@ class _Desk:
             piece.moved(item.window.x1, item.window.y1)
             for piece in numbered_items(np.asarray(pieces, np.int32), distance, min_area)
         ]
+        if not left:
+            self._refuse_opposite(exemplar, number)
         owner = self._claimed.pop(number, None)
         del self._items[number]
         for piece in left:
@@ -213,7 +218,8 @@ def _contradiction(later: int, earlier: int, exemplars: Sequence[Exemplar]) -> P
     name, other = f"exemplars[{later}]", f"exemplars[{earlier}]"
     sign = "positive" if exemplars[earlier].positive else "negative"
     return PromptError(
-        f"{name} is drawn around the same item as {other}, which is {sign}; leave one of them out",
+        f"{name} takes in the same item as {other}, which is {sign}; leave one of them out or draw "
+        "it closer",
         field=name,
     )
 

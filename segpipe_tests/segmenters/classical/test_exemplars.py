@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage import data
@@ -336,21 +336,45 @@ def test_search_stops_at_the_next_exemplar_when_nobody_waits_any_more() -> None:
         find_like(four_kinds(), [Exemplar(nothing)], ClassicalConfig(), is_wanted=lambda: False)
 
 
-@given(
-    corners=st.lists(
-        st.tuples(st.floats(-20, 150), st.floats(-20, 110), st.floats(0.01, 200), st.booleans()),
-        min_size=1,
-        max_size=4,
-    )
-)
-@settings(max_examples=25, deadline=None)
-def test_any_boxes_in_any_order_give_items_or_a_prompt_error(
-    corners: list[tuple[float, float, float, bool]],
-) -> None:
+def three_discs() -> RgbImage:
     image = table(160, 120)
     for x, colour in ((40, RED), (80, RED), (120, BLUE)):
         disc(image, x, 60, 18, colour)
-    exemplars = [Exemplar(Box(x, y, x + side, y + side), sign) for x, y, side, sign in corners]
+    return image
+
+
+def drawn_exemplars(*signs: bool) -> st.SearchStrategy[list[Exemplar]]:
+    def exemplar(x: float, y: float, side: float, positive: bool) -> Exemplar:
+        return Exemplar(Box(x, y, x + side, y + side), positive)
+
+    one = st.builds(
+        exemplar,
+        st.floats(-20, 150),
+        st.floats(-20, 110),
+        st.floats(0.01, 200),
+        st.sampled_from(signs),
+    )
+    return st.lists(one, min_size=1, max_size=4)
+
+
+@given(against=drawn_exemplars(False))
+@example(against=[Exemplar(Box(0, 0, 95, 95), positive=False)])
+@settings(max_examples=25, deadline=None)
+def test_no_negative_exemplar_hides_a_positive_ones_item(against: list[Exemplar]) -> None:
+    image = three_discs()
+    try:
+        best, *_ = find(image, [Exemplar(around(40, 60, 18)), *against])
+    except PromptError:
+        return
+    truth = disc(image, 40, 60, 18)
+    assert best.score == 1
+    assert np.count_nonzero(full(best) & truth) > 0.5 * np.count_nonzero(full(best))
+
+
+@given(exemplars=drawn_exemplars(True, False))
+@settings(max_examples=25, deadline=None)
+def test_any_boxes_in_any_order_give_items_or_a_prompt_error(exemplars: list[Exemplar]) -> None:
+    image = three_discs()
     try:
         found = find(image, exemplars)
     except PromptError:
