@@ -4,20 +4,31 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from segpipe.flow.asked import Asked
+from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedItem, refine_image, refined_from_table, refinement_table
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.refiners.base import OnStep, Refinement
+from segpipe.flow.stages import Stage
+from segpipe.refiners.base import OnStep, Refinement, Refiner
+from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
+from segpipe.refiners.none import NoneRefiner
 from segpipe.segmenters.base import Detection, SegmentationResult
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.schemas import REFINEMENT_SCHEMA
+from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import path_to_mask
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
+from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
 
 WIDTH, HEIGHT = 400, 300
 RGB = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -110,3 +121,48 @@ def test_nothing_that_can_be_traced_leaves_an_empty_path() -> None:
     _, item = refined(jagged, Refinement(jagged, accepted=False, reason="refiner is none"))
     assert (item.box, item.svg_path) == (jagged.box, "")
     assert replace(item, refined=None).mask is jagged
+
+
+class Inset:
+    """A refiner that takes a rim of two pixels off every mask."""
+
+    id = "inset"
+
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+    ) -> tuple[Refinement, ...]:
+        kernel = np.ones((5, 5), np.uint8)
+        return tuple(
+            Refinement(Mask.from_full(cv2.erode(mask.to_full(), kernel)).tight(), accepted=True)
+            for mask in masks
+        )
+
+
+def run_with(root: Path, refiner: Refiner) -> DealStore:
+    store = make_deal(root, "lot", items=(2,))
+    tools = replace(make_tools(BrightSegmenter()), refiner=refiner)
+    asyncio.run(process_deal(store, DealTask("lot", "run-1"), tools))
+    return store
+
+
+def test_crops_use_the_refined_mask(tmp_path: Path) -> None:
+    snapshot = run_with(tmp_path, Inset()).current("lot", Mode.FIND_ALL)
+    assert snapshot
+    with snapshot.open(Stage.CROPS, "crops.parquet") as stream:
+        crops = pq.read_table(stream).to_pylist()
+    # The goods are 12 x 16 pixels.
+    assert [(crop["width"], crop["height"]) for crop in crops] == [(8, 12), (8, 12)]
+
+
+@pytest.mark.parametrize("refiner", [NoneRefiner(), GrabCutRefiner(GrabCutConfig()), Inset()])
+def test_every_refiner_gives_the_same_table(tmp_path: Path, refiner: Refiner) -> None:
+    snapshot = run_with(tmp_path, refiner).current("lot", Mode.FIND_ALL)
+    assert snapshot
+    with snapshot.open(Stage.REFINEMENT, "refinement.parquet") as stream:
+        table = pq.read_table(stream)
+    assert table.drop_columns(["deal"]).schema.equals(REFINEMENT_SCHEMA)
+    for row in table.to_pylist():
+        assert row["coarse_mask"]
+        assert row["svg_path"].startswith("M")
+        assert row["coarse_x2"] - row["coarse_x1"] == 12
+        assert row["accepted"] == (row["refined_mask"] is not None) == (row["reason"] is None)
