@@ -294,7 +294,10 @@ def _misplaced(
     store: DealStore, deal: str, photos: dict[str, Photo], images: dict[str, ImagePrompts]
 ) -> Iterable[SegpipeError]:
     """Prompts of photos that are not there, and marks that are not in their photo."""
-    for image, of_image in images.items():
+    for image, recorded in images.items():
+        of_image = recorded.of_users()
+        if of_image.is_empty:
+            continue
         try:
             if image not in photos:
                 raise PromptError("the deal has no such photo; rename the file, or remove it")

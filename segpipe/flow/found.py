@@ -1,6 +1,8 @@
 """What ``find_all`` discovered, kept among a photo's prompts as annotations of the model's."""
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
@@ -11,7 +13,8 @@ from segpipe.store.store import DealStore, Snapshot
 from segpipe.vision.boxes import Box, BoxArray, box_ious, to_array
 
 _SAME_ITEM_IOU = 0.5
-_RUN_DIGITS = 8
+_RUN_CHARACTERS = 8
+_NO_ID = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def record_found(store: DealStore, snapshot: Snapshot) -> None:
@@ -25,12 +28,13 @@ def record_found(store: DealStore, snapshot: Snapshot) -> None:
         StoreError: One cannot be written.
     """
     run_id = snapshot.version(Stage.REFINEMENT).name.rpartition(".")[0]
+    prefix = _NO_ID.sub("_", run_id[:_RUN_CHARACTERS])
     with open_table(snapshot, Stage.REFINEMENT, REFINEMENT_FILE) as reader:
         for image in reader.images():
             rows = reader.read(image).select(["detection", "x1", "y1", "x2", "y2"]).to_pylist()
             found = [
                 Annotation(
-                    id=f"{run_id[:_RUN_DIGITS]}-{row['detection']}",
+                    id=f"{prefix}-{row['detection']}",
                     mode=Mode.FIND_ALL,
                     prompt_type=PromptType.SEGMENT,
                     box=(row["x1"], row["y1"], row["x2"], row["y2"]),
@@ -40,22 +44,20 @@ def record_found(store: DealStore, snapshot: Snapshot) -> None:
                 )
                 for row in rows
             ]
+            store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=found))
 
-            def with_found(
-                prompts: ImagePrompts, found: Sequence[Annotation] = tuple(found)
-            ) -> ImagePrompts:
-                kept = [one for one in prompts.annotations if not _is_found(one)]
-                new = _without(found, kept)
-                return prompts.model_copy(update={"annotations": (*kept, *new)})
 
-            store.prompts.edit_image(snapshot.deal, image, with_found)
+def _with_found(prompts: ImagePrompts, found: Sequence[Annotation]) -> ImagePrompts:
+    kept = [one for one in prompts.annotations if not _is_found(one)]
+    new = _unclaimed(found, kept)
+    return prompts.model_copy(update={"annotations": (*kept, *new)})
 
 
 def _is_found(annotation: Annotation) -> bool:
     return annotation.source is Source.MODEL and annotation.mode is Mode.FIND_ALL
 
 
-def _without(found: Sequence[Annotation], kept: Sequence[Annotation]) -> Iterator[Annotation]:
+def _unclaimed(found: Sequence[Annotation], kept: Sequence[Annotation]) -> Iterator[Annotation]:
     """The finds that nobody has made their own."""
     taken = {one.id for one in kept}
     edited = [

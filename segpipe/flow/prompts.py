@@ -54,9 +54,10 @@ def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo
     """The prompts of a deal for its photos.
 
     Raises:
-        PromptError: A file of prompts cannot be used, or belongs to no photo of the deal; or the
-            mode is ``inside_box`` and no photo has a box.
-        DealFailedError: Several of these.
+        PromptError: A file of prompts cannot be used; or the mode is ``inside_box`` and no photo
+            has a box.
+        BadPromptsError: Several files cannot be used.
+        DealFailedError: Prompts of users belong to no photo of the deal.
     """
     of_deal, of_images = store.prompts.of_deal(deal), store.prompts.images(deal)
     strays = [
@@ -65,6 +66,7 @@ def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo
             image=image,
         )
         for image in sorted(of_images.keys() - {photo.image for photo in photos})
+        if not of_images[image].of_users().is_empty
     ]
     if strays:
         raise DealFailedError(deal, strays)

@@ -174,7 +174,7 @@ def test_listing_names_every_file_that_cannot_be_used(
     folder = tmp_path / "data" / "deals" / DEAL / "prompts"
     (folder / "_deal.json").write_text('{"txt": "coin"}')
     (folder / "a.json").write_text("{")
-    (folder / "gone.json").write_text('{"image": "gone"}')
+    (folder / "gone.json").write_text('{"image": "gone", "text": "ring"}')
     outside = {"id": "x", "mode": "inside_box", "prompt_type": "segment", "box": [0, 0, 161, 9]}
     (folder / "turned.json").write_text(json.dumps({"image": "turned", "annotations": [outside]}))
     result = cli("prompts", DEAL)

@@ -329,6 +329,14 @@ def test_a_rerun_replaces_the_models_and_leaves_what_a_user_edited(tmp_path: Pat
     assert other.box == (24.0, 20.0, 36.0, 36.0)
 
 
+def test_a_photo_may_go_with_what_was_found_in_it(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 2))
+    process(store, Mode.FIND_ALL, run_id="it's a run")
+    assert [one.id for one in found_in(store, "b")] == ["it_s_a_r-0", "it_s_a_r-1"]
+    (tmp_path / "deals" / "lot" / "images" / "b.png").unlink()
+    assert process(store, Mode.FIND_ALL, run_id="run-2").summary.counts.images == 1
+
+
 def test_recording_can_be_switched_off_and_other_stages_record_nothing(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot", items=(2,))
     process(store, Mode.FIND_ALL, prompts=PromptSettings(record_found=False))
