@@ -1,0 +1,81 @@
+"""The promoted COCO JSON of a deal, in both modes, as pycocotools reads it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pycocotools.coco import COCO
+
+from segpipe.flow.coco import COCO_FILE
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.settings import CocoMasks, CocoSettings, FlowSettings
+from segpipe.flow.stages import Stage
+from segpipe.flow.staleness import stale_stages
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.tables import masks_from_arrow
+from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
+from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
+
+# pycocotools has not caught up with numpy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.mark.parametrize("masks", CocoMasks)
+@pytest.mark.parametrize("mode", Mode)
+def test_every_survivor_of_a_deal_decodes_to_its_very_mask(
+    tmp_path: Path, mode: Mode, masks: CocoMasks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 3))
+    draw(store, "a", boxed("two", SECOND), boxed("none", EMPTY), boxed("one", FIRST))
+    settings = FlowSettings(coco=CocoSettings(masks=masks))
+    tools = make_tools(BrightSegmenter(doubles=True), settings)
+    asyncio.run(process_deal(store, DealTask("lot", "run-1", mode=mode), tools))
+    snapshot = store.current("lot", mode)
+    assert snapshot
+
+    coco = COCO(str(snapshot.path(Stage.COCO, COCO_FILE)))
+
+    capsys.readouterr()  # it prints
+    with snapshot.open(Stage.REFINEMENT, "refinement.parquet") as stream:
+        table = pq.read_table(stream)
+    expected = {
+        (image, detection): mask
+        for image, detection, mask in zip(
+            table["image"].to_pylist(),
+            table["detection"].to_pylist(),
+            masks_from_arrow(table["coarse_mask"], 160, 120),
+            strict=True,
+        )
+        if mask is not None
+    }
+    names = {one["id"]: one["file_name"].removesuffix(".png") for one in coco.imgs.values()}
+    decoded = {
+        (names[one["image_id"]], one["detection"]): coco.annToMask(one)
+        for one in coco.anns.values()
+    }
+    assert len(decoded) == {Mode.FIND_ALL: 5, Mode.INSIDE_BOX: 2}[mode]
+    assert decoded.keys() == expected.keys()
+    for key, mask in expected.items():
+        assert np.array_equal(decoded[key], mask.to_full())
+    assert {one["iscrowd"] for one in coco.anns.values()} == {0}
+    assert [one["name"] for one in coco.cats.values()] == ["item"]
+
+
+def test_other_masks_make_the_coco_asset_stale_alone(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    asyncio.run(process_deal(store, DealTask("lot", "run-1"), make_tools(BrightSegmenter())))
+    polygons = FlowSettings(coco=CocoSettings(masks=CocoMasks.POLYGONS))
+    tools = make_tools(BrightSegmenter(), polygons)
+    assert stale_stages(store, "lot", Mode.FIND_ALL, tools) == {Stage.COCO}
+
+    stages = frozenset({Stage.COCO})
+    asyncio.run(process_deal(store, DealTask("lot", "run-2", stages=stages), tools))
+
+    snapshot = store.current("lot", Mode.FIND_ALL)
+    assert snapshot
+    content = json.loads(snapshot.read(Stage.COCO, COCO_FILE))
+    assert [len(one["segmentation"]) for one in content["annotations"]] == [1, 1]
+    assert stale_stages(store, "lot", Mode.FIND_ALL, tools) == frozenset()
