@@ -12,8 +12,9 @@ from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
 
 
-def _local_root(value: str) -> Path:
-    if "://" in value:
+def _local_root(value: str | Path) -> Path:
+    # Typer gives a parser the default, too, which is a path already.
+    if isinstance(value, str) and "://" in value:
         raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
     return Path(value)
 
