@@ -273,6 +273,12 @@ class DealStore:
         with store_errors(deal):
             return failures.last_failure(self._storage, self._log(deal, mode), deal, mode)
 
+    def forget_failure(self, deal: str, mode: str) -> None:
+        """Remove that record: what it tells of has been put right without a promotion."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            failures.forget_failure(self._storage, deal, mode)
+
     # Maintenance
 
     def verify(self, deal: str | None = None) -> Iterator[Problem]:
