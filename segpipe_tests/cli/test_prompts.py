@@ -167,6 +167,23 @@ def test_what_makes_no_sense_is_told_and_changes_nothing(
     assert store.prompts.images(DEAL) == before
 
 
+def test_records_of_a_photo_that_was_removed_or_replaced_are_no_fault(
+    cli: Cli, store: DealStore
+) -> None:
+    found = Annotation(
+        id="m1",
+        mode=Mode.FIND_ALL,
+        prompt_type=PromptType.SEGMENT,
+        box=(0, 0, 999, 999),
+        source=Source.MODEL,
+    )
+    for image in ("a", "gone"):
+        store.prompts.edit_image(
+            DEAL, image, lambda own: own.model_copy(update={"annotations": (found,)})
+        )
+    assert cli("prompts", DEAL).exit_code == 0
+
+
 def test_listing_names_every_file_that_cannot_be_used(
     cli: Cli, store: DealStore, tmp_path: Path
 ) -> None:
@@ -174,7 +191,7 @@ def test_listing_names_every_file_that_cannot_be_used(
     folder = tmp_path / "data" / "deals" / DEAL / "prompts"
     (folder / "_deal.json").write_text('{"txt": "coin"}')
     (folder / "a.json").write_text("{")
-    (folder / "gone.json").write_text('{"image": "gone"}')
+    (folder / "gone.json").write_text('{"image": "gone", "text": "coin"}')
     outside = {"id": "x", "mode": "inside_box", "prompt_type": "segment", "box": [0, 0, 161, 9]}
     (folder / "turned.json").write_text(json.dumps({"image": "turned", "annotations": [outside]}))
     result = cli("prompts", DEAL)
