@@ -15,7 +15,7 @@ from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.errors import ConfigError, SegpipeError
 from segpipe.flow.report import Counts
 from segpipe.flow.settings import FlowSettings
-from segpipe.flow.staleness import stale_stages
+from segpipe.flow.staleness import run_of_unrecorded_finds, stale_stages
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
@@ -83,7 +83,8 @@ class RichProgress:
     def deal_failed(self, deal: str, reason: str) -> None:
         """Advance the bar of the deals, and say why."""
         self._result.failures[deal] = reason
-        self.bars.update(self._all, advance=1, note=f"{deal} failed")
+        is_counted = deal in self._result.seconds
+        self.bars.update(self._all, advance=0 if is_counted else 1, note=f"{deal} failed")
 
 
 def out_of_date(root: Path, store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
@@ -99,6 +100,8 @@ def out_of_date(root: Path, store: DealStore, deals: Sequence[str], mode: Mode) 
 
     def is_out_of_date(deal: str) -> bool:
         try:
+            if run_of_unrecorded_finds(store, deal, mode):
+                return True
             return bool(stale_stages(store, deal, mode, tools))
         except SegpipeError:
             return True  # the run says what is wrong with it

@@ -75,11 +75,27 @@ def is_unfinished(store: DealStore, deal: str, mode: Mode) -> bool:
             return False
         stale = stale_stages(store, deal, mode)
         snapshot = store.current(deal, mode)
+        if run_of_unrecorded_finds(store, deal, mode):
+            return True
     except SegpipeError:
         return True
     if snapshot and snapshot.commit.kind is CommitKind.ROLLBACK:
         return stale == ALL_STAGES
     return bool(stale)
+
+
+def run_of_unrecorded_finds(store: DealStore, deal: str, mode: Mode) -> str | None:
+    """The run whose current finds are not among the prompts, as writing them failed; or None.
+
+    Raises:
+        CorruptVersionError: The commit or the record of the last failure is damaged.
+    """
+    failure, snapshot = store.last_failure(deal, mode), store.current(deal, mode)
+    if failure is None or snapshot is None or not snapshot.has(Stage.REFINEMENT):
+        return None
+    # A promotion makes failures before it void, so this run failed after it had promoted.
+    made_by = snapshot.version(Stage.REFINEMENT).run_id
+    return made_by if made_by == failure.run_id else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import DealFailedError, PromptError, PromptFileError
-from segpipe.flow.batch import process_in_run
+from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.refinement import REFINEMENT_FILE
@@ -47,6 +47,7 @@ def process(
     task = DealTask("lot", run_id, attempt=attempt, mode=mode, stages=stages)
     outcome = asyncio.run(process_in_run(store, task, tools, NoProgress()))
     assert outcome
+    record_finds(store, outcome, tools, NoProgress())
     return outcome
 
 
