@@ -13,6 +13,7 @@ from segpipe.pipeline.recording import asset_key, prompts_key
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.segmenters.prompt import Mode
+from segpipe.vision.boxes import Box
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, make_deal
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
@@ -166,3 +167,28 @@ def test_finds_that_cannot_be_written_are_told_and_the_results_are_recorded_all_
     assert run_deals(make_defs(tmp_path), instance, ["a", "b"], config=config).success
     assert len(store.prompts.of_image("a", "a").annotations) == 2
     assert store.last_failure("a", FIND_ALL) is None
+
+
+def test_the_sensors_leave_alone_what_was_rolled_back_or_found_to_be_bad(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store = make_deal(tmp_path, "a", items=(2,))
+    definitions = make_defs(tmp_path)
+    run_deals(definitions, instance, ["a"])
+    (first,) = store.commits("a", FIND_ALL)
+    store.prompts.edit_deal("a", lambda own: own.model_copy(update={"text": "ring"}))
+    draw(store, "a", boxed("far", Box(0.0, 0.0, 999.0, 9.0)), deal="a")
+    run_deals(definitions, instance, ["a"])
+    run_deals(definitions, instance, ["a"], mode=INSIDE_BOX)
+    for stage in Stage:
+        store.rollback("a", FIND_ALL, stage, first.run_id)
+
+    for sensor in SENSORS.values():
+        result, _ = tick(tmp_path, instance, sensor=sensor)
+        assert isinstance(result, dg.SkipReason)
+
+    store.prompts.edit_deal("a", lambda own: own.model_copy(update={"text": "coin"}))
+    draw(store, "a", boxed("one", FIRST), deal="a")
+    for sensor in SENSORS.values():
+        result, _ = tick(tmp_path, instance, sensor=sensor)
+        assert isinstance(result, dg.SensorResult)
