@@ -264,7 +264,7 @@ def _write_for_all(store: DealStore, deal: str, text: str | None, *, clear: bool
 def _print_prompts(
     deal: str, everywhere: DealPrompts, images: dict[str, ImagePrompts], what: str
 ) -> None:
-    table = prompts_table(deal, everywhere, images)
+    table = prompts_table(deal, everywhere, images, width=out.width)
     out.print(table or f"{what}: no prompts")
 
 
