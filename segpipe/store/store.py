@@ -242,7 +242,7 @@ class DealStore:
             commit = log.read(generation)
             if commit is None:
                 raise VersionNotFoundError(
-                    f"generation {generation} of mode {mode!r} does not exist or is no longer kept"
+                    f"generation {generation} of mode '{mode}' does not exist or is no longer kept"
                 )
         return Snapshot(self.root, self._storage, log, commit)
 
