@@ -15,6 +15,7 @@ from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.refinement import REFINEMENT_FILE
+from segpipe.flow.segmentation import POINTS_WITHOUT_A_BOX
 from segpipe.flow.settings import FlowSettings, PromptSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.staleness import is_unfinished, stale_stages
@@ -153,6 +154,17 @@ def test_points_travel_with_the_boxes_of_their_photo(tmp_path: Path) -> None:
     process(store, segmenter=segmenter)
     (prompt,) = segmenter.prompts
     assert (prompt.boxes, prompt.points) == ((FIRST,), (Point(6.0, 22.0),))
+
+
+def test_points_in_a_photo_without_a_box_are_told_not_to_be_used(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 3))
+    draw(store, "a", boxed("one", FIRST))
+    alone = Annotation(
+        id="on", mode=Mode.INSIDE_BOX, prompt_type=PromptType.POINT, point=(6.0, 22.0), label=1
+    )
+    draw(store, "b", alone)
+    warnings = process(store).summary.warnings
+    assert warnings == (f"b.png: {POINTS_WITHOUT_A_BOX}",)
 
 
 # find_all
