@@ -302,12 +302,14 @@ class DealFailedError(SegpipeError):
 class FindsNotRecordedError(DealFailedError):
     """A deal is promoted, but what was found in it could not be put among its prompts."""
 
+    what: ClassVar[str] = (
+        "its results are promoted, but what was found is not among its prompts; run it again when "
+        "this is put right"
+    )
+
     def __init__(self, deal: str, errors: Sequence[Exception]) -> None:
         super().__init__(deal, errors)
-        self.message = (
-            "its results are promoted, but what was found is not among its prompts; run it again "
-            f"when this is put right: {self.message}"
-        )
+        self.message = f"{self.what}: {self.message}"
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -95,7 +95,9 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, progress:
             store.forget_failure(task.deal, task.mode)
     except SegpipeError as error:
         failure = FindsNotRecordedError(task.deal, [error.at(deal=task.deal)])
-        _record(store, task, failure)
+        # By the run that found them: this one may only have tried to make up for it.
+        made_by = outcome.versions[Stage.REFINEMENT].run_id
+        _record(store, replace(task, run_id=made_by), failure)
         progress.deal_failed(task.deal, failure.message)
         raise failure from error
 
@@ -146,11 +148,12 @@ def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
         return  # a record would bring the folder of a deleted deal back
     except SegpipeError:
         inputs = InputsMark("", "")
+    prefix = f"{failure.what}: " if isinstance(failure, FindsNotRecordedError) else ""
     items = [
         FailureItem(
             image=getattr(error, "image", None),
             error=type(error).__name__,
-            message=getattr(error, "message", str(error)),
+            message=prefix + getattr(error, "message", str(error)),
         )
         for error in failure.errors
     ]

@@ -167,7 +167,7 @@ class FailureItem(_Part):
 
 
 class Failure(_Part):
-    """Why a run promoted nothing for a deal and mode.
+    """Why a run promoted nothing for a deal and mode, or after that did not record what it found.
 
     Attributes:
         run_id: The run.

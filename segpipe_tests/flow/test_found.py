@@ -154,6 +154,10 @@ def test_finds_that_cannot_be_written_leave_the_results_and_are_made_up_for(
     on_record = store.last_failure("lot", FIND_ALL)
     assert on_record
     assert on_record.retryable
+    assert "its results are promoted" in on_record.errors[0].message
+    assert is_unfinished(store, "lot", FIND_ALL)
+    with read_only_prompts(), pytest.raises(FindsNotRecordedError):
+        run(store, "run-late", skip_up_to_date=True)
     assert is_unfinished(store, "lot", FIND_ALL)
 
     segmenter = BrightSegmenter()
