@@ -41,6 +41,7 @@
     │   ├── StaleUpstreamError        what a version was made from is no longer current
     │   └── PhotosChangedError        photos changed while the run read them (retryable)
     └── DealFailedError               what went wrong in one deal: every error of its images
+        └── FindsNotRecordedError     it is promoted, but its finds are not among its prompts
 
 ``retryable`` says whether the same call may succeed later with nothing changed by hand.
 ``deal``, ``image`` and ``field`` say where; the layer that knows them fills them in.
@@ -296,6 +297,19 @@ class DealFailedError(SegpipeError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.deal, self.errors))
+
+
+class FindsNotRecordedError(DealFailedError):
+    """A deal is promoted, but what was found in it could not be put among its prompts."""
+
+    what: ClassVar[str] = (
+        "its results are promoted, but what was found is not among its prompts; run it again when "
+        "this is put right"
+    )
+
+    def __init__(self, deal: str, errors: Sequence[Exception]) -> None:
+        super().__init__(deal, errors)
+        self.message = f"{self.what}: {self.message}"
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -7,9 +7,11 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from segpipe.pipeline.partitions import DEALS
+from segpipe.store.disk import Disk
 
 HOME_VARIABLE = "DAGSTER_HOME"
 _FOLDER = "dagster"
+_LOCK_NAME = "opening.lock"
 
 
 def open_instance(root: Path) -> dg.DagsterInstance:
@@ -22,7 +24,14 @@ def open_instance(root: Path) -> dg.DagsterInstance:
     folder = root.absolute() / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     quiet = {"telemetry": {"enabled": False}}
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=quiet))
+    # Two commands that make its databases at the same time leave them damaged for ever.
+    lock = Disk().lock(folder / _LOCK_NAME)
+    try:
+        instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=quiet))
+        instance.get_dynamic_partitions(DEALS.name or "")  # makes the last of them
+    finally:
+        lock.release()
+    return instance
 
 
 def add_partitions(instance: dg.DagsterInstance, deals: list[str]) -> None:

@@ -23,7 +23,7 @@ from segpipe.store.prompt_edits import (
     marks_of,
     remove_annotations,
 )
-from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType
+from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore, Photo
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import upright_size
@@ -264,7 +264,7 @@ def _write_for_all(store: DealStore, deal: str, text: str | None, *, clear: bool
 def _print_prompts(
     deal: str, everywhere: DealPrompts, images: dict[str, ImagePrompts], what: str
 ) -> None:
-    table = prompts_table(deal, everywhere, images)
+    table = prompts_table(deal, everywhere, images, width=out.width)
     out.print(table or f"{what}: no prompts")
 
 
@@ -293,16 +293,18 @@ def _size(store: DealStore, deal: str, photo: Photo) -> tuple[int, int]:
 def _misplaced(
     store: DealStore, deal: str, photos: dict[str, Photo], images: dict[str, ImagePrompts]
 ) -> Iterable[SegpipeError]:
-    """Prompts of photos that are not there, and marks that are not in their photo."""
-    for image, recorded in images.items():
-        of_image = recorded.of_users()
-        if of_image.is_empty:
-            continue
+    """Prompts of photos that are not there, and marks that are not in their photo.
+
+    What runs recorded is left out: the next run puts it right.
+    """
+    for image, of_image in images.items():
+        drawn = tuple(each for each in of_image.annotations if each.source is Source.USER)
         try:
-            if image not in photos:
+            if image not in photos and (drawn or of_image.text):
                 raise PromptError("the deal has no such photo; rename the file, or remove it")
-            if of_image.annotations:
-                of_image.require_inside(*_size(store, deal, photos[image]))
+            if drawn and image in photos:
+                of_user = of_image.model_copy(update={"annotations": drawn})
+                of_user.require_inside(*_size(store, deal, photos[image]))
         except SegpipeError as error:
             yield error.at(deal=deal, image=image)
 

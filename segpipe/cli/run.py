@@ -15,7 +15,7 @@ from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.errors import ConfigError, SegpipeError
 from segpipe.flow.report import Counts
 from segpipe.flow.settings import FlowSettings
-from segpipe.flow.staleness import stale_stages
+from segpipe.flow.staleness import run_of_unrecorded_finds, stale_stages
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
@@ -58,6 +58,7 @@ class RichProgress:
         self._all = self.bars.add_task("deals", total=deals, note="")
         self._photos = self.bars.add_task("photos", total=None, visible=False, note="")
         self._started = 0.0
+        self._counted: set[str] = set()
 
     def deal_started(self, deal: str, images: int) -> None:
         """Begin the bar of the deal's photos."""
@@ -73,17 +74,23 @@ class RichProgress:
         """Advance the bar of the deals."""
         self._result.seconds[deal] = time.monotonic() - self._started
         self._result.not_done.discard(deal)
-        self.bars.update(self._all, advance=1, note=f"{deal}: {counts.crops} crops")
+        self.bars.update(self._all, advance=self._newly(deal), note=f"{deal}: {counts.crops} crops")
 
     def deal_skipped(self, deal: str) -> None:
         """Advance the bar of the deals."""
         self._result.not_done.discard(deal)
-        self.bars.update(self._all, advance=1, note=f"{deal} is up to date")
+        self.bars.update(self._all, advance=self._newly(deal), note=f"{deal} is up to date")
 
     def deal_failed(self, deal: str, reason: str) -> None:
         """Advance the bar of the deals, and say why."""
         self._result.failures[deal] = reason
-        self.bars.update(self._all, advance=1, note=f"{deal} failed")
+        self.bars.update(self._all, advance=self._newly(deal), note=f"{deal} failed")
+
+    def _newly(self, deal: str) -> int:
+        """1 when the deal is not counted yet: one that is done may fail at what comes after."""
+        newly = int(deal not in self._counted)
+        self._counted.add(deal)
+        return newly
 
 
 def out_of_date(root: Path, store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
@@ -99,6 +106,8 @@ def out_of_date(root: Path, store: DealStore, deals: Sequence[str], mode: Mode) 
 
     def is_out_of_date(deal: str) -> bool:
         try:
+            if run_of_unrecorded_finds(store, deal, mode):
+                return True
             return bool(stale_stages(store, deal, mode, tools))
         except SegpipeError:
             return True  # the run says what is wrong with it

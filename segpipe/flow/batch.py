@@ -1,4 +1,4 @@
-"""One deal among the many of a run: not twice, what it found and its failure on record."""
+"""One deal among the many of a run: not twice, and what it found and its failure on record."""
 
 import logging
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 from segpipe.errors import (
     DealFailedError,
     DealNotFoundError,
+    FindsNotRecordedError,
     InputError,
     KnownFailureError,
     SegpipeError,
@@ -15,7 +16,12 @@ from segpipe.flow.found import record_found
 from segpipe.flow.progress import Progress
 from segpipe.flow.report import SHEET_FILE, DealSummary
 from segpipe.flow.stages import Stage
-from segpipe.flow.staleness import InputsMark, current_inputs, stale_stages
+from segpipe.flow.staleness import (
+    InputsMark,
+    current_inputs,
+    run_of_unrecorded_finds,
+    stale_stages,
+)
 from segpipe.flow.tools import Tools
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.documents import Failure, FailureItem, utc_now
@@ -50,35 +56,50 @@ async def process_in_run(
     """
     if task.attempt or goes_on_with:
         runs = goes_on_with | {task.run_id}
-        if promoted := _promoted_by(store, task, runs):
-            _record_found(store, promoted, tools)
-            return promoted
-        if known := _known_failure(store, task, runs):
+        try:
+            if promoted := _promoted_by(store, task, runs):
+                return promoted
+            known = _known_failure(store, task, runs)
+        except SegpipeError as error:  # damage to one deal is no reason to leave the others
+            raise DealFailedError(task.deal, [error.at(deal=task.deal)]) from error
+        if known:
             raise known
     try:
         if task.skip_up_to_date:
-            task = replace(task, stages=task.stages & _stale_stages(store, task, tools))
+            stale = task.stages & _stale_stages(store, task, tools)
+            if not stale and (run_id := run_of_unrecorded_finds(store, task.deal, task.mode)):
+                return _promoted_by(store, task, frozenset({run_id}))
+            task = replace(task, stages=stale)
         if not task.stages:
             return None
-        outcome = await process_deal(store, task, tools, progress)
-        _record_found(store, outcome, tools)
+        return await process_deal(store, task, tools, progress)
     except DealFailedError as failure:
         _record(store, task, failure)
         raise
-    return outcome
 
 
-def _record_found(store: DealStore, outcome: DealOutcome, tools: Tools) -> None:
-    """Put what was found among the prompts; once a deal is promoted, a retry does no more."""
+def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, progress: Progress) -> None:
+    """Put what ``find_all`` found in a promoted deal among its prompts, if settings say so.
+
+    Raises:
+        FindsNotRecordedError: It could not be written; that is on record, and another run of the
+            deal makes up for it.
+    """
     task = outcome.task
     is_new = task.mode is Mode.FIND_ALL and Stage.REFINEMENT in outcome.versions
     if not (is_new and tools.settings.prompts.record_found):
         return
     try:
-        generation = outcome.promotion.commit.generation
-        record_found(store, store.snapshot(task.deal, task.mode, generation))
+        record_found(store, task.deal)
+        if run_of_unrecorded_finds(store, task.deal, task.mode):
+            store.forget_failure(task.deal, task.mode)
     except SegpipeError as error:
-        raise DealFailedError(task.deal, [error.at(deal=task.deal)]) from error
+        failure = FindsNotRecordedError(task.deal, [error.at(deal=task.deal)])
+        # By the run that found them: this one may only have tried to make up for it.
+        made_by = outcome.versions[Stage.REFINEMENT].run_id
+        _record(store, replace(task, run_id=made_by), failure)
+        progress.deal_failed(task.deal, failure.message)
+        raise failure from error
 
 
 def _stale_stages(store: DealStore, task: DealTask, tools: Tools) -> frozenset[Stage]:
@@ -93,9 +114,7 @@ def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> Deal
     for commit in reversed(store.commits(task.deal, task.mode)):
         versions = {stage: commit.version(stage) for stage in task.stages}
         made = {stage: version for stage, version in versions.items() if version}
-        if len(made) == len(versions) and all(
-            version.name.rpartition(".")[0] in runs for version in made.values()
-        ):
+        if len(made) == len(versions) and all(version.run_id in runs for version in made.values()):
             snapshot = store.snapshot(task.deal, task.mode, commit.generation)
             has_report = snapshot.has(Stage.DEAL_REPORT)
             return DealOutcome(
@@ -129,11 +148,12 @@ def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
         return  # a record would bring the folder of a deleted deal back
     except SegpipeError:
         inputs = InputsMark("", "")
+    prefix = f"{failure.what}: " if isinstance(failure, FindsNotRecordedError) else ""
     items = [
         FailureItem(
             image=getattr(error, "image", None),
             error=type(error).__name__,
-            message=getattr(error, "message", str(error)),
+            message=prefix + getattr(error, "message", str(error)),
         )
         for error in failure.errors
     ]

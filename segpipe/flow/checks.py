@@ -14,8 +14,8 @@ from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.segmentation import DETECTIONS_FILE, IMAGES_FILE
 from segpipe.flow.settings import CheckSettings
 from segpipe.flow.stages import Stage
+from segpipe.flow.table_files import open_table
 from segpipe.store.store import Snapshot
-from segpipe.store.tables import TableReader
 
 _CHUNK_BYTES = 1 << 20
 _MAX_NAMED = 20
@@ -183,7 +183,7 @@ CHECKS: tuple[Check, ...] = (
 
 def _tables(snapshot: Snapshot, stage: Stage, name: str) -> Iterator[pa.Table]:
     """The rows of each photo in turn."""
-    with TableReader(snapshot, stage, name) as reader:
+    with open_table(snapshot, stage, name) as reader:
         for image in reader.images():
             yield reader.read(image)
 

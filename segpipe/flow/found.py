@@ -1,72 +1,102 @@
 """What ``find_all`` discovered, kept among a photo's prompts as annotations of the model's."""
 
-import re
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Sequence
 from functools import partial
 
+import pyarrow as pa
+
+from segpipe.digests import bytes_digest
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
 from segpipe.flow.table_files import open_table
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.layout import DEAL_PROMPTS
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
-from segpipe.store.store import DealStore, Snapshot
+from segpipe.store.store import DealStore, Snapshot, Version
 from segpipe.vision.boxes import Box, BoxArray, box_ious, to_array
 
 _SAME_ITEM_IOU = 0.5
-_RUN_CHARACTERS = 8
-_NO_ID = re.compile(r"[^A-Za-z0-9._-]")
+_RUN_DIGITS = 8
+
+_log = logging.getLogger(__name__)
 
 
-def record_found(store: DealStore, snapshot: Snapshot) -> None:
-    """Put the survivors of a generation among the prompts, in place of what the model found before.
+def record_found(store: DealStore, deal: str) -> None:
+    """Put the current survivors among the prompts, in place of what the model found before.
 
     Annotations of a user stay, and so does a discovered box that a user has edited: it is theirs,
-    and the same item is not added a second time. Doing it again changes nothing.
+    and the same item is not added a second time. Of photos that were removed the records go, too.
+    A photo with the id ``_deal`` can have no prompts, so its finds are left out, which is logged.
+    Doing it again changes nothing.
 
     Raises:
         PromptError: A file of prompts cannot be read any more.
         StoreError: One cannot be written.
     """
-    run_id = snapshot.version(Stage.REFINEMENT).name.rpartition(".")[0]
-    prefix = _NO_ID.sub("_", run_id[:_RUN_CHARACTERS])
+    recorded: Version | None = None
+    # Another run may promote meanwhile, and of what both write the older may come last.
+    while (snapshot := store.current(deal, Mode.FIND_ALL)) and snapshot.has(Stage.REFINEMENT):
+        if snapshot.version(Stage.REFINEMENT) == recorded:
+            return
+        _record(store, snapshot)
+        recorded = snapshot.version(Stage.REFINEMENT)
+
+
+def _record(store: DealStore, snapshot: Snapshot) -> None:
     with open_table(snapshot, Stage.REFINEMENT, REFINEMENT_FILE) as reader:
+        images = set(reader.images())
         for image in reader.images():
-            rows = reader.read(image).select(["detection", "x1", "y1", "x2", "y2"]).to_pylist()
-            found = [
-                Annotation(
-                    id=f"{prefix}-{row['detection']}",
-                    mode=Mode.FIND_ALL,
-                    prompt_type=PromptType.SEGMENT,
-                    box=(row["x1"], row["y1"], row["x2"], row["y2"]),
-                    source=Source.MODEL,
-                    created_by=run_id,
-                    created_at=snapshot.commit.created_at,
-                )
-                for row in rows
-            ]
+            if image == DEAL_PROMPTS:
+                _log.warning("what was found in photo %r is not among its prompts", image)
+                continue
+            found = _annotations(reader.read(image), snapshot)
             store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=found))
+    for image, prompts in store.prompts.images(snapshot.deal).items():
+        if image not in images and any(map(_is_found, prompts.annotations)):
+            store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=()))
+
+
+def _annotations(survivors: pa.Table, snapshot: Snapshot) -> list[Annotation]:
+    run_id = snapshot.version(Stage.REFINEMENT).run_id
+    # A run may be called anything, an annotation may not; and names often begin alike.
+    prefix = bytes_digest(run_id.encode())[:_RUN_DIGITS]
+    return [
+        Annotation(
+            id=f"{prefix}-{row['detection']}",
+            mode=Mode.FIND_ALL,
+            prompt_type=PromptType.SEGMENT,
+            box=(row["x1"], row["y1"], row["x2"], row["y2"]),
+            source=Source.MODEL,
+            created_by=run_id,
+            created_at=snapshot.commit.created_at,
+        )
+        for row in survivors.select(["detection", "x1", "y1", "x2", "y2"]).to_pylist()
+    ]
 
 
 def _with_found(prompts: ImagePrompts, found: Sequence[Annotation]) -> ImagePrompts:
     kept = [one for one in prompts.annotations if not _is_found(one)]
-    new = _unclaimed(found, kept)
-    return prompts.model_copy(update={"annotations": (*kept, *new)})
+    annotations = (*kept, *_not_taken_over(found, kept))
+    return prompts.model_copy(update={"annotations": annotations})
 
 
 def _is_found(annotation: Annotation) -> bool:
     return annotation.source is Source.MODEL and annotation.mode is Mode.FIND_ALL
 
 
-def _unclaimed(found: Sequence[Annotation], kept: Sequence[Annotation]) -> Iterator[Annotation]:
+def _not_taken_over(found: Sequence[Annotation], kept: Sequence[Annotation]) -> list[Annotation]:
     """The finds that nobody has made their own."""
     taken = {one.id for one in kept}
     edited = [
         one for one in kept if one.mode is Mode.FIND_ALL and one.prompt_type is PromptType.SEGMENT
     ]
     overlaps = box_ious(_boxes(found), _boxes(edited)).max(axis=1, initial=0)
-    for one, overlap in zip(found, overlaps, strict=True):
-        if one.id not in taken and overlap < _SAME_ITEM_IOU:
-            yield one
+    return [
+        one
+        for one, overlap in zip(found, overlaps, strict=True)
+        if one.id not in taken and overlap < _SAME_ITEM_IOU
+    ]
 
 
 def _boxes(annotations: Sequence[Annotation]) -> BoxArray:

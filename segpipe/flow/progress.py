@@ -25,7 +25,7 @@ class Progress(Protocol):
         ...
 
     def deal_failed(self, deal: str, reason: str) -> None:
-        """The deal failed; what was current stays current."""
+        """The deal failed: nothing was promoted, or after that its finds were not recorded."""
         ...
 
 

@@ -54,19 +54,20 @@ def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo
     """The prompts of a deal for its photos.
 
     Raises:
-        PromptError: A file of prompts cannot be used; or the mode is ``inside_box`` and no photo
-            has a box.
-        BadPromptsError: Several files cannot be used.
-        DealFailedError: Prompts of users belong to no photo of the deal.
+        PromptError: A file of prompts cannot be used, or asks the mode for something in a photo
+            that the deal has not; or the mode is ``inside_box`` and no photo has a box.
+        DealFailedError: Several of these.
     """
     of_deal, of_images = store.prompts.of_deal(deal), store.prompts.images(deal)
+    # What a run recorded of a photo that was removed since, or what the other mode is asked there,
+    # is no fault of this mode.
     strays = [
         PromptError(
             f"there are prompts for {image!r}, but no such photo; rename or remove their file",
             image=image,
         )
         for image in sorted(of_images.keys() - {photo.image for photo in photos})
-        if not of_images[image].of_users().is_empty
+        if of_images[image].asks(mode)
     ]
     if strays:
         raise DealFailedError(deal, strays)

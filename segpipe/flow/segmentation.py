@@ -25,6 +25,7 @@ IMAGES_FILE = "images.parquet"
 DETECTIONS_FILE = "detections.parquet"
 
 NOTHING_IN_BOX = "nothing was found in the box"
+POINTS_WITHOUT_A_BOX = "its points are not used: there is no box around them"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,8 @@ async def segment_photo(loaded: LoadedPhoto, segmenter: Segmenter, asked: Asked)
     height, width = loaded.decoded.rgb.shape[:2]
     prompt = asked.prompt()
     if prompt is None:
-        result = SegmentationResult((), width, height, segmenter.id, 0.0, ())
+        notes = (POINTS_WITHOUT_A_BOX,) if asked.annotations else ()
+        result = SegmentationResult((), width, height, segmenter.id, 0.0, (), notes=notes)
     else:
         result = await segmenter.segment(loaded.decoded.rgb, prompt)
     _check_result(result, width, height)

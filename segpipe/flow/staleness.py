@@ -33,22 +33,14 @@ def stale_stages(
     Raises:
         InputError: The deal, one of its photos or one of its files of prompts cannot be used.
     """
-    photos = store.photos(deal)
     snapshot = store.current(deal, mode)
-    if snapshot is None or not snapshot.has(Stage.SEGMENTATION):
+    if not _is_of_present_inputs(store, deal, mode, snapshot) or snapshot is None:
         return ALL_STAGES
-    segmentation = snapshot.manifest(Stage.SEGMENTATION)
-    made_from = segmentation.made_from[DEAL_PHOTOS]
-    if segmentation.info.get("photos_fingerprint") != fingerprint(photos) and (
-        made_from != read_photos_version(store, deal)
-    ):
-        return ALL_STAGES
-    if segmentation.made_from.get(DEAL_PROMPTS) != read_prompts_version(store, deal, mode):
-        return ALL_STAGES
+    photos_version = snapshot.version(Stage.SEGMENTATION).made_from[DEAL_PHOTOS]
     return with_downstream(
         stage
         for stage in Stage
-        if not _is_consistent(stage, snapshot, made_from)
+        if not _is_consistent(stage, snapshot, photos_version)
         or (tools and snapshot.manifest(stage).info.get("identity") != tools.identity(stage).digest)
     )
 
@@ -56,9 +48,9 @@ def stale_stages(
 def is_unfinished(store: DealStore, deal: str, mode: Mode) -> bool:
     """Whether a run could bring a deal further: it is stale, and not known to be bad as it is.
 
-    What somebody rolled back to is wanted: it is finished until the photos or prompts change. A
-    deal that cannot be read is unfinished: a run says what is wrong with it. In the mode
-    ``inside_box`` a deal without a box is finished: there is nothing to ask.
+    What somebody rolled back to is finished, see :func:`is_rolled_back`. A deal that cannot be
+    read is unfinished: a run says what is wrong with it. In the mode ``inside_box`` a deal without
+    a box is finished: there is nothing to ask.
     """
     try:
         if mode is Mode.INSIDE_BOX and not has_boxes(store.prompts.images(deal)):
@@ -66,20 +58,58 @@ def is_unfinished(store: DealStore, deal: str, mode: Mode) -> bool:
     except SegpipeError:
         pass  # known, or for a run to tell
     try:
-        failure = store.last_failure(deal, mode)
-        if (
-            failure
-            and not failure.retryable
-            and _inputs(failure) == current_inputs(store, deal, mode)
-        ):
+        if is_known_bad(store, deal, mode):
             return False
-        stale = stale_stages(store, deal, mode)
-        snapshot = store.current(deal, mode)
+        if run_of_unrecorded_finds(store, deal, mode):
+            return True
+        return bool(stale_stages(store, deal, mode)) and not is_rolled_back(store, deal, mode)
     except SegpipeError:
         return True
-    if snapshot and snapshot.commit.kind is CommitKind.ROLLBACK:
-        return stale == ALL_STAGES
-    return bool(stale)
+
+
+def is_known_bad(store: DealStore, deal: str, mode: Mode) -> bool:
+    """Whether the last run of a mode found that the deal, as it is now, cannot be used.
+
+    Raises:
+        DealNotFoundError: There is no such deal.
+        StoreError: The record of the last failure cannot be read.
+    """
+    failure = store.last_failure(deal, mode)
+    if failure is None or failure.retryable:
+        return False
+    return _inputs(failure) == current_inputs(store, deal, mode)
+
+
+def is_rolled_back(store: DealStore, deal: str, mode: Mode) -> bool:
+    """Whether somebody wants an older version: a rollback came last, and no input changed since.
+
+    That is, the photos and prompts are still those of the last run, whatever those are that the
+    version was made from. Photo bytes are read only when sizes or times differ.
+
+    Raises:
+        InputError: The deal, one of its photos or one of its files of prompts cannot be used.
+        StoreError: A version cannot be read.
+    """
+    commits = store.commits(deal, mode)
+    if not commits or commits[-1].kind is not CommitKind.ROLLBACK:
+        return False
+    of_runs = [commit for commit in commits if commit.kind is CommitKind.PROMOTE]
+    last = (of_runs or commits)[-1]
+    return _is_of_present_inputs(store, deal, mode, store.snapshot(deal, mode, last.generation))
+
+
+def run_of_unrecorded_finds(store: DealStore, deal: str, mode: Mode) -> str | None:
+    """The run whose current finds are not among the prompts, as writing them failed; or None.
+
+    Raises:
+        CorruptVersionError: The commit or the record of the last failure is damaged.
+    """
+    failure, snapshot = store.last_failure(deal, mode), store.current(deal, mode)
+    if failure is None or snapshot is None or not snapshot.has(Stage.REFINEMENT):
+        return None
+    # A promotion makes failures before it void, so this run failed after it had promoted.
+    made_by = snapshot.version(Stage.REFINEMENT).run_id
+    return made_by if made_by == failure.run_id else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +142,21 @@ def current_inputs(store: DealStore, deal: str, mode: Mode) -> InputsMark:
 
 def _inputs(failure: Failure) -> InputsMark:
     return InputsMark(failure.photos_fingerprint, failure.prompts_version)
+
+
+def _is_of_present_inputs(
+    store: DealStore, deal: str, mode: Mode, snapshot: Snapshot | None
+) -> bool:
+    """Whether the segmentation was made from the photos and prompts that are there now."""
+    photos = store.photos(deal)
+    if snapshot is None or not snapshot.has(Stage.SEGMENTATION):
+        return False
+    segmentation = snapshot.manifest(Stage.SEGMENTATION)
+    made_from = segmentation.made_from
+    return (
+        segmentation.info.get("photos_fingerprint") == fingerprint(photos)
+        or made_from[DEAL_PHOTOS] == read_photos_version(store, deal)
+    ) and made_from.get(DEAL_PROMPTS) == read_prompts_version(store, deal, mode)
 
 
 def _is_consistent(stage: Stage, snapshot: Snapshot, photos_version: str) -> bool:

@@ -10,9 +10,9 @@ import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
-from segpipe.flow.batch import process_in_run
+from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.checks import CHECKS
-from segpipe.flow.deal import DealTask
+from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.progress import Progress
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import (
@@ -36,6 +36,7 @@ from segpipe.pipeline.recording import (
 )
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.store import DealStore
 
 SEGMENTER_POOL = "segmenter"
 """The concurrency pool that bounds how many runs use a segmenter at once."""
@@ -108,18 +109,14 @@ def build_family(
                     outcome = runner.run(
                         process_in_run(opened, task, tools, listeners, goes_on_with=retried)
                     )
+                    if outcome is None or is_recorded(outcome, context.instance):
+                        listeners.deal_skipped(deal)
+                    else:
+                        _tell(context, outcome, opened, config)
+                    if outcome:
+                        record_finds(opened, outcome, tools, listeners)
                 except DealFailedError as failure:
                     failures.append(failure)
-                    continue
-                if outcome is None or is_recorded(outcome, context.instance):
-                    listeners.deal_skipped(deal)
-                    continue
-                for event in record_outcome(outcome, opened, context.instance):
-                    context.log_event(event)
-                for evaluation in record_checks(
-                    outcome, opened, config.checks, context.selected_asset_check_keys
-                ):
-                    context.log_event(evaluation)
 
         if failures:
             raise _step_failure(failures, deals=len(context.partition_keys))
@@ -127,6 +124,17 @@ def build_family(
             yield dg.MaterializeResult(asset_key=asset_key(mode, stage), metadata=_RECORDED)
 
     return family
+
+
+def _tell(
+    context: dg.AssetExecutionContext, outcome: DealOutcome, store: DealStore, config: RunOptions
+) -> None:
+    """Log the events of a promoted deal; each before the next one is made."""
+    for event in record_outcome(outcome, store, context.instance):
+        context.log_event(event)
+    selected = context.selected_asset_check_keys
+    for evaluation in record_checks(outcome, store, config.checks, selected):
+        context.log_event(evaluation)
 
 
 def _build_tools(
@@ -213,8 +221,8 @@ def _step_failure(failures: list[DealFailedError], *, deals: int) -> dg.Failure:
         for error in failure.errors
     ]
     return dg.Failure(
-        description=f"{len(failures)} of {deals} deals failed; nothing of them was promoted, "
-        "the others are done.\n" + "\n".join(str(failure) for failure in failures),
+        description=f"{len(failures)} of {deals} deals failed; nothing of them was promoted unless "
+        "it says so, the others are done.\n" + "\n".join(str(failure) for failure in failures),
         metadata={"failed_deals": dg.MetadataValue.table(rows)},
         allow_retries=any(is_retryable(failure) for failure in failures),
     )

@@ -136,7 +136,7 @@ class DealIOManager(dg.ConfigurableIOManager):
         def load(deal: str) -> StoredAsset:
             snapshot = store.current(deal, mode)
             if snapshot is None:
-                raise NotPromotedError(f"nothing of {mode!r} is promoted yet", deal=deal)
+                raise NotPromotedError(f"nothing of '{mode}' is promoted yet", deal=deal)
             read = self._read.setdefault((context.step_context.step.key, deal), {})
             read[mode, asset] = snapshot.version(asset).name
             return StoredAsset(snapshot, asset)

@@ -57,6 +57,6 @@ class LogProgress:
         self._also.deal_skipped(deal)
 
     def deal_failed(self, deal: str, reason: str) -> None:
-        """Say why nothing was promoted."""
-        self._log.error("deal %r: failed, nothing promoted: %s", deal, reason)
+        """Say why."""
+        self._log.error("deal %r: failed: %s", deal, reason)
         self._also.deal_failed(deal, reason)

@@ -22,6 +22,7 @@ from segpipe.flow.stages import (
 )
 from segpipe.flow.table_files import TABLES
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.prompts import NO_PROMPTS_VERSION
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.vision.image import decode_image
 from segpipe.vision.overlay import inline_preview
@@ -244,7 +245,9 @@ def _lineage_tags(
 
 
 def _prompts_version(snapshot: Snapshot) -> str:
-    return snapshot.version(Stage.SEGMENTATION).made_from[DEAL_PROMPTS]
+    # A retry may tell of what an earlier release promoted, which knew no prompts.
+    made_from = snapshot.version(Stage.SEGMENTATION).made_from
+    return made_from.get(DEAL_PROMPTS, NO_PROMPTS_VERSION)
 
 
 def _json(value: JsonValue) -> dg.MetadataValue:

@@ -9,6 +9,7 @@ from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
 from segpipe.flow.prompts import has_boxes, read_prompts_version
 from segpipe.flow.stages import DEAL_PROMPTS, Stage
+from segpipe.flow.staleness import is_known_bad, is_rolled_back
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
@@ -107,13 +108,17 @@ def _requests(
 
 
 def _is_done(store: DealStore, mode: Mode, scanned: ScannedDeal) -> bool:
-    """Whether the deal, as it is now, has been through every stage already, or has nothing to do.
+    """Whether no run is wanted of the deal as it is now.
 
-    A run of ``find_all`` writes what it found among the prompts, which is no reason for another.
+    It has been through every stage, was found to be bad, or is what somebody rolled back to; or
+    there is nothing to ask. A run of ``find_all`` writes what it found among the prompts, which is
+    no reason for another, of either mode.
     """
     deal = scanned.deal
     try:
         if mode is Mode.INSIDE_BOX and not has_boxes(store.prompts.images(deal)):
+            return True
+        if is_known_bad(store, deal, mode) or is_rolled_back(store, deal, mode):
             return True
         snapshot = store.current(deal, mode)
         if snapshot is None or not all(snapshot.has(stage) for stage in Stage):

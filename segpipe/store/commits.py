@@ -157,7 +157,7 @@ class CommitLog:
             if self._is_in_chain(commit):
                 return commit
         raise PromotionConflictError(
-            f"{_MAX_TRIES} other commits of mode {self._mode!r} came first; try again",
+            f"{_MAX_TRIES} other commits of mode '{self._mode}' came first; try again",
             deal=self._deal,
         )
 

@@ -47,6 +47,11 @@ class Version:
     manifest_sha256: str
     made_from: Mapping[str, str]
 
+    @property
+    def run_id(self) -> str:
+        """The run that made it."""
+        return self.name.rpartition(".")[0]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,14 +167,15 @@ class FailureItem(_Part):
 
 
 class Failure(_Part):
-    """Why a run promoted nothing for a deal and mode.
+    """Why a run promoted nothing for a deal and mode, or after that did not record what it found.
 
     Attributes:
         run_id: The run.
         attempt: Its attempt, from 0.
         created_at: When it gave up.
         photos_fingerprint: The deal's photos as they were then; "" when they could not be listed.
-        prompts_version: What the mode was asked for; "" when that could not be read.
+        prompts_version: What the mode was asked for; "" when that could not be read, or by a
+            segpipe that knew no prompts.
         retryable: Whether the same photos and prompts may succeed later.
         errors: What was wrong.
     """
@@ -178,7 +184,7 @@ class Failure(_Part):
     attempt: NonNegativeInt
     created_at: AwareDatetime
     photos_fingerprint: str
-    prompts_version: str
+    prompts_version: str = ""
     retryable: bool
     errors: tuple[FailureItem, ...]
 

@@ -1,5 +1,7 @@
 """Why the last run of a deal and mode promoted nothing; a promotion makes it void."""
 
+import contextlib
+
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
 from segpipe.store.documents import CommitKind, Failure, FailureRecord
@@ -12,6 +14,12 @@ def record_failure(
     """Keep a failure in place of the last one."""
     record = FailureRecord(generation=log.newest_generation(), failure=failure)
     storage.replace(layout.failure_key(deal, mode), record.to_bytes())
+
+
+def forget_failure(storage: Storage, deal: str, mode: str) -> None:
+    """Remove the record, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        storage.remove(layout.failure_key(deal, mode))
 
 
 def last_failure(storage: Storage, log: CommitLog, deal: str, mode: str) -> Failure | None:

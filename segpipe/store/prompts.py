@@ -229,15 +229,9 @@ class ImagePrompts(_PromptsFile):
         """The annotations that are prompts of a mode, in their order."""
         return tuple(each for each in self.annotations if each.mode is mode and each.is_counted)
 
-    def of_users(self) -> Self:
-        """Without the records of what runs found: those may go when their photo does."""
-        mine = tuple(each for each in self.annotations if each.source is Source.USER)
-        return self.model_copy(update={"annotations": mine})
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it says nothing."""
-        return not (self.text or self.annotations)
+    def asks(self, mode: Mode) -> bool:
+        """Whether a user has said in it what a mode is to look for."""
+        return bool(self.counted(mode) or (mode is Mode.FIND_ALL and self.text))
 
     def require_inside(self, width: int, height: int) -> None:
         """Raise PromptError for the first annotation that is not wholly in the upright photo.

@@ -22,7 +22,7 @@ def rollback(
         name = _resolve(run_id, list(known))
         if base is None or name is None or not _is_there(storage, deal, mode, asset, known[name]):
             raise VersionNotFoundError(
-                f"no kept version of {asset!r} in mode {mode!r} is named {run_id!r}; "
+                f"no kept version of {asset!r} in mode '{mode}' is named {run_id!r}; "
                 f"there are: {', '.join(known) or 'none'}",
                 deal=deal,
             )

@@ -42,7 +42,7 @@ class Snapshot:
         version = self.commit.version(asset)
         if version is None:
             raise NotPromotedError(
-                f"no {asset!r} of mode {self.mode!r} has been promoted yet; run it first",
+                f"no {asset!r} of mode '{self.mode}' has been promoted yet; run it first",
                 deal=self.deal,
             )
         return version

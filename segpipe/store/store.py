@@ -242,7 +242,7 @@ class DealStore:
             commit = log.read(generation)
             if commit is None:
                 raise VersionNotFoundError(
-                    f"generation {generation} of mode {mode!r} does not exist or is no longer kept"
+                    f"generation {generation} of mode '{mode}' does not exist or is no longer kept"
                 )
         return Snapshot(self.root, self._storage, log, commit)
 
@@ -272,6 +272,12 @@ class DealStore:
         deal = check_deal_id(deal)
         with store_errors(deal):
             return failures.last_failure(self._storage, self._log(deal, mode), deal, mode)
+
+    def forget_failure(self, deal: str, mode: str) -> None:
+        """Remove that record: what it tells of has been put right without a promotion."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            failures.forget_failure(self._storage, deal, mode)
 
     # Maintenance
 

@@ -78,6 +78,31 @@ def test_prompts_are_drawn_shown_listed_and_removed(cli: Cli, store: DealStore) 
     assert row(again, "b3", "4,20,16,36"), "an id is not given out again while later ones are there"
 
 
+def test_a_narrow_terminal_leaves_columns_out_and_breaks_no_word_or_number(
+    cli: Cli, store: DealStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out, "width", 80)
+    found = Annotation(
+        id="5ae76487-10",
+        mode=Mode.FIND_ALL,
+        prompt_type=PromptType.SEGMENT,
+        box=(100, 80, 140, 110),
+        source=Source.MODEL,
+        created_by="5ae76487-143b-45e2-a500-03c347d66017",
+    )
+    store.prompts.edit_image(DEAL, "a", lambda _: ImagePrompts(image="a", annotations=(found,)))
+    cli("prompt", DEAL, "a", "--negative", "--box", "100.25,80.5,140.75,110.25")
+    cli("prompt", DEAL, "b", "--mode", "inside_box", "--box", "0,0,9,9")
+    listed = cli("prompts", DEAL)
+    assert row(listed, "find_all", "negative_exemplar", "100.25,80.5,140.75,110.25")
+    assert row(listed, "find_all", "segment", "100,80,140,110")
+    assert row(listed, "inside_box", "segment", "0,0,9,9")
+    assert all(len(line) <= 80 for line in listed.stdout.splitlines())
+
+    monkeypatch.setattr(out, "width", 140)
+    assert row(cli("prompts", DEAL), "5ae76487-10", "model", "run 5ae76487 ")
+
+
 def test_drawing_the_same_again_adds_nothing(cli: Cli, store: DealStore) -> None:
     for _ in range(2):
         cli("prompt", DEAL, "a", "--box", "4,20,16,36", "--box", "4,20,16,36", "--text", " ring ")
@@ -167,6 +192,23 @@ def test_what_makes_no_sense_is_told_and_changes_nothing(
     assert store.prompts.images(DEAL) == before
 
 
+def test_records_of_a_photo_that_was_removed_or_replaced_are_no_fault(
+    cli: Cli, store: DealStore
+) -> None:
+    found = Annotation(
+        id="m1",
+        mode=Mode.FIND_ALL,
+        prompt_type=PromptType.SEGMENT,
+        box=(0, 0, 999, 999),
+        source=Source.MODEL,
+    )
+    for image in ("a", "gone"):
+        store.prompts.edit_image(
+            DEAL, image, lambda own: own.model_copy(update={"annotations": (found,)})
+        )
+    assert cli("prompts", DEAL).exit_code == 0
+
+
 def test_listing_names_every_file_that_cannot_be_used(
     cli: Cli, store: DealStore, tmp_path: Path
 ) -> None:
@@ -174,7 +216,7 @@ def test_listing_names_every_file_that_cannot_be_used(
     folder = tmp_path / "data" / "deals" / DEAL / "prompts"
     (folder / "_deal.json").write_text('{"txt": "coin"}')
     (folder / "a.json").write_text("{")
-    (folder / "gone.json").write_text('{"image": "gone", "text": "ring"}')
+    (folder / "gone.json").write_text('{"image": "gone", "text": "coin"}')
     outside = {"id": "x", "mode": "inside_box", "prompt_type": "segment", "box": [0, 0, 161, 9]}
     (folder / "turned.json").write_text(json.dumps({"image": "turned", "annotations": [outside]}))
     result = cli("prompts", DEAL)

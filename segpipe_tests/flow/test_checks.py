@@ -6,10 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from segpipe.errors import StaleUpstreamError
 from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.segmentation import IMAGES_FILE
 from segpipe.flow.settings import CheckSettings, FlowSettings
 from segpipe.flow.stages import Stage
+from segpipe.flow.table_files import TABLES
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.schemas import CROPS_SCHEMA, DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.store import DealStore, Snapshot
@@ -113,3 +116,13 @@ def test_a_mask_that_leaves_its_photo_is_named(tmp_path: Path) -> None:
     finding = find("masks_inside_image", Stage.SEGMENTATION, snapshot)
     assert not finding.passed
     assert finding.text == "outside their image: a 0"
+
+
+def test_a_check_of_a_table_of_an_older_release_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = made(tmp_path)
+    newer = IMAGES_SCHEMA.append(pa.field("of_tomorrow", pa.int32()))
+    monkeypatch.setitem(TABLES[Stage.SEGMENTATION], IMAGES_FILE, newer)
+    with pytest.raises(StaleUpstreamError, match="older segpipe, without of_tomorrow"):
+        find("has_detections", Stage.SEGMENTATION, snapshot)

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import DealFailedError, PromptError, PromptFileError
-from segpipe.flow.batch import process_in_run
+from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.refinement import REFINEMENT_FILE
+from segpipe.flow.segmentation import POINTS_WITHOUT_A_BOX
 from segpipe.flow.settings import FlowSettings, PromptSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.staleness import is_unfinished, stale_stages
@@ -47,6 +48,7 @@ def process(
     task = DealTask("lot", run_id, attempt=attempt, mode=mode, stages=stages)
     outcome = asyncio.run(process_in_run(store, task, tools, NoProgress()))
     assert outcome
+    record_finds(store, outcome, tools, NoProgress())
     return outcome
 
 
@@ -152,6 +154,17 @@ def test_points_travel_with_the_boxes_of_their_photo(tmp_path: Path) -> None:
     process(store, segmenter=segmenter)
     (prompt,) = segmenter.prompts
     assert (prompt.boxes, prompt.points) == ((FIRST,), (Point(6.0, 22.0),))
+
+
+def test_points_in_a_photo_without_a_box_are_told_not_to_be_used(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 3))
+    draw(store, "a", boxed("one", FIRST))
+    alone = Annotation(
+        id="on", mode=Mode.INSIDE_BOX, prompt_type=PromptType.POINT, point=(6.0, 22.0), label=1
+    )
+    draw(store, "b", alone)
+    warnings = process(store).summary.warnings
+    assert warnings == (f"b.png: {POINTS_WITHOUT_A_BOX}",)
 
 
 # find_all
@@ -327,14 +340,6 @@ def test_a_rerun_replaces_the_models_and_leaves_what_a_user_edited(tmp_path: Pat
     )
     assert (other.source, other.created_by) == (Source.MODEL, "run-2")
     assert other.box == (24.0, 20.0, 36.0, 36.0)
-
-
-def test_a_photo_may_go_with_what_was_found_in_it(tmp_path: Path) -> None:
-    store = make_deal(tmp_path, "lot", items=(2, 2))
-    process(store, Mode.FIND_ALL, run_id="it's a run")
-    assert [one.id for one in found_in(store, "b")] == ["it_s_a_r-0", "it_s_a_r-1"]
-    (tmp_path / "deals" / "lot" / "images" / "b.png").unlink()
-    assert process(store, Mode.FIND_ALL, run_id="run-2").summary.counts.images == 1
 
 
 def test_recording_can_be_switched_off_and_other_stages_record_nothing(tmp_path: Path) -> None:

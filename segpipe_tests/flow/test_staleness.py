@@ -123,6 +123,22 @@ def test_what_somebody_rolled_back_to_is_finished_until_the_photos_change(
     assert is_unfinished(store, "lot", FIND_ALL)
 
 
+def test_what_was_rolled_back_to_from_other_prompts_is_finished_until_those_change(
+    store: DealStore,
+) -> None:
+    def say(text: str) -> None:
+        store.prompts.edit_deal("lot", lambda own: own.model_copy(update={"text": text}))
+
+    say("ring")
+    asyncio.run(process_deal(store, DealTask("lot", "run-2"), tools()))
+    for stage in Stage:
+        store.rollback("lot", FIND_ALL, stage, "run-1")
+    assert stale_stages(store, "lot", FIND_ALL) == ALL_STAGES
+    assert not is_unfinished(store, "lot", FIND_ALL)
+    say("coin")
+    assert is_unfinished(store, "lot", FIND_ALL)
+
+
 def test_a_deal_that_is_not_there_is_not_made_by_its_failure(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot")
     with pytest.raises(DealFailedError, match="no such deal"):

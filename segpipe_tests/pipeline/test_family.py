@@ -1,6 +1,7 @@
 """The assets of a mode in real Dagster runs."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
+from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.report import Counts
@@ -16,7 +18,7 @@ from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.partitions import range_tags
-from segpipe.pipeline.recording import asset_key
+from segpipe.pipeline.recording import asset_key, record_outcome
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.segmenters.base import SegmentationResult
 from segpipe.segmenters.classical import ClassicalConfig
@@ -464,3 +466,20 @@ def test_a_file_damaged_right_after_promotion_fails_checks_and_no_other_deal(
         "a": False,
         "b": True,
     }
+
+
+def test_a_retry_records_what_a_release_without_prompts_promoted(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store, tools = make_deal(tmp_path, "a"), make_tools(BrightSegmenter())
+    asyncio.run(process_deal(store, DealTask("a", "run-1"), tools))
+    (commit,) = tmp_path.glob("deals/a/commits/find_all/*.json")
+    document = json.loads(commit.read_text())
+    del document["assets"]["segmentation"]["made_from"]["deal_prompts"]
+    commit.write_text(json.dumps(document))
+
+    retry = process_in_run(store, DealTask("a", "run-1", attempt=1), tools, NoProgress())
+    outcome = asyncio.run(retry)
+
+    assert outcome
+    assert len(list(record_outcome(outcome, store, instance))) == 2 + len(Stage)

@@ -13,8 +13,9 @@ from segpipe.pipeline.recording import asset_key, prompts_key
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.segmenters.prompt import Mode
+from segpipe.vision.boxes import Box
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
-from segpipe_tests.goods import make_deal
+from segpipe_tests.goods import BrightSegmenter, make_deal
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
 from segpipe_tests.pipeline.test_sensors import night, ranges, tick
 
@@ -134,3 +135,60 @@ def test_the_nights_of_the_modes_want_what_each_lacks(
     nights = {mode: build_unfinished_schedule(mode) for mode in Mode}
     assert night(tmp_path, instance, nights[FIND_ALL]) == []
     assert night(tmp_path, instance, nights[INSIDE_BOX]) == ["a"]
+
+
+def test_finds_that_cannot_be_written_are_told_and_the_results_are_recorded_all_the_same(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store = make_deal(tmp_path, "a")
+    make_deal(tmp_path, "b")
+    file = tmp_path / "deals" / "a" / "prompts" / "a.json"
+
+    class Meddling(BrightSegmenter):
+        async def segment(self, image, prompt):  # type: ignore[no-untyped-def]
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("{")
+            return await super().segment(image, prompt)
+
+    definitions = make_defs(tmp_path, Meddling)
+    result = run_deals(definitions, instance, ["a", "b"])
+
+    assert not result.success
+    assert instance.get_materialized_partitions(asset_key(FIND_ALL, Stage.CROPS)) == {"a", "b"}
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert event.step_failure_data.user_failure_data
+    said = event.step_failure_data.user_failure_data.description or ""
+    assert "1 of 2 deals failed" in said
+    assert "deal 'a': its results are promoted" in said
+    assert "prompts/a.json" in said
+
+    file.write_text('{"image": "a"}')
+    config = {"skip_up_to_date": True}
+    assert run_deals(make_defs(tmp_path), instance, ["a", "b"], config=config).success
+    assert len(store.prompts.of_image("a", "a").annotations) == 2
+    assert store.last_failure("a", FIND_ALL) is None
+
+
+def test_the_sensors_leave_alone_what_was_rolled_back_or_found_to_be_bad(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store = make_deal(tmp_path, "a", items=(2,))
+    definitions = make_defs(tmp_path)
+    run_deals(definitions, instance, ["a"])
+    (first,) = store.commits("a", FIND_ALL)
+    store.prompts.edit_deal("a", lambda own: own.model_copy(update={"text": "ring"}))
+    draw(store, "a", boxed("far", Box(0.0, 0.0, 999.0, 9.0)), deal="a")
+    run_deals(definitions, instance, ["a"])
+    run_deals(definitions, instance, ["a"], mode=INSIDE_BOX)
+    for stage in Stage:
+        store.rollback("a", FIND_ALL, stage, first.run_id)
+
+    for sensor in SENSORS.values():
+        result, _ = tick(tmp_path, instance, sensor=sensor)
+        assert isinstance(result, dg.SkipReason)
+
+    store.prompts.edit_deal("a", lambda own: own.model_copy(update={"text": "coin"}))
+    draw(store, "a", boxed("one", FIRST), deal="a")
+    for sensor in SENSORS.values():
+        result, _ = tick(tmp_path, instance, sensor=sensor)
+        assert isinstance(result, dg.SensorResult)

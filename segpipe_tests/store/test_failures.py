@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -63,3 +64,19 @@ def test_a_damaged_record_is_an_error(store: DealStore) -> None:
     (store.root / "deals" / DEAL / "failures" / f"{MODE}.json").write_bytes(b"{}")
     with pytest.raises(CorruptVersionError):
         store.last_failure(DEAL, MODE)
+
+
+def test_a_record_of_a_release_that_knew_no_prompts_is_read(store: DealStore) -> None:
+    store.record_failure(DEAL, MODE, FAILURE)
+    file = store.root / "deals" / DEAL / "failures" / f"{MODE}.json"
+    record = json.loads(file.read_text())
+    del record["failure"]["prompts_version"]
+    file.write_text(json.dumps(record))
+    assert store.last_failure(DEAL, MODE) == FAILURE.model_copy(update={"prompts_version": ""})
+
+
+def test_a_failure_can_be_forgotten(store: DealStore) -> None:
+    store.record_failure(DEAL, MODE, FAILURE)
+    for _ in range(2):
+        store.forget_failure(DEAL, MODE)
+    assert store.last_failure(DEAL, MODE) is None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import VersionNotFoundError
+from segpipe.segmenters.prompt import Mode
 from segpipe.store import commits
 from segpipe.store.documents import CommitKind
 from segpipe.store.local_storage import LocalStorage
@@ -135,3 +136,9 @@ def test_a_rollback_is_refused_when_its_version_expires_before_it_commits(tmp_pa
         store.rollback(DEAL, MODE, "crops", "r0")
     assert current_versions(others) == dict.fromkeys(ASSETS, "r2.0")
     assert list(others.verify()) == []
+
+
+def test_a_mode_is_named_as_people_write_it(store: DealStore) -> None:
+    promote(store, "r1")
+    with pytest.raises(VersionNotFoundError, match="in mode 'find_all' is named 'r9'"):
+        store.rollback(DEAL, Mode.FIND_ALL, "crops", "r9")

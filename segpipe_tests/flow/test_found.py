@@ -1,0 +1,197 @@
+"""What find_all found among the prompts: whatever happens between a run and its records."""
+
+import asyncio
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from segpipe.errors import DealFailedError, FindsNotRecordedError
+from segpipe.flow.batch import process_in_run, record_finds
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.progress import NoProgress
+from segpipe.flow.staleness import is_unfinished, stale_stages
+from segpipe.segmenters.prompt import Mode
+from segpipe.store.prompts import Annotation, ImagePrompts, Source
+from segpipe.store.store import DealStore
+from segpipe_tests.drawing import FIRST, boxed, draw
+from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos
+
+FIND_ALL, INSIDE_BOX = Mode.FIND_ALL, Mode.INSIDE_BOX
+
+
+def run(
+    store: DealStore,
+    run_id: str = "run-1",
+    mode: Mode = FIND_ALL,
+    *,
+    attempt: int = 0,
+    skip_up_to_date: bool = False,
+    segmenter: BrightSegmenter | None = None,
+) -> int:
+    """Do what a run does with a deal; the generation."""
+    tools = make_tools(segmenter or BrightSegmenter())
+    task = DealTask("lot", run_id, attempt, mode, skip_up_to_date=skip_up_to_date)
+    outcome = asyncio.run(process_in_run(store, task, tools, NoProgress()))
+    assert outcome
+    record_finds(store, outcome, tools, NoProgress())
+    return outcome.promotion.commit.generation
+
+
+def annotations(store: DealStore, image: str = "a") -> list[Annotation]:
+    return list(store.prompts.of_image("lot", image).annotations)
+
+
+def runs(store: DealStore, image: str = "a") -> list[str]:
+    return [one.created_by for one in annotations(store, image)]
+
+
+@contextmanager
+def read_only_prompts() -> Iterator[None]:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segpipe.store.disk.Disk.lock", refuse)
+        yield
+
+
+def test_records_of_a_photo_that_was_removed_are_no_fault_and_go(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 3))
+    run(store)
+    (tmp_path / "deals" / "lot" / "images" / "b.png").unlink()
+    run(store, "run-2")
+    assert runs(store) == ["run-2"] * 2
+    assert annotations(store, "b") == []
+
+
+def test_what_the_other_mode_is_asked_in_a_removed_photo_is_no_fault(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 3))
+    draw(store, "b", boxed("one", FIRST))
+    (tmp_path / "deals" / "lot" / "images" / "b.png").unlink()
+    run(store)
+    with pytest.raises(Exception, match="prompts for 'b', but no such photo"):
+        run(store, mode=INSIDE_BOX)
+
+
+def test_a_rerun_that_finds_nothing_leaves_no_records(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    run(store)
+    put_photos(tmp_path, "lot", {"a.png": goods_photo(0)})
+    run(store, "run-2")
+    assert annotations(store) == []
+
+
+@pytest.mark.parametrize("run_id", ["läuf eins", "r" * 120, "a b"])
+def test_runs_may_have_any_name(tmp_path: Path, run_id: str) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    run(store, run_id)
+    assert runs(store) == [run_id] * 2
+
+
+def test_runs_whose_names_begin_alike_lose_no_find(tmp_path: Path) -> None:
+    """A user moved a find to another place; the next run finds the item anew."""
+    store = make_deal(tmp_path, "lot", items=(2,))
+    run(store, "nightly-1")
+
+    def move(prompts: ImagePrompts) -> ImagePrompts:
+        first, second = prompts.annotations
+        place = {"box": (100.0, 80.0, 120.0, 100.0), "source": Source.USER}
+        return prompts.model_copy(update={"annotations": (first.model_copy(update=place), second)})
+
+    store.prompts.edit_image("lot", "a", move)
+    run(store, "nightly-2")
+    assert runs(store) == ["nightly-1", "nightly-2", "nightly-2"]
+
+
+def test_a_photo_that_can_have_no_prompts_keeps_no_records(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_photos(tmp_path, "lot", {"_deal.png": goods_photo(2), "a.png": goods_photo(1)})
+    store = DealStore(tmp_path)
+    run(store)
+    assert runs(store) == ["run-1"]
+    assert "'_deal'" in caplog.text
+
+
+def test_a_late_retry_records_what_is_current_not_what_it_made(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    task, tools = DealTask("lot", "run-1"), make_tools(BrightSegmenter())
+    asyncio.run(process_deal(store, task, tools))  # killed before it recorded anything
+    run(store, "run-2")
+    assert run(store, "run-1", attempt=1) == 1
+    assert runs(store) == ["run-2"] * 2
+
+
+def test_a_run_that_promotes_while_another_records_has_the_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(2, 2))
+    late = ["run-2"]
+    edit = store.prompts.edit_image
+
+    def edit_image(deal, image, change):  # type: ignore[no-untyped-def]
+        if image == "b" and late:
+            run(store, late.pop())
+        return edit(deal, image, change)
+
+    monkeypatch.setattr(store.prompts, "edit_image", edit_image)
+    run(store)
+    assert runs(store) + runs(store, "b") == ["run-2"] * 4
+
+
+def test_finds_that_cannot_be_written_leave_the_results_and_are_made_up_for(
+    tmp_path: Path,
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    with read_only_prompts(), pytest.raises(FindsNotRecordedError) as failure:
+        run(store)
+    assert "its results are promoted" in str(failure.value)
+    assert "read-only" in str(failure.value)
+    assert stale_stages(store, "lot", FIND_ALL) == frozenset()
+    on_record = store.last_failure("lot", FIND_ALL)
+    assert on_record
+    assert on_record.retryable
+    assert "its results are promoted" in on_record.errors[0].message
+    assert is_unfinished(store, "lot", FIND_ALL)
+    with read_only_prompts(), pytest.raises(FindsNotRecordedError):
+        run(store, "run-late", skip_up_to_date=True)
+    assert is_unfinished(store, "lot", FIND_ALL)
+
+    segmenter = BrightSegmenter()
+    assert run(store, "run-2", skip_up_to_date=True, segmenter=segmenter) == 1
+
+    assert segmenter.calls == 0
+    assert runs(store) == ["run-1"] * 2
+    assert store.last_failure("lot", FIND_ALL) is None
+    assert not is_unfinished(store, "lot", FIND_ALL)
+
+
+def test_a_prompts_file_broken_during_the_run_is_named_until_it_is_mended(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    file = tmp_path / "deals" / "lot" / "prompts" / "a.json"
+
+    class Meddling(BrightSegmenter):
+        async def segment(self, image, prompt):  # type: ignore[no-untyped-def]
+            file.parent.mkdir()
+            file.write_text("{")
+            return await super().segment(image, prompt)
+
+    with pytest.raises(FindsNotRecordedError, match=r"prompts/a\.json"):
+        run(store, segmenter=Meddling())
+    assert not is_unfinished(store, "lot", FIND_ALL)
+    file.write_text('{"image": "a"}')
+    assert is_unfinished(store, "lot", FIND_ALL)
+    run(store, "run-2", skip_up_to_date=True)
+    assert runs(store) == ["run-1"] * 2
+
+
+def test_a_retry_tells_of_a_damaged_deal_by_its_name(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    run(store)
+    (sheet,) = tmp_path.glob("deals/lot/runs/*/find_all/*/contact_sheet.jpg")
+    sheet.unlink()
+    with pytest.raises(DealFailedError, match="'lot'"):
+        run(store, attempt=1)
