@@ -19,15 +19,18 @@ from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.segmenters.cache.codec import decode_answer
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.prompt import Mode
+from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import decode_image
+from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import goods_photo, make_deal, put_photos
 from segpipe_tests.loopback import Loopback, Received, Reply, json_reply
 from segpipe_tests.refiners.hq_sam.tiny import make_tiny_checkpoint as make_tiny_hq_sam
@@ -69,7 +72,12 @@ def over_segmind(server: Loopback, **settings: Any) -> Config:
 
 
 def run(
-    root: Path, instance: dg.DagsterInstance, backend: Config, *, refiner: Config | None = None
+    root: Path,
+    instance: dg.DagsterInstance,
+    backend: Config,
+    *,
+    mode: Mode = Mode.FIND_ALL,
+    refiner: Config | None = None,
 ) -> dg.ExecuteInProcessResult:
     overrides = {
         "store": DealStoreResource(root=LocalRoot(path=str(root))),
@@ -77,7 +85,7 @@ def run(
     definitions = build_defs(overrides, retry_policy=dg.RetryPolicy(max_retries=1, delay=0))
     if DEAL not in instance.get_dynamic_partitions("deals"):
         instance.add_dynamic_partitions("deals", [DEAL])
-    return definitions.resolve_job_def("find_all_everything").execute_in_process(
+    return definitions.resolve_job_def(everything_job_name(mode)).execute_in_process(
         instance=instance,
         tags=range_tags([DEAL]),
         run_config={
@@ -307,3 +315,46 @@ def test_the_key_is_nowhere_in_what_a_run_leaves(
     assert not [path for path in written if KEY in readable(path)]
     out, err = capfd.readouterr()
     assert KEY not in out + err + caplog.text
+
+
+def asked_by_prompts(root: Path, instance: dg.DagsterInstance, backend: Config) -> None:
+    """A deal with an example on one photo and boxes on another, in both modes."""
+    store = make_deal(root, DEAL, items=EACH_ITEM)
+    kind = PromptType.POSITIVE_EXEMPLAR
+    draw(store, "a", boxed("like", FIRST, mode=Mode.FIND_ALL, prompt_type=kind))
+    draw(store, "b", boxed("two", SECOND), boxed("one", FIRST))
+    for mode in Mode:
+        assert run(root, instance, backend, mode=mode).success
+    snapshot = store.current(DEAL, Mode.FIND_ALL)
+    assert snapshot
+    with snapshot.open(Stage.SEGMENTATION, "images.parquet") as stream:
+        prompts = [json.loads(text) for text in pq.read_table(stream)["prompt"].to_pylist()]
+    assert [[one["id"] for one in prompt["annotations"]] for prompt in prompts] == [["like"], []]
+    snapshot = store.current(DEAL, Mode.INSIDE_BOX)
+    assert snapshot
+    with snapshot.open(Stage.SEGMENTATION, "detections.parquet") as stream:
+        boxes = pq.read_table(stream).to_pylist()
+    assert [(row["image"], row["annotation"]) for row in boxes] == [("b", "two"), ("b", "one")]
+
+
+def test_prompts_of_a_deal_reach_segmind(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    with Loopback(segmind) as server:
+        asked_by_prompts(tmp_path, instance, over_segmind(server))
+    asked = [json.loads(received.json().get("boxes_input", "[]")) for received in server.requests]
+    assert sorted(map(len, asked)) == [0, 1, 2]  # everything in b, the like of one, two boxes
+
+
+def test_prompts_of_a_deal_reach_our_own_service(
+    tmp_path: Path, instance: dg.DagsterInstance, service: str
+) -> None:
+    asked_by_prompts(tmp_path, instance, {"sam3": {"backend": {"internal": {"url": service}}}})
+
+
+def test_prompts_of_a_deal_reach_sam3_in_this_process(
+    tmp_path: Path, instance: dg.DagsterInstance, checkpoint: Path
+) -> None:
+    local = {"checkpoint": str(checkpoint), "threshold": 0.0, "max_masks": 4}
+    everything = {"points_per_side": 4}
+    asked_by_prompts(
+        tmp_path, instance, {"sam3": {"backend": {"local": {**local, "everything": everything}}}}
+    )
