@@ -12,8 +12,9 @@ from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
 
 
-def _local_root(value: str) -> Path:
-    if "://" in value:
+def _local_root(value: str | Path) -> Path:
+    # What is taken when none is given comes through here too, as a path.
+    if "://" in str(value):
         raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
     return Path(value)
 

@@ -324,6 +324,16 @@ def test_an_interrupted_run_ends_the_command(
     assert promoted == ["a"]
 
 
+def test_the_root_is_data_when_none_is_named(
+    cli: Cli, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEGPIPE_ROOT")
+    monkeypatch.chdir(tmp_path)
+    result = cli("add", "lot", *map(str, photos))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "data" / "deals" / "lot" / "images" / "a.png").is_file()
+
+
 def test_a_url_is_refused_as_a_root(cli: Cli) -> None:
     result = cli("run", "--root", "s3://bucket/prefix")
     assert result.exit_code == 2
