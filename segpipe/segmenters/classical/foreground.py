@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane, disc, filled
+from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane, diagonal_of, disc, filled
 from segpipe.segmenters.classical.background import Background
 from segpipe.segmenters.classical.watershed import flood
 from segpipe.vision.mask import Bitmap
@@ -27,9 +27,7 @@ _SHARP_GOING_ON = 0.09
 _STEP_WINDOW_PX = 5
 _STEP_FLOOR = 1.5  # Delta E
 
-# Sizes, as a part of the diagonal; a strip counts as so many times as long as it is wide, since its
-# items are no larger than that.
-_MOST_ELONGATION = 4.0
+# Sizes, as a part of the diagonal:
 _LEAK = 0.003  # gaps in an outline through which the table must not run in
 _CRACK = 0.004  # gaps inside an item: stripes in the table's colour, say
 _MARGIN = 0.006  # how far an outline may be from the true edge
@@ -75,7 +73,7 @@ def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
     edges = _sharp_edges(evidence)
     table = _reached_by_table(strong, weak, edges)
 
-    diagonal = _diagonal(weak)
+    diagonal = diagonal_of(weak.shape)
     shaded = weak & table & ~strong
     goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
     crack = disc(_radius(_CRACK, diagonal))
@@ -139,7 +137,7 @@ def _sharp_edges(evidence: _Evidence) -> Flags:
 def _reached_by_table(strong: Flags, weak: Flags, edges: Flags) -> Flags:
     """Smooth regions that consist of bare table to a good part: the table and its shadows."""
     smooth = (~strong & ~edges).astype(np.uint8)
-    leak = disc(_radius(_LEAK, _diagonal(smooth)))
+    leak = disc(_radius(_LEAK, diagonal_of(smooth.shape)))
     smooth = np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_OPEN, leak), np.uint8)
     count, regions = cv2.connectedComponents(smooth, connectivity=4)
     area = np.bincount(regions.ravel(), minlength=count)
@@ -152,7 +150,7 @@ def _reached_by_table(strong: Flags, weak: Flags, edges: Flags) -> Flags:
 
 def _enclosed(shaded: Flags, edges: Flags) -> Flags:
     """Broad dark regions with sharp edges nearly all around: items into which the table ran."""
-    diagonal = _diagonal(shaded)
+    diagonal = diagonal_of(shaded.shape)
     broad = cv2.morphologyEx(
         shaded.astype(np.uint8), cv2.MORPH_OPEN, disc(_radius(_BROAD, diagonal))
     )
@@ -175,11 +173,6 @@ def _on_strongest_edges(goods: Bitmap, slope: Plane, margin: int) -> Bitmap:
     markers[surely > 0] = _GOODS
     relief = np.clip(slope * _RELIEF_STEPS, 0, 255).astype(np.uint8)
     return np.asarray(flood(relief, markers) == _GOODS, np.uint8)
-
-
-def _diagonal(plane: NDArray[np.generic]) -> float:
-    shorter, longer = sorted(plane.shape)
-    return float(np.hypot(shorter, min(longer, _MOST_ELONGATION * shorter)))
 
 
 def _radius(fraction: float, diagonal: float) -> int:
