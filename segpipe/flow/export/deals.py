@@ -134,7 +134,13 @@ def _check_task(store: DealStore, task: ExportTask) -> None:
             )
         return
     deals = Path((store.root / layout.DEALS).path).resolve()
-    if task.out.resolve().is_relative_to(deals):
+    out = task.out.resolve()
+    if deals.is_relative_to(out):
+        raise ConfigError(
+            f"{task.out} holds the deals, which an export must not replace: name another place",
+            field="out",
+        )
+    if out.is_relative_to(deals):
         raise ConfigError(
             f"{task.out} is among the deals, where only the store writes: name another place",
             field="out",

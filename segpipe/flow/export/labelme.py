@@ -8,9 +8,10 @@ import os
 from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
 
+from segpipe.errors import InvalidIdError
 from segpipe.flow.export.items import ExportedItem, exported_items
 from segpipe.flow.export.photos import DealPhotos
-from segpipe.flow.export.target import ExportFolder
+from segpipe.flow.export.target import EXPORT_FILE, ExportFolder
 from segpipe.flow.refinement import RefinedImage
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.store.ids import MAX_FILE_NAME_BYTES
@@ -37,7 +38,17 @@ class LabelmeFormat:
     def add(
         self, deal: str, segmented: SegmentedImage, refined: RefinedImage, photos: DealPhotos
     ) -> None:
-        """Write one photo and its survivors."""
+        """Write one photo and its survivors.
+
+        Raises:
+            InvalidIdError: The deal is called as the file that says what is in the export.
+        """
+        if deal.casefold() == EXPORT_FILE:
+            raise InvalidIdError(
+                f"a deal called {deal!r} has no place in a labelme export, which has a file of "
+                "that name beside its deals: export it as coco or yolo-seg",
+                deal=deal,
+            )
         photos.place(segmented, self._folder, f"{deal}/{segmented.file_name}")
         image_path = segmented.file_name
         if not photos.go_along:

@@ -68,13 +68,15 @@ def new_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """A file that appears at its place once the inside ends without an error.
 
     Raises:
-        ConfigError: There is something at that place already.
+        ConfigError: There is something at that place already, or nothing can be written there.
     """
     path = path.resolve()
     _check_file(path, overwrite=overwrite)
-    part = _part_beside(path)
+    with _refused_by_name(path):
+        part = _part_beside(path)
+        opened = part.open("xb")
     try:
-        with part.open("xb") as file:
+        with opened as file:
             yield file
         _check_file(path, overwrite=overwrite)
         part.replace(path)
@@ -87,19 +89,31 @@ def new_folder(path: Path, *, overwrite: bool) -> Iterator[ExportFolder]:
     """A folder that appears at its place once the inside ends without an error.
 
     Raises:
-        ConfigError: There is something at that place already; or what shall be overwritten is no
-            export.
+        ConfigError: There is something at that place already; what shall be overwritten is no
+            export; or nothing can be written there.
     """
     path = path.resolve()
     _check_folder(path, overwrite=overwrite)
-    part = _part_beside(path)
-    part.mkdir()
+    with _refused_by_name(path):
+        part = _part_beside(path)
+        part.mkdir()
     try:
         yield ExportFolder(part, path)
         _check_folder(path, overwrite=overwrite)
         _move(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _refused_by_name(path: Path) -> Iterator[None]:
+    """Turn what the system says against the place into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written at {path} ({error.strerror}): name another place", field="out"
+        ) from error
 
 
 def _part_beside(path: Path) -> Path:

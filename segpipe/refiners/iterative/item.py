@@ -15,6 +15,8 @@ from segpipe.refiners.iterative.views import Site, SquarePrompt, View, surroundi
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap, Mask, iou
 
+_EMPTY = "the answer is empty"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answer:
@@ -78,7 +80,7 @@ class Item:
         logits, predicted_iou = best
         cells = (self.site.grid_logits(logits) > 0).astype(np.uint8)
         if not cells.any():
-            self._close("the answer is empty")
+            self._close(_EMPTY)
             return
         agreement = _cells_iou(cells, self._coarse_cells)
         if agreement < self._settings.min_iou:
@@ -103,6 +105,8 @@ class Item:
                 f"{self._settings.min_predicted_iou:g}"
             )
         refined = self._in_image(best.logits)
+        if refined.is_empty:
+            return self._kept_coarse(_EMPTY)  # it had cells, but only between the pixels
         agreement = iou(refined, self._coarse)
         if agreement < self._settings.min_iou:
             return self._kept_coarse(self._left(agreement))

@@ -18,6 +18,7 @@ Labels = NDArray[np.int32]
 
 _WHITE = np.uint8(255)
 _SMOOTHING_PX = 0.8
+_MOST_ELONGATION = 4
 
 
 def to_lab(image: RgbImage) -> LabImage:
@@ -34,6 +35,15 @@ def shrink(image: RgbImage, pixels: int) -> RgbImage:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def diagonal_of(shape: tuple[int, ...]) -> float:
+    """The diagonal of a picture, (h, w, ...), by which sizes in it are measured.
+
+    A strip counts as a few times as long as it is wide, since its items are no larger than that.
+    """
+    shorter, longer = sorted(shape[:2])
+    return float(np.hypot(shorter, min(longer, _MOST_ELONGATION * shorter)))
 
 
 def disc(radius: int) -> Bitmap:

@@ -11,6 +11,7 @@ from segpipe.segmenters.classical.arrays import (
     Labels,
     LabImage,
     Plane,
+    diagonal_of,
     disc,
     enlarge,
     filled,
@@ -138,7 +139,7 @@ def _look(image: RgbImage, points: Sequence[Point], config: ClassicalConfig) -> 
 
 def _seeds(points: Sequence[Point], image: RgbImage, shape: tuple[int, ...]) -> Labels:
     height, width = shape[0], shape[1]
-    radius = max(1, round(_SEED_RADIUS * float(np.hypot(height, width))))
+    radius = max(1, round(_SEED_RADIUS * diagonal_of(shape)))
     seeds = np.zeros((height, width), np.int32)
     for number, point in enumerate(points, start=1):
         x = int(point.x * width / image.shape[1])

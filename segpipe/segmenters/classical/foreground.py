@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane, disc, filled
+from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane, diagonal_of, disc, filled
 from segpipe.segmenters.classical.background import Background
 from segpipe.segmenters.classical.watershed import flood
 from segpipe.vision.mask import Bitmap
@@ -73,7 +73,7 @@ def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
     edges = _sharp_edges(evidence)
     table = _reached_by_table(strong, weak, edges)
 
-    diagonal = float(np.hypot(*weak.shape))
+    diagonal = diagonal_of(weak.shape)
     shaded = weak & table & ~strong
     goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
     crack = disc(_radius(_CRACK, diagonal))
@@ -137,7 +137,7 @@ def _sharp_edges(evidence: _Evidence) -> Flags:
 def _reached_by_table(strong: Flags, weak: Flags, edges: Flags) -> Flags:
     """Smooth regions that consist of bare table to a good part: the table and its shadows."""
     smooth = (~strong & ~edges).astype(np.uint8)
-    leak = disc(_radius(_LEAK, float(np.hypot(*smooth.shape))))
+    leak = disc(_radius(_LEAK, diagonal_of(smooth.shape)))
     smooth = np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_OPEN, leak), np.uint8)
     count, regions = cv2.connectedComponents(smooth, connectivity=4)
     area = np.bincount(regions.ravel(), minlength=count)
@@ -150,7 +150,7 @@ def _reached_by_table(strong: Flags, weak: Flags, edges: Flags) -> Flags:
 
 def _enclosed(shaded: Flags, edges: Flags) -> Flags:
     """Broad dark regions with sharp edges nearly all around: items into which the table ran."""
-    diagonal = float(np.hypot(*shaded.shape))
+    diagonal = diagonal_of(shaded.shape)
     broad = cv2.morphologyEx(
         shaded.astype(np.uint8), cv2.MORPH_OPEN, disc(_radius(_BROAD, diagonal))
     )

@@ -16,6 +16,8 @@ from segpipe.server.v1.data_url import read_data_url
 from segpipe.server.v1.wire import PointPrompt, Question, SegmentRequest
 from segpipe.vision.image import RgbImage
 
+_EXEMPLARS, _BOXES = "exemplars", "boxes"
+
 
 def unpack(body: BinaryIO) -> Question:
     """Read a request from a file, and leave the photo in the file in place of it.
@@ -75,6 +77,9 @@ def own_fields() -> Iterator[None]:
     except InputError as error:
         if error.field == "text":
             error.field = "object"
+        elif error.field and error.field.startswith(_EXEMPLARS):
+            error.field = error.field.replace(_EXEMPLARS, _BOXES)
+            error.message = error.message.replace(f"{_EXEMPLARS}[", f"{_BOXES}[")
         elif error.field is None and isinstance(error, PhotoError):
             error.field = "image_url"
         raise

@@ -18,6 +18,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError
+from segpipe.flow.export.target import EXPORT_FILE
 from segpipe.flow.export.task import ExportFormat, Images
 from segpipe.flow.settings import CocoMasks
 from segpipe.segmenters.prompt import Mode
@@ -254,6 +255,17 @@ def test_labelme_finds_its_json_beside_a_photo_of_any_name(tmp_path: Path) -> No
 # What cannot be exported
 
 
+def test_a_deal_called_as_the_labelme_exports_own_file_is_left_out_by_name(
+    store: DealStore, tmp_path: Path
+) -> None:
+    run_deal(tmp_path / "data", EXPORT_FILE)
+    report = export(store, ExportFormat.LABELME, tmp_path / "goods")
+    assert "lot" in report.deals
+    assert set(report.left_out) == {EXPORT_FILE}
+    assert (tmp_path / "goods" / EXPORT_FILE).is_file()
+    assert EXPORT_FILE in export(store, ExportFormat.COCO, tmp_path / "coco").deals
+
+
 @EVERY_FORMAT
 def test_deals_without_results_are_named_and_the_others_go_on(
     store: DealStore, tmp_path: Path, file_format: ExportFormat
@@ -325,6 +337,17 @@ def test_a_place_that_does_not_suit_is_refused(
     with pytest.raises(ConfigError) as caught:
         export(store, file_format, tmp_path / out, images=images)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("out", [".", "data", "data/deals"])
+def test_an_export_never_takes_the_place_of_the_deals(
+    store: DealStore, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / out / EXPORT_FILE).write_text("{}")  # as if it were an export
+    with pytest.raises(ConfigError, match="holds the deals") as caught:
+        export(store, ExportFormat.COCO, tmp_path / out, overwrite=True)
+    assert caught.value.field == "out"
+    assert store.photos("lot")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,17 @@ def test_what_is_there_is_kept_unless_it_may_be_overwritten(
 
 
 @BOTH
+@pytest.mark.parametrize("place", ["x", "x/y"])
+def test_a_place_where_nothing_can_be_written_is_named(
+    tmp_path: Path, make: Make, read: Read, place: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigError, match="nothing can be written at ") as caught:
+        make(tmp_path / "file" / place, "one")
+    assert caught.value.field == "out"
+
+
+@BOTH
 def test_who_comes_second_does_not_overwrite_who_came_first(
     tmp_path: Path, make: Make, read: Read
 ) -> None:

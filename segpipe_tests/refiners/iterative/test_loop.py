@@ -18,6 +18,7 @@ from segpipe.refiners.iterative.prompts import Logits
 from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import SquarePrompt
+from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, dilate, iou
 from segpipe_tests.refiners.iterative.degrade import DEGRADATIONS
@@ -148,6 +149,32 @@ def test_a_cleaned_mask_that_lost_its_item_is_not_accepted() -> None:
     done, _ = scripted([(coarse, 1.0)], coarse=coarse, iterations=1, max_flaw_ratio=0.5)
     assert not done.accepted
     assert np.array_equal(done.mask.to_full(), bits)
+
+
+class Speck:
+    """Answers what is inside at a single point, between the pixels of a large item."""
+
+    square = Square(SIDE, LOW, Fit.PAD)
+
+    def embed(self, views: Sequence[RgbImage]) -> Sequence[None]:
+        return [None] * len(views)
+
+    def decode(
+        self, embeddings: Sequence[None], prompts: Sequence[SquarePrompt]
+    ) -> Sequence[Candidates]:
+        logits = np.full((1, LOW, LOW), -1, np.float32)
+        logits[:, LOW // 2, LOW // 2] = 0.01
+        return [Candidates(logits, np.ones(1, np.float32))] * len(prompts)
+
+
+def test_an_answer_without_a_pixel_is_not_accepted_whatever_the_guards_allow() -> None:
+    side = 10 * LOW
+    coarse = Mask.from_box(Box(0, 0, side, side), image_width=side, image_height=side)
+    image = np.zeros((side, side, 3), np.uint8)
+    settings = LoopSettings(embed="image", min_iou=0, min_predicted_iou=0)
+    (done,) = refine_masks(image, [coarse], Speck(), settings)
+    assert (done.accepted, done.reason) == (False, "the answer is empty")
+    assert done.mask is coarse
 
 
 def test_the_next_question_comes_from_the_last_answer() -> None:

@@ -57,6 +57,14 @@ def test_a_point_in_the_middle_finds_the_item(textured: bool, seeds: tuple[int, 
     assert np.mean(any_of_three) >= np.mean(best)
 
 
+def test_a_point_on_an_item_of_a_long_strip_finds_that_item_alone() -> None:
+    image = table(20_000, 60)
+    truth = disc(image, 10_000, 30, 20)
+    disc(image, 10_060, 30, 20)  # within 0.4 % of the strip's length
+    best = read(image, Point(10_000, 30))[0]
+    assert iou(best.mask.to_full(), truth) > 0.9
+
+
 def test_the_three_readings_are_part_item_and_all_that_touches() -> None:
     image = table()
     disc(image, 90, 90, 31)

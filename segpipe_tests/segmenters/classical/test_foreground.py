@@ -52,6 +52,16 @@ def test_stripes_in_the_colour_of_the_table_stay_in_the_item() -> None:
     assert iou(foreground(image), truth) > 0.95
 
 
+@pytest.mark.parametrize("is_tall", [False, True])
+def test_a_long_strip_is_looked_at_as_finely_as_it_is_wide(is_tall: bool) -> None:
+    """And as quickly: measured by its length, tools were wider than the strip."""
+    image = table(20_000, 40)
+    truth = disc(image, 10_000, 20, 14)
+    if is_tall:
+        image, truth = np.ascontiguousarray(image.transpose(1, 0, 2)), truth.T
+    assert iou(foreground(image), truth) > 0.9
+
+
 def test_holes_are_filled() -> None:
     image = table()
     truth = disc(image, 160, 120, 60)

@@ -428,6 +428,7 @@ def test_the_model_gets_the_thresholds() -> None:
         ({"boxes": [{**BOX, "x_min": 0.4999999999999999999}]}, "boxes.0"),
         ({"boxes": [{**BOX, "positive": False}]}, "boxes[0].positive"),
         ({"boxes": [BOX] * 1001}, "boxes"),
+        ({"mode": "find_all", "boxes": [{**BOX, "positive": False}]}, "boxes"),
         ({"points": [{"x": 0.5}]}, "points.0.y"),
         ({"points": [{"x": -0.1, "y": 0}]}, "points.0.x"),
         ({"points": [{"x": 0.1, "y": 0, "positive": False}]}, "points"),
@@ -438,6 +439,15 @@ def test_what_is_malformed_is_named(
     client: httpx.Client, fields: dict[str, Any], field: str
 ) -> None:
     refused(post(client, **fields), field)
+
+
+def test_opposite_examples_of_one_object_are_named_as_the_boxes_they_came_as(
+    client: httpx.Client,
+) -> None:
+    boxes = [ask(client)["bbox"], {**ask(client)["bbox"], "positive": False}]
+    answer = post(client, mode="find_all", boxes=boxes)
+    detail = refused(answer, "boxes[1]")
+    assert "boxes[1] takes in the same item as boxes[0]" in detail
 
 
 @pytest.mark.parametrize("fields", [{}, {"return_base64": True}, {"stream": True}])
