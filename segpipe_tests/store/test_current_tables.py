@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
@@ -16,6 +17,7 @@ from segpipe.errors import VersionNotFoundError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.store.current_tables import current_tables
 from segpipe.store.store import DealStore
+from segpipe_tests.flow.export.goods import DISC, run_deal
 from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
 from segpipe_tests.store.deals import memory_root, promote
 
@@ -116,6 +118,18 @@ def test_pandas_and_pyarrow_see_the_current_versions_of_all_deals(
     survivors = names["survivors"].to_table(columns=["deal", "image"]).to_pandas()
     assert survivors["deal"].value_counts().to_dict() == dict.fromkeys(DEALS, 3)
     assert "0.7" in capsys.readouterr().out  # the mean of 0.9 and 0.5
+
+
+def test_pandas_reads_masks_beside_detections_that_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_deal(tmp_path / "data", "lot")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks("python")[:2]:
+        exec(block, names)
+    assert names["detections"]["mask"].isna().any()
+    assert np.array_equal(names["bitmap"], DISC.tight().bits)
 
 
 def test_a_rollback_is_seen(tmp_path: Path) -> None:

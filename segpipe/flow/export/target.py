@@ -146,12 +146,12 @@ def _check_folder(path: Path, *, overwrite: bool) -> None:
 def _move(part: Path, path: Path) -> None:
     """Put a folder at its place; what was there goes first aside, then away."""
     old = _part_beside(path)
-    if path.exists():
-        path.rename(old)
     try:
+        if path.exists():
+            path.rename(old)
         part.rename(path)
-    except OSError:
-        if old.exists():
+    except BaseException:  # an interrupt in between too
+        if old.exists() and not path.exists():
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -118,6 +118,27 @@ def test_a_folder_of_something_else_is_never_overwritten(tmp_path: Path) -> None
     assert tree(tmp_path) == ["x/thesis.txt"]
 
 
+@pytest.mark.parametrize("moves", [1, 2])
+def test_an_interrupt_while_a_folder_is_replaced_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    make_folder(tmp_path / "x", "one")
+    rename = Path.rename
+    done: list[Path] = []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        done.append(path)
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_folder(tmp_path / "x", "two", overwrite=True)
+    assert read_folder(tmp_path / "x") == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
