@@ -1,7 +1,8 @@
 """A look of the sensor at 20,000 deals: ``python -m benchmarks.sensor``.
 
 The first tick finds every deal new and asks for as many as one tick may; the steady one finds that
-nothing has changed. Both go through Dagster's own context and a real instance.
+nothing has changed. Both go through Dagster's own context and a real instance, in both modes: each
+photo has a file of prompts, as ``find_all`` leaves them.
 """
 
 import tempfile
@@ -27,7 +28,7 @@ DEAL_COUNT, PHOTOS = 20_000, 5
 ROUNDS = 3
 LIMIT_S = 5.0
 
-SENSOR = build_new_deals_sensor(Mode.FIND_ALL)
+SENSORS = {mode: build_new_deals_sensor(mode) for mode in Mode}
 
 
 def make_deals(root: Path) -> list[str]:
@@ -35,9 +36,12 @@ def make_deals(root: Path) -> list[str]:
     deals = [f"deal-{number:05d}" for number in range(DEAL_COUNT)]
     for deal in deals:
         images = root / layout.images_key(deal)
+        prompts = root / layout.prompts_key(deal)
         images.mkdir(parents=True)
+        prompts.mkdir()
         for number in range(PHOTOS):
             (images / f"{number}.jpg").touch()
+            (prompts / f"{number}.json").write_text(f'{{"image": "{number}"}}', encoding="utf-8")
         (root / layout.complete_key(deal)).touch()
     return deals
 
@@ -48,7 +52,9 @@ def open_instance(folder: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.local_temp(str(folder), overrides=quiet)
 
 
-def prepare_tick(root: Path, instance: dg.DagsterInstance, cursor: Cursor) -> Callable[[], object]:
+def prepare_tick(
+    root: Path, instance: dg.DagsterInstance, cursor: Cursor, mode: Mode
+) -> Callable[[], object]:
     """A tick as Dagster does it, up to the requests; they are not followed."""
     store = DealStoreResource(root=LocalRoot(path=str(root)))
 
@@ -56,7 +62,7 @@ def prepare_tick(root: Path, instance: dg.DagsterInstance, cursor: Cursor) -> Ca
         with dg.build_sensor_context(
             instance=instance, cursor=cursor.model_dump_json(), resources={"store": store}
         ) as context:
-            return SENSOR(context)
+            return SENSORS[mode](context)
 
     return tick
 
@@ -77,12 +83,14 @@ def compare(root: Path, folder: Path) -> Table:
             {
                 "listing alone": lambda: list(store.scan()),
                 "decision alone": decide_first,
-                "first tick": prepare_tick(root, new, Cursor()),
-                "steady tick": prepare_tick(root, known, steady),
+                **{f"first tick, {mode}": prepare_tick(root, new, Cursor(), mode) for mode in Mode},
+                **{
+                    f"steady tick, {mode}": prepare_tick(root, known, steady, mode) for mode in Mode
+                },
             },
             rounds=ROUNDS,
         )
-    title = f"{DEAL_COUNT} deals of {PHOTOS} photos: a tick takes at most {LIMIT_S:g} s"
+    title = f"{DEAL_COUNT} deals of {PHOTOS} photos and prompts: a tick takes at most {LIMIT_S:g} s"
     table = Table("", title=title, title_justify="left")
     for heading in ("s", "of the limit", "s of CPU"):
         table.add_column(heading, justify="right")
