@@ -11,7 +11,7 @@ from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
 from segpipe.flow.table_files import open_table
 from segpipe.segmenters.prompt import Mode
-from segpipe.store.layout import DEAL_PROMPTS
+from segpipe.store.layout import ALL_PHOTOS
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore, Snapshot, Version
 from segpipe.vision.boxes import Box, BoxArray, box_ious, to_array
@@ -47,7 +47,7 @@ def _record(store: DealStore, snapshot: Snapshot) -> None:
     with open_table(snapshot, Stage.REFINEMENT, REFINEMENT_FILE) as reader:
         images = set(reader.images())
         for image in reader.images():
-            if image == DEAL_PROMPTS:
+            if image == ALL_PHOTOS:
                 _log.warning("what was found in photo %r is not among its prompts", image)
                 continue
             found = _annotations(reader.read(image), snapshot)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from enum import StrEnum
 
-DEAL_PHOTOS = "deal_photos"
+from segpipe.store.documents import PHOTOS, PROMPTS
+
+DEAL_PHOTOS = PHOTOS
 """The name under which the photos of a deal stand among what a version was made from."""
-DEAL_PROMPTS = "deal_prompts"
+DEAL_PROMPTS = PROMPTS
 """The same for what a mode is asked to look for in them; segmentation alone reads it."""
 
 

@@ -18,7 +18,7 @@ DEALS = "deals"
 IMAGES = "images"
 COMPLETE = "_COMPLETE"
 PROMPTS = "prompts"
-DEAL_PROMPTS = "_deal"
+ALL_PHOTOS = "_deal"
 """The name, before its suffix, of the prompts for all photos: no photo's prompts can be there."""
 MANIFEST = "manifest.json"
 _GENERATION_DIGITS = 10
@@ -53,9 +53,9 @@ def prompts_name(image: str) -> str:
         PromptError: It is the one of the prompts for all photos.
     """
     name = check_id(image, field="image")
-    if name == DEAL_PROMPTS:
+    if name == ALL_PHOTOS:
         raise PromptError(
-            f"a photo with the id {DEAL_PROMPTS!r} can have no prompts, as the file of that name "
+            f"a photo with the id {ALL_PHOTOS!r} can have no prompts, as the file of that name "
             "is for all photos of the deal; rename the photo",
             image=image,
         )
@@ -65,12 +65,12 @@ def prompts_name(image: str) -> str:
 def image_of_prompts(name: str) -> str | None:
     """The image id that a prompts file's name gives; None when it is no name of such a file."""
     image = name.removesuffix(_JSON)
-    return image if name.endswith(_JSON) and is_id(image) and image != DEAL_PROMPTS else None
+    return image if name.endswith(_JSON) and is_id(image) and image != ALL_PHOTOS else None
 
 
 def deal_prompts_name() -> str:
     """The name of the file of prompts for all photos."""
-    return f"{DEAL_PROMPTS}{_JSON}"
+    return f"{ALL_PHOTOS}{_JSON}"
 
 
 def runs_key(deal: str) -> str:

@@ -1,5 +1,4 @@
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from segpipe.errors import (
 from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore
 from segpipe_tests.store.deals import DEAL, promote
+from segpipe_tests.store.no_files import make_dangling_link, make_fifo, make_folder, make_socket
 
 
 @pytest.fixture
@@ -86,25 +86,6 @@ def test_a_deal_that_is_not_there_is_told_from_one_without_photos(
     (images.parents[1] / "note.txt").write_bytes(b"")
     with pytest.raises(DealNotFoundError):
         deal.photos("note.txt")
-
-
-def make_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def make_fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def make_socket(path: Path) -> None:
-    server = socket.socket(socket.AF_UNIX)
-    os.chdir(path.parent)  # a socket's path is short
-    server.bind(path.name)
-    server.close()
-
-
-def make_dangling_link(path: Path) -> None:
-    path.symlink_to(path.with_name("nothing.jpg"))
 
 
 def make_looping_link(path: Path) -> None:

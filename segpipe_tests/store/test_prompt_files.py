@@ -1,7 +1,5 @@
 """The prompts of deals as files: nobody's change is lost, and whatever cannot be used is named."""
 
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptT
 from segpipe.store.storage import Storage
 from segpipe.store.store import DealStore, storage_at
 from segpipe_tests.store.deals import DEAL, promote
+from segpipe_tests.store.no_files import make_dangling_link, make_fifo, make_folder, make_socket
 
 Change = Callable[[ImagePrompts], ImagePrompts]
 
@@ -248,25 +247,6 @@ def test_litter_is_no_prompts_file(local: DealStore, prompts: Path) -> None:
     for name in (".DS_Store", ".a.json.swp", "Thumbs.db", ".segpipe-x.tmp"):
         (prompts / name).write_bytes(b"x")
     assert local.prompts.images(DEAL) == {}
-
-
-def make_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def make_fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def make_socket(path: Path) -> None:
-    server = socket.socket(socket.AF_UNIX)
-    os.chdir(path.parent)  # a socket's path is short
-    server.bind(path.name)
-    server.close()
-
-
-def make_dangling_link(path: Path) -> None:
-    path.symlink_to(path.with_name("nothing.json"))
 
 
 def make_big_file(path: Path) -> None:

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 
 from segpipe.errors import PromptError, SegmenterError
+from segpipe.segmenters.base import NO_EVIDENCE
 from segpipe.segmenters.classical.arrays import disc
 from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.inside_box import NO_EVIDENCE, inside_box
+from segpipe.segmenters.classical.inside_box import inside_box
 from segpipe.segmenters.classical.items import (
     Item,
     Look,

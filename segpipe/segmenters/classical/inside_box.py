@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import InputError, PromptError, SegmenterError
-from segpipe.segmenters.base import Detection
+from segpipe.segmenters.base import NO_EVIDENCE, Detection
 from segpipe.segmenters.classical.arrays import enlarge, filled, shrink, to_lab
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.score import score_item
@@ -20,8 +20,6 @@ _GRABCUT_MODEL_SIZE = 65  # five Gaussians: weight, mean and covariance of three
 _RIM_FRACTION = 0.04  # of the box's shorter side: where a drawn box mostly shows background
 _MIN_ITEM_FRACTION = 0.05  # of the box; less is no item
 _MIN_PIECE_FRACTION = 0.2  # of the item; a smaller piece apart from the rest is none of it
-NO_EVIDENCE = 0.0
-"""The score where nothing sets itself off in a box, and the box itself is the mask."""
 
 
 def inside_box(

@@ -29,8 +29,9 @@ from segpipe_tests.scenes.lookalikes import (
 )
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, find_all, full, table
 
-SEEDS_OF_EACH = 4
-TOUCHING_SEEDS = (6, 7)
+# The constants of the search were tuned on scenes of small seeds: none of these was among them.
+SEEDS = range(1000, 1004)
+TOUCHING_SEEDS = range(1000, 1002)
 THREADS = 2
 SAME_IOU = 0.5
 JITTER = 0.08  # of a box's sides: nobody draws exactly
@@ -94,7 +95,7 @@ def drawn(rng: np.random.Generator, box: Box) -> Box:
 @pytest.fixture(scope="module")
 def searches() -> dict[Difference, list[Search]]:
     """Scenes of goods apart from each other, for each thing that a look-alike may differ in."""
-    jobs = [(difference, seed) for difference in Difference for seed in range(SEEDS_OF_EACH)]
+    jobs = [(difference, seed) for difference in Difference for seed in SEEDS]
     with ThreadPoolExecutor(THREADS) as pool:
         done = list(pool.map(lambda job: search(*job), jobs))
     return {

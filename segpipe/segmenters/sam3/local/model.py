@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.segmenters.base import NO_EVIDENCE, Detection, PassStats, SegmentationResult
 from segpipe.segmenters.batching import MicroBatcher
 from segpipe.segmenters.prompt import Point, Prompt
 from segpipe.segmenters.promptable import Candidate, Thresholds
@@ -32,7 +32,6 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
-_NO_EVIDENCE = 0.0
 _CANDIDATES_MASK_THRESHOLD = 0.5
 
 
@@ -235,7 +234,7 @@ class LocalModel:
 
 def _nothing_in(box: Box, label: str | None, *, width: int, height: int) -> Detection:
     mask = Mask.from_box(box, image_width=width, image_height=height)
-    return Detection(Box(*map(float, mask.window)), _NO_EVIDENCE, label, mask)
+    return Detection(Box(*map(float, mask.window)), NO_EVIDENCE, label, mask)
 
 
 def _candidates(raw: RawMasks, width: int, height: int) -> list[Candidate]:
