@@ -15,15 +15,15 @@ from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, d
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.documents import utc_now
 from segpipe.store.ids import image_id_of
-from segpipe.store.label_files import LabelledImage, read_coco, read_yolo, yolo_files
-from segpipe.store.prompt_edits import (
+from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source
+from segpipe.store.prompts.edits import (
     Mark,
     add_marks,
     clear_marks,
     marks_of,
     remove_annotations,
 )
-from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source
+from segpipe.store.prompts.label_files import LabelledImage, read_coco, read_yolo, yolo_files
 from segpipe.store.store import DealStore, Photo
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import upright_size

@@ -21,7 +21,7 @@ from segpipe.store.inputs import Inputs, Photo, check_inside
 from segpipe.store.inputs import fingerprint as fingerprint_of
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.object_storage import ObjectStorage
-from segpipe.store.prompt_files import PromptFiles
+from segpipe.store.prompts.files import PromptFiles
 from segpipe.store.scan import ScannedDeal, scan_deal
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
@@ -68,7 +68,7 @@ class DealStore:
         storage: Where the files are; by default what the root names.
 
     ``prompts`` has what to look for in the photos: see
-    :class:`~segpipe.store.prompt_files.PromptFiles`.
+    :class:`~segpipe.store.prompts.files.PromptFiles`.
 
     Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
     faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.

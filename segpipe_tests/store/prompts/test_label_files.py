@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.errors import PromptError
-from segpipe.store.label_files import read_coco, read_yolo
+from segpipe.store.prompts.label_files import read_coco, read_yolo
 from segpipe.vision.boxes import Box
 
 SIZES = st.tuples(st.integers(1, 8000), st.integers(1, 8000))

@@ -20,7 +20,7 @@ from segpipe.store import layout
 from segpipe.store.faults import store_errors
 from segpipe.store.ids import check_deal_id
 from segpipe.store.inputs import check_deal, check_inside, is_ignored
-from segpipe.store.prompts import DealPrompts, ImagePrompts
+from segpipe.store.prompts.documents import DealPrompts, ImagePrompts
 from segpipe.store.storage import Entry, Kind, Storage
 
 MAX_BYTES = 4 * 1024 * 1024

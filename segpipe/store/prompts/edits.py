@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from segpipe.errors import PromptError
 from segpipe.segmenters.prompt import Mode
-from segpipe.store.prompt_json import explain
-from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
+from segpipe.store.prompts.documents import Annotation, ImagePrompts, PromptType, Source
+from segpipe.store.prompts.json_files import explain
 from segpipe.vision.boxes import Box
 
 

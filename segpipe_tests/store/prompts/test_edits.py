@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from segpipe.errors import PromptError
 from segpipe.segmenters.prompt import Mode
 from segpipe.store.documents import utc_now
-from segpipe.store.prompt_edits import (
+from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
+from segpipe.store.prompts.edits import (
     Mark,
     add_marks,
     clear_marks,
     marks_of,
     remove_annotations,
 )
-from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.vision.boxes import Box
 
 EMPTY = ImagePrompts(image="a")

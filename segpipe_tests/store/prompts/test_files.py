@@ -16,9 +16,8 @@ from segpipe.errors import (
     UnsafePathError,
 )
 from segpipe.segmenters.prompt import Mode
-from segpipe.store import prompt_files
 from segpipe.store.local_storage import LocalStorage
-from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType
+from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, files
 from segpipe.store.storage import Storage
 from segpipe.store.store import DealStore, storage_at
 from segpipe_tests.store.deals import DEAL, promote
@@ -120,7 +119,7 @@ def test_a_change_by_hand_that_leaves_the_generation_is_seen_and_kept(
 
 
 def test_who_never_comes_first_is_told(deal: DealStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prompt_files, "_MAX_PAUSE_S", 0.0)
+    monkeypatch.setattr(files, "_MAX_PAUSE_S", 0.0)
 
     def change(present: ImagePrompts) -> ImagePrompts:
         deal.prompts.edit_image(DEAL, "a", saying(f"theirs {present.generation}"))
@@ -161,7 +160,7 @@ def test_an_editor_that_says_what_it_read_notices_a_change_by_hand(
         (saying("\ud800"), "text"),
         (lambda p: p.model_copy(update={"image": "b"}), "image"),
         (lambda p: p.model_copy(update={"annotations": ("no annotation",)}), "annotations[0]"),
-        (saying("x" * prompt_files.MAX_BYTES), None),
+        (saying("x" * files.MAX_BYTES), None),
     ],
 )
 def test_what_could_not_be_read_back_is_never_written(
@@ -251,7 +250,7 @@ def test_litter_is_no_prompts_file(local: DealStore, prompts: Path) -> None:
 
 def make_big_file(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(prompt_files.MAX_BYTES + 1)
+        file.truncate(files.MAX_BYTES + 1)
 
 
 @pytest.mark.parametrize(
