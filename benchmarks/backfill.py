@@ -24,7 +24,7 @@ from segpipe.flow.tools import build_tools
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import RefinerResource, SegmenterResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.store import DealStore
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill

@@ -30,13 +30,13 @@ from rich.table import Table
 from benchmarks.memory import measure_memory
 from benchmarks.photos import SIZE_PX, jpeg, photo
 from benchmarks.timing import median_seconds, median_times, ratio_table
+from segpipe.detection import Detection, PassStats, SegmentationResult
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.tools import Tools
+from segpipe.prompt import Prompt
 from segpipe.refiners.none import NoneRefiner
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
-from segpipe.segmenters.prompt import Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import crop_item

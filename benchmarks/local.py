@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.photos import jpeg, photo
 from benchmarks.timing import median_times, ratio_table
 from segpipe.models.sam3.preprocess import normalise, resize
-from segpipe.segmenters.prompt import Prompt
+from segpipe.prompt import Prompt
 from segpipe.segmenters.sam3.local.config import EverythingSettings, LocalConfig
 from segpipe.segmenters.sam3.local.model import LocalModel
 from segpipe.segmenters.sam3.local.transformers_runtime import (

@@ -20,7 +20,7 @@ from segpipe.pipeline.new_deals import Cursor, decide
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.sensors import MAX_DEALS_PER_TICK, SETTLE_S, build_new_deals_sensor
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.store import DealStore
 

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.photos import photo
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.prompt import Point, Prompt
 from segpipe.segmenters.http import HttpSettings
-from segpipe.segmenters.prompt import Point, Prompt
 from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.server.run import build_server

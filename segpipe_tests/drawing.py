@@ -1,6 +1,6 @@
 """What somebody draws on the photos of goods."""
 
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box

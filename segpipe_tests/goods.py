@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.tools import Tools
+from segpipe.prompt import Mode, Prompt
 from segpipe.refiners.none import NoneRefiner
-from segpipe.segmenters.base import NO_EVIDENCE, Detection, PassStats, SegmentationResult
-from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png

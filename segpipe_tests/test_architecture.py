@@ -6,32 +6,44 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import segpipe
 from segpipe import errors
 
 ROOT = Path(segpipe.__file__).parent
 LAYERS = (
-    ("definitions", "cli"),
-    ("server",),
+    ("definitions", "cli", "server"),
+    ("web",),
     ("pipeline",),
     ("flow",),
+    ("formats",),
     ("store",),
     ("segmenters",),
+    ("wire",),
     ("refiners",),
     ("models",),
+    ("detection",),
+    ("prompt",),
     ("vision",),
+    ("progress", "threads", "settings"),
     ("digests",),
     ("errors",),
 )
+"""From the top down: a module imports from its own layer and those below it."""
+
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-MAX_LINES = 340
+KNOWS_DAGSTER = {"pipeline", "cli", "definitions"}
+MAX_LINES = 350
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
 def room_of(module: str) -> str:
     return module.split(".")[1]
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -43,27 +55,30 @@ def imports_of(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down_only(path: Path) -> None:
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    if len(parts) == 2 and parts[1] == "__init__":
-        return
-    own = RANK[parts[1]]
-    for module in imports_of(path):
-        if module.startswith("segpipe."):
-            assert RANK[room_of(module)] >= own, f"{path} imports {module} from above"
+def test_imports_point_down_only() -> None:
+    upward = [
+        f"{name_of(path)} imports {module}"
+        for path in MODULES
+        if name_of(path) != "segpipe"
+        for module in imports_of(path)
+        if module.startswith("segpipe.") and RANK[room_of(module)] < RANK[room_of(name_of(path))]
+    ]
+    assert upward == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_dagster_is_imported_by_the_pipeline_and_its_faces_alone(path: Path) -> None:
-    may = path.relative_to(ROOT).parts[0] in {"pipeline", "cli", "definitions.py"}
-    if not may:
-        assert not [module for module in imports_of(path) if module.split(".")[0] == "dagster"]
+def test_dagster_is_imported_by_the_pipeline_and_its_faces_alone() -> None:
+    strangers = [
+        name_of(path)
+        for path in MODULES
+        if name_of(path) != "segpipe" and room_of(name_of(path)) not in KNOWS_DAGSTER
+        if any(module.split(".")[0] == "dagster" for module in imports_of(path))
+    ]
+    assert strangers == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_has_grown_out_of_one_subject(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+def test_no_module_has_grown_out_of_one_subject() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name_of(path): count for path, count in lines.items() if count > MAX_LINES} == {}
 
 
 def test_the_drawn_tree_of_errors_is_the_real_one() -> None:

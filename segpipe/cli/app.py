@@ -32,7 +32,7 @@ from segpipe.errors import (
     describe,
 )
 from segpipe.flow.prompts import has_boxes
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import read_costs
 from segpipe.store.ids import check_deal_id

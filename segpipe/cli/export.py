@@ -12,7 +12,7 @@ from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, de
 from segpipe.flow.export.deals import export_deals
 from segpipe.flow.export.task import ExportFormat, ExportReport, ExportTask, Images
 from segpipe.flow.settings import CocoMasks
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 _ALL = "all"

@@ -7,7 +7,7 @@ import typer
 
 from segpipe.errors import DealNotFoundError
 from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.table import Table
 
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, Source
 
 _ALL_PHOTOS = "(all photos)"

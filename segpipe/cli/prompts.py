@@ -12,7 +12,7 @@ from segpipe.cli.console import err, out, told_errors
 from segpipe.cli.options import ROOT, Root, existing
 from segpipe.cli.prompt_tables import prompts_table
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.documents import utc_now
 from segpipe.store.ids import image_id_of
 from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source

@@ -13,7 +13,6 @@ from rich.console import Console
 from segpipe.cli.console import progress_bars
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.errors import ConfigError, SegpipeError
-from segpipe.flow.report import Counts
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.staleness import run_of_unrecorded_finds, stale_stages
 from segpipe.flow.tools import Tools
@@ -22,7 +21,8 @@ from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.progress import Counts
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 _INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})

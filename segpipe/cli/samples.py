@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType
 from segpipe.store.store import DealStore
 

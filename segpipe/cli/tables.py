@@ -9,7 +9,7 @@ from upath import UPath
 from segpipe.cli.run import RunResult
 from segpipe.flow.report import REPORT_FILE, SHEET_FILE, DealSummary
 from segpipe.flow.stages import Stage
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.costs import DealCost
 from segpipe.store.documents import Commit, Failure
 from segpipe.store.store import DealStore, Snapshot

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.store.prompts import Annotation, PromptType
 from segpipe.vision.boxes import Box
 

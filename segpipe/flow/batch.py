@@ -23,7 +23,7 @@ from segpipe.flow.staleness import (
     stale_stages,
 )
 from segpipe.flow.tools import Tools
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.documents import Failure, FailureItem, utc_now
 from segpipe.store.store import DealStore, Promotion
 

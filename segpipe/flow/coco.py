@@ -16,11 +16,11 @@ from typing import BinaryIO, Self, TypedDict
 
 from pydantic import JsonValue
 
+from segpipe.detection import Detection
 from segpipe.flow.refinement import RefinedImage, RefinedItem, items_found
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import CocoMasks, CocoSettings
 from segpipe.flow.spool import Spool
-from segpipe.segmenters.base import Detection
 from segpipe.vision.contour import mask_outlines
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import to_coco_rle

@@ -22,8 +22,8 @@ from segpipe.flow.stopwatch import Stopwatch
 from segpipe.flow.tools import Tools
 from segpipe.flow.upstream import Upstream
 from segpipe.flow.writer import DealWriter
+from segpipe.prompt import Mode
 from segpipe.segmenters.occasion import occasion
-from segpipe.segmenters.prompt import Mode
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore, Promotion, Version
 from segpipe.vision.image import RgbImage

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import Compare, DedupSettings
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.schemas import DEDUP_SCHEMA
 from segpipe.vision.dedup import Criterion, Rejection, dedup
 

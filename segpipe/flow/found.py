@@ -10,7 +10,7 @@ from segpipe.digests import bytes_digest
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
 from segpipe.flow.table_files import open_table
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.layout import ALL_PHOTOS
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore, Snapshot, Version

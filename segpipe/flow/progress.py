@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from segpipe.flow.report import Counts
+from segpipe.progress import Counts
 
 
 class Progress(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from segpipe.errors import DealFailedError, PromptError
 from segpipe.flow.asked import Asked
 from segpipe.flow.settings import PromptSettings
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo
 from segpipe.store.prompts import DealPrompts, ImagePrompts, prompts_version
 from segpipe.store.store import DealStore

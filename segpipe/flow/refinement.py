@@ -10,7 +10,7 @@ import pyarrow as pa
 from segpipe.errors import InputError, RefinerError
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.refiners.base import OnStep, Refinement, Refiner
+from segpipe.refiners.refiner import OnStep, Refinement, Refiner
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.tables import masks_from_arrow, masks_to_arrow
 from segpipe.vision.boxes import Box

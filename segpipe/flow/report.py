@@ -11,6 +11,7 @@ from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedImage
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import ReportSettings
+from segpipe.progress import Counts
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe.vision.overlay import OverlayItem, contact_sheet, draw_overlay
@@ -24,26 +25,6 @@ _SHEET_MAX_TILES = 60
 
 class _Summary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Counts(_Summary):
-    """How many of each thing."""
-
-    images: int = 0
-    detections: int = 0
-    survivors: int = 0
-    refined: int = 0
-    crops: int = 0
-    failed_crops: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        mine, theirs = self.model_dump(), other.model_dump()
-        return Counts(**{name: mine[name] + theirs[name] for name in mine})
-
-    @property
-    def rejected(self) -> int:
-        """Detections that dedup did not keep."""
-        return self.detections - self.survivors
 
 
 class PassSummary(_Summary):

@@ -6,8 +6,9 @@ from segpipe.flow.coco import CocoImage
 from segpipe.flow.crops import CroppedImage
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedImage
-from segpipe.flow.report import Counts, ImagePreview, ImageSummary
+from segpipe.flow.report import ImagePreview, ImageSummary
 from segpipe.flow.segmentation import SegmentedImage
+from segpipe.progress import Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,18 +5,12 @@ from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
+from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import SegmenterError
 from segpipe.flow.asked import Asked
 from segpipe.flow.photo import LoadedPhoto
-from segpipe.segmenters.base import (
-    NO_EVIDENCE,
-    Detection,
-    PassStats,
-    SegmentationResult,
-    Segmenter,
-    Usage,
-)
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.schemas import DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.tables import masks_from_arrow, masks_to_arrow
 from segpipe.vision.boxes import Box

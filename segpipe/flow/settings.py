@@ -2,16 +2,11 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from segpipe.flow.stages import Stage
+from segpipe.settings import Settings
 from segpipe.vision.crop import CropFormat
-
-
-class Settings(BaseModel):
-    """Base of the settings: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PhotoSettings(Settings):
@@ -128,7 +123,7 @@ class FlowSettings(Settings):
     checks: CheckSettings = CheckSettings()
 
 
-def settings_of(stage: Stage, settings: FlowSettings) -> BaseModel | None:
+def settings_of(stage: Stage, settings: FlowSettings) -> Settings | None:
     """The part of the settings that decides what a stage gives; None when none does."""
     match stage:
         case Stage.DEDUP:

@@ -14,7 +14,7 @@ from segpipe.flow.stages import (
     with_downstream,
 )
 from segpipe.flow.tools import Tools
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.documents import CommitKind, Failure
 from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore, Snapshot

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from segpipe.digests import settings_digest
 from segpipe.flow.settings import FlowSettings, settings_of
 from segpipe.flow.stages import CODE_VERSIONS, Stage
-from segpipe.refiners.base import Refiner
-from segpipe.refiners.config import RefinerConfig, build_refiner
-from segpipe.segmenters.base import Segmenter
-from segpipe.segmenters.config import SegmenterConfig, build_segmenter
+from segpipe.refiners.build_refiner import RefinerConfig, build_refiner
+from segpipe.refiners.refiner import Refiner
+from segpipe.segmenters.build_segmenter import SegmenterConfig, build_segmenter
+from segpipe.segmenters.segmenter import Segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def build_tools(
         segmenter=build_segmenter(segmenter),
         segmenter_settings=segmenter.identity(),
         refiner=build_refiner(refiner),
-        refiner_settings=_values(refiner),
+        refiner_settings=refiner.identity(),
         settings=settings,
     )
 

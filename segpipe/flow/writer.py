@@ -8,6 +8,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from segpipe.detection import Usage
 from segpipe.flow.coco import COCO_FILE, CocoWriter
 from segpipe.flow.crops import CROPS_FILE, crops_table
 from segpipe.flow.dedup import DEDUP_FILE, dedup_table
@@ -16,7 +17,6 @@ from segpipe.flow.refinement import REFINEMENT_FILE, refinement_table
 from segpipe.flow.report import (
     REPORT_FILE,
     SHEET_FILE,
-    Counts,
     DealSummary,
     ImageSummary,
     PassSummary,
@@ -35,8 +35,8 @@ from segpipe.flow.segmentation import (
 from segpipe.flow.stages import DEAL_PHOTOS, DEAL_PROMPTS, UPSTREAM, Stage, in_order
 from segpipe.flow.table_files import TABLES
 from segpipe.flow.tools import Tools
-from segpipe.segmenters.base import Usage
-from segpipe.segmenters.prompt import Mode
+from segpipe.progress import Counts
+from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint
 from segpipe.store.store import Staging, Version
 from segpipe.store.tables import TableWriter

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from segpipe.settings import Settings
 
 CHECKPOINT = (
     "The weights: a folder with safetensors, or the id of a repository on the Hugging Face Hub; "
@@ -12,7 +14,7 @@ CHECKPOINT = (
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(Settings):
     """Which weights, where they are computed with, and in which numbers."""
 
     checkpoint: str = Field(min_length=1, description=CHECKPOINT)

@@ -23,9 +23,9 @@ from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.hq_sam import HqSamConfig
 from segpipe.refiners.none import NoneConfig
 from segpipe.refiners.sam3_tracker import Sam3TrackerConfig
+from segpipe.segmenters.build_segmenter import RecursiveConfig
 from segpipe.segmenters.cache import CacheConfig
 from segpipe.segmenters.classical import ClassicalConfig
-from segpipe.segmenters.config import RecursiveConfig
 from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.sam3.config import Sam3Config
 from segpipe.segmenters.sam3.internal import InternalConfig

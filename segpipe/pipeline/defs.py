@@ -15,7 +15,7 @@ from segpipe.pipeline.resources import DealStoreResource, RefinerResource, Segme
 from segpipe.pipeline.schedules import build_sweep_schedule, build_unfinished_schedule
 from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
 from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 
 ROOT_VARIABLE = "SEGPIPE_ROOT"
 DEFAULT_ROOT = "data"

@@ -35,7 +35,7 @@ from segpipe.pipeline.recording import (
     record_outcome,
 )
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 SEGMENTER_POOL = "segmenter"

@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 
 SECONDS_PER_HOUR = 3600.0
 

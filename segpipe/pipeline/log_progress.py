@@ -5,7 +5,7 @@ import time
 import dagster as dg
 
 from segpipe.flow.progress import Progress
-from segpipe.flow.report import Counts
+from segpipe.progress import Counts
 
 _QUIET_S = 10.0
 

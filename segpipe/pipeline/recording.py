@@ -21,7 +21,7 @@ from segpipe.flow.stages import (
     in_order,
 )
 from segpipe.flow.table_files import TABLES
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import NO_PROMPTS_VERSION
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.vision.image import decode_image

@@ -14,10 +14,10 @@ from segpipe.pipeline.config import (
     RootOptions,
     SegmenterOptions,
 )
-from segpipe.refiners.base import Refiner
-from segpipe.refiners.config import build_refiner
-from segpipe.segmenters.base import Segmenter
-from segpipe.segmenters.config import DATA_FOLDER, build_segmenter
+from segpipe.refiners.build_refiner import build_refiner
+from segpipe.refiners.refiner import Refiner
+from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.store import DealStore
 
 

@@ -8,7 +8,7 @@ from segpipe.flow.staleness import is_unfinished
 from segpipe.pipeline.jobs import everything_job_name, only_stale, sweep
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 
 UNFINISHED_CRON = "0 2 * * *"
 SWEEP_CRON = "0 5 * * *"

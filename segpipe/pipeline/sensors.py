@@ -14,7 +14,7 @@ from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.scan import ScannedDeal
 from segpipe.store.store import DealStore
 

@@ -11,7 +11,7 @@ from segpipe.flow.prompts import read_prompts_version
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 ReadVersion = Callable[[DealStore, str], str]

@@ -8,10 +8,11 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from segpipe.errors import InputError, RefinerError
-from segpipe.refiners.base import OnStep, Refinement, no_report
+from segpipe.refiners.refiner import OnStep, Refinement, no_report
+from segpipe.settings import Settings
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage
@@ -32,10 +33,8 @@ _HALF_COVERED = np.uint8(127)
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
-class GrabCutConfig(BaseModel):
+class GrabCutConfig(Settings):
     """Refine each mask by a few GrabCut iterations in a band around its edge."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["grabcut"] = "grabcut"
     iterations: int = Field(default=3, ge=1, le=20, description="GrabCut iterations for a mask.")

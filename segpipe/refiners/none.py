@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from segpipe.refiners.base import OnStep, Refinement
+from segpipe.refiners.refiner import OnStep, Refinement
+from segpipe.settings import Settings
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
 
-class NoneConfig(BaseModel):
+class NoneConfig(Settings):
     """Use the coarse masks as they are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["none"] = "none"
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from segpipe.segmenters.base import SegmentationResult
-from segpipe.segmenters.prompt import Point, Prompt
+from segpipe.detection import SegmentationResult
+from segpipe.prompt import Point, Prompt
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Prompt
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask, dilate, intersection_area

@@ -5,9 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import ConfigError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Prompt
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.image import RgbImage
 
 

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field, Json
 
-from segpipe.refiners.base import Refiner
-from segpipe.segmenters.base import SegmentationResult
+from segpipe.detection import SegmentationResult
+from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import Candidate, PromptableModel
 from segpipe.segmenters.sam3.internal.wire import (
     MAX_POINTS,

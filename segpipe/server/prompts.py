@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.internal.wire import WireBox, WirePrompt
 from segpipe.vision.boxes import Box, pixel_window

@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from segpipe.errors import ConfigError
-from segpipe.refiners.base import Refiner
-from segpipe.refiners.config import RefinerConfig, build_refiner
+from segpipe.refiners.build_refiner import RefinerConfig, build_refiner
 from segpipe.refiners.none import NoneConfig
+from segpipe.refiners.refiner import Refiner
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(RefinerConfig)
 _OPTIONS = {"kind": "refiner", "checkpoint": "refiner_checkpoint", "revision": "refiner_checkpoint"}

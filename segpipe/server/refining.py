@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from segpipe.errors import RefinerError
-from segpipe.refiners.base import OnStep, Refinement, Refiner, no_report
+from segpipe.refiners.refiner import OnStep, Refinement, Refiner, no_report
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.vision.boxes import Box

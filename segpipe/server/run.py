@@ -8,7 +8,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from segpipe.refiners.base import Refiner
+from segpipe.refiners.refiner import Refiner
 from segpipe.server.app import create_app
 from segpipe.server.models import ModelName, load
 from segpipe.server.refiners import build

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from segpipe.errors import InputError
-from segpipe.refiners.base import Refiner
+from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import PromptableModel
 from segpipe.segmenters.sam3.internal.wire import Health, Status
 from segpipe.server.gate import Gate
@@ -18,7 +18,7 @@ from segpipe.server.photos import PhotoShelf, digest_of
 from segpipe.server.problems import RefusedError, failed, unavailable
 from segpipe.server.refining import Refining
 from segpipe.server.settings import ServerSettings
-from segpipe.server.threads import to_the_end
+from segpipe.threads import finish_in_thread
 from segpipe.vision.image import DecodedImage, RgbImage
 
 _log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class Service:
         photo = self._photos.find(digest)
         self._metrics.images.labels("decoded" if photo is None else "kept").inc()
         if photo is None:
-            photo = await to_the_end(self._photos.decode, upload)
+            photo = await finish_in_thread(self._photos.decode, upload)
             self._photos.keep(digest, photo)
         return UploadedPhoto(digest, photo)
 

@@ -2,21 +2,20 @@
 
 import ipaddress
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from segpipe.errors import ConfigError
 from segpipe.segmenters.sam3.internal.token import read_token
 from segpipe.segmenters.sam3.internal.wire import MAX_POINTS
+from segpipe.settings import Settings
 
 _LOOPBACK_NAME = "localhost"
 _BYTES_PER_MB = 1_000_000
 _PIXELS_PER_MEGAPIXEL = 1_000_000
 
 
-class ServerSettings(BaseModel):
+class ServerSettings(Settings):
     """How the service listens, what it accepts, and how much it does at once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(
         default="127.0.0.1",

@@ -11,10 +11,10 @@ from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
 from segpipe.cli.run import RichProgress
-from segpipe.flow.report import Counts
+from segpipe.progress import Counts
+from segpipe.prompt import Mode
 from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.occasion import Occasion
-from segpipe.segmenters.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
 from segpipe.store.store import DealStore

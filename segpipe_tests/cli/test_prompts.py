@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
 from segpipe.cli.console import out
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore
 from segpipe_tests.goods import goods_image, make_deal

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from segpipe.errors import PromptError
 from segpipe.flow.asked import Asked
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.vision.boxes import Box
 
 numbers = st.floats(0, 5000, allow_nan=False)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from segpipe.detection import SegmentationResult
 from segpipe.errors import BackendUnavailableError, DealFailedError
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings
 from segpipe.flow.tools import Tools
+from segpipe.prompt import Prompt
 from segpipe.refiners.none import NoneRefiner
-from segpipe.segmenters.base import SegmentationResult
 from segpipe.segmenters.cache import CachedSegmenter
-from segpipe.segmenters.prompt import Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.encode import encode_png

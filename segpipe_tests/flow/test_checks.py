@@ -13,7 +13,7 @@ from segpipe.flow.segmentation import IMAGES_FILE
 from segpipe.flow.settings import CheckSettings, FlowSettings
 from segpipe.flow.stages import Stage
 from segpipe.flow.table_files import TABLES
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.schemas import CROPS_SCHEMA, DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.tables import TableWriter

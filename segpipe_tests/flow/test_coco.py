@@ -17,13 +17,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
+from segpipe.detection import Detection, SegmentationResult
 from segpipe.errors import StoreError
 from segpipe.flow.asked import Asked
 from segpipe.flow.coco import CocoImage, CocoWriter, coco_image
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import CocoMasks, CocoSettings
-from segpipe.segmenters.base import Detection, SegmentationResult
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask
 

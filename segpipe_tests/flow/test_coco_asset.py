@@ -14,7 +14,7 @@ from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import CocoMasks, CocoSettings, FlowSettings
 from segpipe.flow.stages import Stage
 from segpipe.flow.staleness import stale_stages
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.tables import masks_from_arrow
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from segpipe.detection import Detection, SegmentationResult
 from segpipe.errors import (
     CorruptImageError,
     DealFailedError,
@@ -23,8 +24,7 @@ from segpipe.errors import (
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, PhotoSettings
 from segpipe.flow.stages import ALL_STAGES, Stage, with_downstream
-from segpipe.segmenters.base import Detection, SegmentationResult
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Prompt
 from segpipe.store.disk import Disk
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore

@@ -13,7 +13,7 @@ from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.staleness import is_unfinished, stale_stages
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, Source
 from segpipe.store.store import DealStore
 from segpipe_tests.drawing import FIRST, boxed, draw

@@ -20,7 +20,7 @@ from segpipe.flow.settings import FlowSettings, PromptSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.staleness import is_unfinished, stale_stages
 from segpipe.flow.table_files import TABLES
-from segpipe.segmenters.prompt import Exemplar, Mode, Point
+from segpipe.prompt import Exemplar, Mode, Point
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore

@@ -22,10 +22,10 @@ from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.staleness import stale_stages
 from segpipe.flow.tools import Tools
+from segpipe.prompt import Mode
 from segpipe.refiners.none import NoneRefiner
-from segpipe.segmenters.base import Segmenter
 from segpipe.segmenters.classical import ClassicalSegmenter
-from segpipe.segmenters.prompt import Mode
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box

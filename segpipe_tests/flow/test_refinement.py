@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from segpipe.detection import Detection, SegmentationResult
 from segpipe.flow.asked import Asked
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedItem, refine_image, refined_from_table, refinement_table
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.stages import Stage
-from segpipe.refiners.base import OnStep, Refinement, Refiner
+from segpipe.prompt import Mode
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.none import NoneRefiner
-from segpipe.segmenters.base import Detection, SegmentationResult
-from segpipe.segmenters.prompt import Mode
+from segpipe.refiners.refiner import OnStep, Refinement, Refiner
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box

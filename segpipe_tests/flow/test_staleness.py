@@ -14,7 +14,7 @@ from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, Rep
 from segpipe.flow.stages import ALL_STAGES, CODE_VERSIONS, Stage, with_downstream
 from segpipe.flow.staleness import is_unfinished, stale_stages
 from segpipe.flow.tools import Tools
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos
 

@@ -13,8 +13,8 @@ from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource
-from segpipe.segmenters.base import Segmenter
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe_tests.goods import BrightSegmenter
 
 NO_DELAY = dg.RetryPolicy(max_retries=2, delay=0)

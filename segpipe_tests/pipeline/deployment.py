@@ -17,7 +17,7 @@ from dagster._core.instance.ref import InstanceRef
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.defs import ROOT_VARIABLE, build_defs
 from segpipe.pipeline.recording import asset_key
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 PROJECT = Path(__file__).parents[2]

@@ -23,9 +23,9 @@ from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
+from segpipe.prompt import Mode
 from segpipe.segmenters.cache.codec import decode_answer
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.prompt import Mode
 from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_png

@@ -9,7 +9,7 @@ import skimage.data
 
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.recording import asset_key
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.vision.boxes import Box
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import goods_photo, put_photos

@@ -10,19 +10,19 @@ import pytest
 import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
+from segpipe.detection import SegmentationResult
 from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.progress import NoProgress
-from segpipe.flow.report import Counts
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key, record_outcome
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.segmenters.base import SegmentationResult
+from segpipe.progress import Counts
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.classical import ClassicalConfig
-from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.image import RgbImage
 from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos

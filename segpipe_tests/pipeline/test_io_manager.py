@@ -11,7 +11,7 @@ from segpipe.flow.stages import Stage
 from segpipe.pipeline.io_manager import StoredAsset, StoredAssets
 from segpipe.pipeline.partitions import DEALS, range_tags
 from segpipe.pipeline.recording import asset_key
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe_tests.goods import make_deal
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals

@@ -12,7 +12,7 @@ from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.recording import asset_key, prompts_key
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.vision.boxes import Box
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, make_deal

@@ -11,7 +11,7 @@ from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, put_photos
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
 

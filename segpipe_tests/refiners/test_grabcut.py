@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from segpipe.errors import InputError, RefinerError
-from segpipe.refiners.base import Refinement, Refiner
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
+from segpipe.refiners.refiner import Refinement, Refiner
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, iou
 from segpipe_tests.scenes import Scene, make_scene

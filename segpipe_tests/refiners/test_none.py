@@ -2,8 +2,8 @@ import asyncio
 
 import numpy as np
 
-from segpipe.refiners.base import Refiner
 from segpipe.refiners.none import NoneConfig, NoneRefiner
+from segpipe.refiners.refiner import Refiner
 from segpipe.vision.mask import Mask
 
 

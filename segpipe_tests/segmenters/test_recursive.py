@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segpipe.detection import Detection, PassStats, SegmentationResult
 from segpipe.errors import ConfigError, MissingMaskError, PromptError, SegmenterError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter
+from segpipe.prompt import Exemplar, Mode, Prompt
 from segpipe.segmenters.classical import ClassicalSegmenter
-from segpipe.segmenters.prompt import Exemplar, Mode, Prompt
 from segpipe.segmenters.recursive import RecursiveSegmenter
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask

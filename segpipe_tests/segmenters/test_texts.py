@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import BackendRefusedError, ConfigError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Usage
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.texts import EachText
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

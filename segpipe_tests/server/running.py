@@ -11,9 +11,9 @@ from functools import partial
 import httpx
 from fastapi import FastAPI
 
-from segpipe.refiners.base import Refiner
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
-from segpipe.segmenters.prompt import Point, Prompt
+from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.prompt import Point, Prompt
+from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import Candidate, PromptableModel, Thresholds
 from segpipe.server.run import ModelServer, build_server
 from segpipe.server.settings import ServerSettings

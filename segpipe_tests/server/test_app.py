@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from segpipe.errors import BackendUnavailableError, SegmenterError
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
 from segpipe.segmenters.sam3.internal.wire import Problem, Readings, Segments, decode_mask
 from segpipe.server.settings import ServerSettings

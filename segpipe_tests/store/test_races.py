@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from segpipe.errors import VersionNotFoundError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType
 from segpipe.store.store import DealStore

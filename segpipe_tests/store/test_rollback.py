@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import VersionNotFoundError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store import commits
 from segpipe.store.documents import CommitKind
 from segpipe.store.local_storage import LocalStorage

@@ -15,7 +15,7 @@ from segpipe.flow.segmentation import (
 )
 from segpipe.flow.stages import Stage
 from segpipe.flow.table_files import open_table
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 

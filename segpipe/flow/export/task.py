@@ -8,7 +8,7 @@ from typing import Protocol
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.settings import CocoMasks
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 
 
 class ExportFormat(StrEnum):

@@ -5,13 +5,13 @@ from typing import Self
 
 import numpy as np
 
-from segpipe.refiners.base import Refinement
 from segpipe.refiners.iterative.cleaning import clean
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.prompts import Logits, mask_prompts
 from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.refiners.iterative.square import Square
 from segpipe.refiners.iterative.views import Site, SquarePrompt, View, surroundings, whole
+from segpipe.refiners.refiner import Refinement
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap, Mask, iou
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from segpipe.errors import InputError
-from segpipe.refiners.base import OnStep, Refinement, no_report
 from segpipe.refiners.iterative.decoder import E, MaskDecoder
 from segpipe.refiners.iterative.item import Item
 from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.refiners.iterative.views import View
+from segpipe.refiners.refiner import OnStep, Refinement, no_report
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 

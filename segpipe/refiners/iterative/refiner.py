@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ClassVar
 
-from segpipe.refiners.base import OnStep, Refinement, no_report
 from segpipe.refiners.iterative.decoder import MaskDecoder
 from segpipe.refiners.iterative.loop import refine_masks
 from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.refiner import OnStep, Refinement, no_report
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 

@@ -2,13 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from segpipe.settings import Settings
 
 MEMORY_REMEDY = "lower objects_per_batch and crops_per_batch"
 """What helps when a model runs out of memory in the loop."""
 
 
-class LoopSettings(BaseModel):
+class LoopSettings(Settings):
     """How masks are refined by any model that takes mask prompts.
 
     The prompts and their defaults are those of SAMRefiner (Y. Lin and others, ICLR 2025,

@@ -15,8 +15,8 @@ from typing import Any
 
 from isal import isal_zlib
 
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import InputError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Usage
 from segpipe.segmenters.cache.key import FORMAT_VERSION
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask

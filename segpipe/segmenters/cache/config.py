@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 
 _BYTES_PER_MB = 1_000_000
 
 
-class CacheConfig(SegmenterSettings):
+class CacheConfig(Settings):
     """Where answers are kept, so that none is paid for twice."""
 
     # A cache changes no answer, so none of it belongs to the identity of a segmenter.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segpipe.segmenters.prompt import Prompt
+from segpipe.prompt import Prompt
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segpipe.detection import SegmentationResult, Usage
 from segpipe.digests import settings_digest
 from segpipe.errors import SegmenterError
-from segpipe.segmenters.base import SegmentationResult, Segmenter, Usage
+from segpipe.prompt import Prompt
 from segpipe.segmenters.cache.codec import DamagedEntryError, decode_answer, encode_answer
 from segpipe.segmenters.cache.flights import Flights
 from segpipe.segmenters.cache.folder import CacheFolder
 from segpipe.segmenters.cache.key import answer_key, pixels_digest
-from segpipe.segmenters.prompt import Prompt
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.image import RgbImage
 
 _log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from segpipe.errors import PromptError, SegmenterError
+from segpipe.prompt import Point
 from segpipe.segmenters.classical.arrays import (
     Labels,
     LabImage,
@@ -24,7 +25,6 @@ from segpipe.segmenters.classical.foreground import colour_distance, mark_foregr
 from segpipe.segmenters.classical.score import score_item
 from segpipe.segmenters.classical.split import split_items
 from segpipe.segmenters.classical.watershed import flood
-from segpipe.segmenters.prompt import Point
 from segpipe.segmenters.promptable import Candidate
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from segpipe.detection import NO_EVIDENCE
 from segpipe.errors import PromptError, SegmenterError
-from segpipe.segmenters.base import NO_EVIDENCE
+from segpipe.prompt import Exemplar
 from segpipe.segmenters.classical.arrays import disc
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.inside_box import inside_box
@@ -18,7 +19,6 @@ from segpipe.segmenters.classical.items import (
     reduced_item,
     reduced_window,
 )
-from segpipe.segmenters.prompt import Exemplar
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.image import RgbImage
 

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 
 
-class ClassicalConfig(SegmenterSettings):
+class ClassicalConfig(Settings):
     """Classical vision on the CPU: no weights, deterministic."""
 
     kind: Literal["classical"] = "classical"

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.detection import Detection
 from segpipe.errors import PromptError
-from segpipe.segmenters.base import Detection
+from segpipe.prompt import Exemplar
 from segpipe.segmenters.classical.appearance import (
     Appearance,
     describe,
@@ -18,7 +19,6 @@ from segpipe.segmenters.classical.claims import Claims, claim_items
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.inside_box import window_of
 from segpipe.segmenters.classical.items import look_at, to_detection
-from segpipe.segmenters.prompt import Exemplar
 from segpipe.vision.image import RgbImage
 
 _HALF_LIKE = 2.5  # unlikeness at which the similarity is one half

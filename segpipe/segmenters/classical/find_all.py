@@ -1,6 +1,6 @@
 """Every item on a fairly even background."""
 
-from segpipe.segmenters.base import Detection
+from segpipe.detection import Detection
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.items import look_at, to_detection
 from segpipe.vision.image import RgbImage

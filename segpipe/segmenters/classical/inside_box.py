@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.detection import NO_EVIDENCE, Detection
 from segpipe.errors import InputError, PromptError, SegmenterError
-from segpipe.segmenters.base import NO_EVIDENCE, Detection
 from segpipe.segmenters.classical.arrays import enlarge, filled, shrink, to_lab
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.score import score_item

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from segpipe.segmenters.base import Detection
+from segpipe.detection import Detection
 from segpipe.segmenters.classical.arrays import Labels, LabImage, Plane, enlarge, shrink, to_lab
 from segpipe.segmenters.classical.background import Background, fit_background
 from segpipe.segmenters.classical.config import ClassicalConfig

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 import cv2
 
+from segpipe.detection import Detection, PassStats, SegmentationResult
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.classical.at_points import always, at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.exemplars import find_like
 from segpipe.segmenters.classical.find_all import find_all
 from segpipe.segmenters.classical.inside_box import inside_box
-from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.image import RgbImage
 
 _SAM3 = "the SAM3 backends (segmind, internal, local)"

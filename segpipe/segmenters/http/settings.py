@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import Field
 
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 
 
-class HttpSettings(SegmenterSettings):
+class HttpSettings(Settings):
     """Timeouts, retries and bounds of the connection to a backend."""
 
     operational = frozenset(

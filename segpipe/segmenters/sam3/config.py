@@ -8,10 +8,10 @@ from segpipe.segmenters.cache.config import CacheConfig
 from segpipe.segmenters.sam3.internal.config import InternalConfig
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.segmind.config import SegmindConfig
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 
 
-class Sam3Config(SegmenterSettings):
+class Sam3Config(Settings):
     """SAM 3: finds what a text or examples name, or what is in a box."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"cache"})

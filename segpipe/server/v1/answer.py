@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.segmenters.sam3.internal.wire import WireSize
-from segpipe.server.threads import to_the_end
 from segpipe.server.v1.road import TellProgress
 from segpipe.server.v1.wire import BoundingBox, Progress, Segment, SegmentAnswer
+from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask_codecs import to_base64
 
@@ -42,10 +42,10 @@ async def answer_json(
     for number, item in enumerate(items):
         masks: EncodedMasks = {}
         if with_masks:
-            masks = await to_the_end(_encode, item)
+            masks = await finish_in_thread(_encode, item)
             tell(Progress(stage="masks", step=number + 1, steps=len(items)))
         segments.append(_segment(item, segmented, masks))
-    return await to_the_end(_to_json, segmented, segments, model, refiner)
+    return await finish_in_thread(_to_json, segmented, segments, model, refiner)
 
 
 def _encode(item: RefinedItem) -> EncodedMasks:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from segpipe.errors import InputError, PhotoError
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.sam3.internal.wire import WireBox, WirePoint, WirePrompt
 from segpipe.server.problems import malformed
 from segpipe.server.prompts import to_prompt

@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from segpipe.detection import SegmentationResult
 from segpipe.flow.asked import Asked
 from segpipe.flow.dedup import dedup_image
 from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
-from segpipe.refiners.base import OnStep, Refinement, Refiner
-from segpipe.segmenters.base import SegmentationResult
-from segpipe.segmenters.prompt import Prompt
+from segpipe.prompt import Prompt
+from segpipe.refiners.refiner import OnStep, Refinement, Refiner
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
 from segpipe.server.service import Service, UploadedPhoto
-from segpipe.server.threads import to_the_end
 from segpipe.server.v1.question import prompt_for
 from segpipe.server.v1.wire import Progress, Question
 from segpipe.store.inputs import Photo
+from segpipe.threads import finish_in_thread
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
@@ -60,7 +60,7 @@ async def find_objects(
 
     # One detection for each object.
     tell(Progress(stage="dedup", objects=len(segmented.result.detections)))
-    deduped = await to_the_end(dedup_image, segmented, question.settings.dedup())
+    deduped = await finish_in_thread(dedup_image, segmented, question.settings.dedup())
 
     # Sharper masks, and outlines.
     loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from segpipe.flow.settings import Compare, DedupSettings
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.internal.wire import (
     MAX_BOXES,

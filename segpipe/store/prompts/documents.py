@@ -23,7 +23,7 @@ from pydantic import (
 
 from segpipe.digests import bytes_digest, settings_digest
 from segpipe.errors import PromptError, PromptFileError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts.json_files import explain, json_lines, parse_object
 
 VERSION: Final = 1

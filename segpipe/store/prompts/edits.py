@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts.documents import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.prompts.json_files import explain
 from segpipe.vision.boxes import Box

@@ -6,13 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segpipe.detection import Detection, PassStats, SegmentationResult
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.export.deals import export_deals
 from segpipe.flow.export.task import ExportFormat, ExportReport, ExportTask, Images
 from segpipe.flow.settings import CocoMasks
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
-from segpipe.segmenters.prompt import Prompt
+from segpipe.prompt import Prompt
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png

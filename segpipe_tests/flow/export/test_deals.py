@@ -21,7 +21,7 @@ from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError
 from segpipe.flow.export.target import EXPORT_FILE
 from segpipe.flow.export.task import ExportFormat, Images
 from segpipe.flow.settings import CocoMasks
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask, iou
 from segpipe_tests.flow.export.goods import (

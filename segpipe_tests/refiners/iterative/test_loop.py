@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from segpipe.errors import InputError
-from segpipe.refiners.base import Refinement
 from segpipe.refiners.iterative.decoder import Candidates
 from segpipe.refiners.iterative.loop import refine_masks
 from segpipe.refiners.iterative.prompts import Logits
 from segpipe.refiners.iterative.settings import LoopSettings
 from segpipe.refiners.iterative.square import Fit, Square
 from segpipe.refiners.iterative.views import SquarePrompt
+from segpipe.refiners.refiner import Refinement
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, dilate, iou

@@ -13,10 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from segpipe.errors import CheckpointError, InputError
-from segpipe.refiners.base import Refinement, Refiner
-from segpipe.refiners.config import build_refiner
+from segpipe.refiners.build_refiner import build_refiner
 from segpipe.refiners.iterative.refiner import LoopRefiner
 from segpipe.refiners.iterative.settings import LoopSettings
+from segpipe.refiners.refiner import Refinement, Refiner
 from segpipe.vision.mask import Mask
 from segpipe_tests.refiners.iterative.models import KINDS, Kind, config_of
 from segpipe_tests.refiners.iterative.oracle import Oracle, labelled
@@ -182,7 +182,7 @@ def test_a_call_that_is_cancelled_under_way_asks_no_more_of_the_model() -> None:
 def test_settings_and_refiner_alone_do_not_import_torch() -> None:
     program = (
         "import sys\n"
-        "from segpipe.refiners.config import build_refiner\n"
+        "from segpipe.refiners.build_refiner import build_refiner\n"
         "from segpipe.refiners.hq_sam import HqSamConfig\n"
         "from segpipe.refiners.sam3_tracker import Sam3TrackerConfig\n"
         "build_refiner(HqSamConfig()), build_refiner(Sam3TrackerConfig())\n"
@@ -195,7 +195,7 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it() -> N
     program = (
         "import asyncio, sys; sys.modules['torch'] = None\n"
         "from segpipe.errors import CheckpointError\n"
-        "from segpipe.refiners.config import build_refiner\n"
+        "from segpipe.refiners.build_refiner import build_refiner\n"
         "from segpipe.refiners.hq_sam import HqSamConfig\n"
         "from segpipe.refiners.sam3_tracker import Sam3TrackerConfig\n"
         "for config in (HqSamConfig(), Sam3TrackerConfig()):\n"

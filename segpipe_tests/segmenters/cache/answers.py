@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Usage
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask

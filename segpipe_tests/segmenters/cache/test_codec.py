@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from segpipe.segmenters.base import SegmentationResult, Usage
+from segpipe.detection import SegmentationResult, Usage
 from segpipe.segmenters.cache.codec import DamagedEntryError, decode_answer, encode_answer
 from segpipe_tests.segmenters.cache.answers import answer, facts, picture, results
 

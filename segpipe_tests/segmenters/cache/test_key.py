@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.cache.key import answer_key, canonical_prompt, pixels_digest
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.vision.boxes import Box
 from segpipe_tests.segmenters.cache.answers import picture, prompts
 

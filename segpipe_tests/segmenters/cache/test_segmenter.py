@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from segpipe.detection import SegmentationResult, Usage
 from segpipe.errors import BackendUnavailableError, SegmenterError
-from segpipe.segmenters.base import SegmentationResult, Usage
+from segpipe.prompt import Prompt
 from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
-from segpipe.segmenters.prompt import Prompt
 from segpipe_tests.segmenters.cache.answers import (
     LoggingSegmenter,
     PaidSegmenter,

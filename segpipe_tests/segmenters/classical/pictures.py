@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.base import Detection
+from segpipe.detection import Detection
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
-from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap

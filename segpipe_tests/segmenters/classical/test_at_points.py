@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

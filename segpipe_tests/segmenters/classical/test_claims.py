@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segpipe.detection import Detection
 from segpipe.errors import PromptError
-from segpipe.segmenters.base import Detection
+from segpipe.prompt import Exemplar, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.at_points import always
 from segpipe.segmenters.classical.claims import Claims, claim_items
 from segpipe.segmenters.classical.items import look_at, to_detection
-from segpipe.segmenters.prompt import Exemplar, Prompt
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage import data
 
+from segpipe.detection import Detection
 from segpipe.errors import PromptError, SegmenterError
-from segpipe.segmenters.base import Detection
+from segpipe.prompt import Exemplar, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.exemplars import find_like
-from segpipe.segmenters.prompt import Exemplar, Prompt
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou, match

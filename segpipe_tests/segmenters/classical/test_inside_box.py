@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import PromptError
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.classical import ClassicalSegmenter
-from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.vision.boxes import Box
 from segpipe_tests.scenes import iou, make_scene
 from segpipe_tests.segmenters.classical.pictures import BLUE, disc, full, inside, table

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from segpipe.detection import Detection
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
-from segpipe.segmenters.base import Detection
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.vision.boxes import Box
 from segpipe_tests.scenes import Scene, make_scene
 from segpipe_tests.segmenters.classical.pictures import RED, disc, find_all, table

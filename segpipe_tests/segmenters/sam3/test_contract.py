@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segpipe.detection import SegmentationResult
 from segpipe.errors import PromptError
-from segpipe.segmenters.base import SegmentationResult, Segmenter
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.segmenters.sam3.local import (
     EverythingSettings,
@@ -26,6 +26,7 @@ from segpipe.segmenters.sam3.local import (
     load_model,
 )
 from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage, decode_image

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from segpipe.refiners.base import OnStep, Refinement, no_report
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
-from segpipe.segmenters.prompt import Prompt
+from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.prompt import Prompt
+from segpipe.refiners.refiner import OnStep, Refinement, no_report
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

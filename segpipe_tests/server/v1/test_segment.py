@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe.detection import Detection
 from segpipe.errors import CheckpointError, RefinerError
-from segpipe.refiners.base import Refinement
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
-from segpipe.segmenters.base import Detection
+from segpipe.refiners.refiner import Refinement
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import answer as answers

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from segpipe.errors import PromptError, PromptFileError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.prompts import (
     NO_PROMPTS_VERSION,
     Annotation,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.documents import utc_now
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.prompts.edits import (

@@ -15,7 +15,7 @@ from segpipe.errors import (
     PromptFileError,
     UnsafePathError,
 )
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, files
 from segpipe.store.storage import Storage

@@ -1,8 +1,8 @@
 """The service's answer as detections, checked against the image and the question."""
 
+from segpipe.detection import Detection
 from segpipe.errors import InputError
-from segpipe.segmenters.base import Detection
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.internal.wire import Segments, WirePrompt, decode_mask
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.sam3.internal.wire import MAX_MASKS
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
 
 
@@ -20,7 +20,7 @@ def _check_url(url: str) -> str:
     return url.strip().rstrip("/")
 
 
-class InternalConfig(SegmenterSettings):
+class InternalConfig(Settings):
     """SAM 3 behind our own inference service (``segpipe serve``)."""
 
     operational = frozenset({"url", "token_env", "http"})

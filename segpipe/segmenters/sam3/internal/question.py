@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.sam3.internal.config import InternalConfig
 from segpipe.segmenters.sam3.internal.wire import WirePrompt
 from segpipe.vision.boxes import Box

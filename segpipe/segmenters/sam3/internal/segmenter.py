@@ -6,6 +6,7 @@ import time
 import httpx
 from pydantic import ValidationError
 
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import (
     BackendProtocolError,
     BackendRefusedError,
@@ -14,9 +15,8 @@ from segpipe.errors import (
     PromptError,
     UnsupportedPromptError,
 )
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Usage
+from segpipe.prompt import Prompt
 from segpipe.segmenters.http import Attempt, BackendClient
-from segpipe.segmenters.prompt import Prompt
 from segpipe.segmenters.sam3.internal.answer import to_detections
 from segpipe.segmenters.sam3.internal.config import InternalConfig
 from segpipe.segmenters.sam3.internal.question import own_field, to_wire

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from segpipe.errors import InputError
-from segpipe.segmenters.prompt import Mode
+from segpipe.prompt import Mode
 from segpipe.vision import mask_codecs
 from segpipe.vision.mask import Mask
 

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from segpipe.models.settings import CHECKPOINT, ModelSettings
 from segpipe.segmenters.promptable import Thresholds
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 
 
-class EverythingSettings(SegmenterSettings):
+class EverythingSettings(Settings):
     """How everything is found without a prompt: the model is asked at each point of a grid.
 
     The filters and their defaults are those of the automatic mask generator of SAM (A. Kirillov
@@ -55,7 +55,7 @@ class EverythingSettings(SegmenterSettings):
     )
 
 
-class LocalConfig(ModelSettings, SegmenterSettings):
+class LocalConfig(ModelSettings):
     """SAM 3 in this process, on the GPU where there is one."""
 
     operational: ClassVar[frozenset[str]] = frozenset(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.prompt import Point
+from segpipe.prompt import Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import EverythingSettings
 from segpipe.segmenters.sam3.local.masks import rough_boxes

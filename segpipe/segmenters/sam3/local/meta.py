@@ -19,7 +19,7 @@ from segpipe.models.checkpoint import locate
 from segpipe.models.device import choose_device, choose_dtype
 from segpipe.models.sam3.contents import SAM3
 from segpipe.models.sam3.preprocess import resize
-from segpipe.segmenters.prompt import Exemplar, Point
+from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.meta_model import (

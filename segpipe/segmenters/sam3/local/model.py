@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult
 from segpipe.errors import PromptError
-from segpipe.segmenters.base import NO_EVIDENCE, Detection, PassStats, SegmentationResult
+from segpipe.prompt import Point, Prompt
 from segpipe.segmenters.batching import MicroBatcher
-from segpipe.segmenters.prompt import Point, Prompt
 from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.everything import find_everything

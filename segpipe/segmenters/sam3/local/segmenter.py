@@ -3,8 +3,8 @@
 import asyncio
 from threading import Lock
 
-from segpipe.segmenters.base import SegmentationResult
-from segpipe.segmenters.prompt import Prompt
+from segpipe.detection import SegmentationResult
+from segpipe.prompt import Prompt
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.load import load_model
 from segpipe.segmenters.sam3.local.model import LocalModel

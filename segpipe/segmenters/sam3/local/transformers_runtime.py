@@ -21,7 +21,7 @@ from segpipe.models.device import choose_device, choose_dtype
 from segpipe.models.sam3.contents import SAM3
 from segpipe.models.sam3.preprocess import digest_of, normalise, resize
 from segpipe.models.sam3.tracker import tracker_levels
-from segpipe.segmenters.prompt import Exemplar, Point
+from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.runtime import RawMasks, logit

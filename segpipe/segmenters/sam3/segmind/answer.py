@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
+from segpipe.detection import Detection
 from segpipe.errors import BackendProtocolError
-from segpipe.segmenters.base import Detection
 from segpipe.segmenters.http import Answer
 from segpipe.segmenters.http.redaction import redact, snippet
 from segpipe.segmenters.sam3.segmind.finds import (

@@ -3,9 +3,10 @@
 import time
 from dataclasses import replace
 
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult, Segmenter, Usage
-from segpipe.segmenters.prompt import Mode, Prompt
+from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.sam3.segmind.question import ask_for_boxes, check_prompt, stray_points
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 

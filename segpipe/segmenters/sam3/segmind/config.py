@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from segpipe.errors import ConfigError
 from segpipe.segmenters.http import HttpSettings, check_endpoint
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.settings import Settings
 
 _VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _KEY = re.compile(r"[!-~]+")
@@ -26,7 +26,7 @@ class Api(StrEnum):
     """Submit, poll, fetch."""
 
 
-class SegmindConfig(SegmenterSettings):
+class SegmindConfig(Settings):
     """SAM 3 by Segmind's API (https://www.segmind.com/models/sam3-image/api); every call costs."""
 
     operational = frozenset(

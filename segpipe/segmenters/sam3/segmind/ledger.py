@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from segpipe.detection import Usage
 from segpipe.errors import BudgetExceededError, StoreError
-from segpipe.segmenters.base import Usage
 from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.occasion import Occasion
 

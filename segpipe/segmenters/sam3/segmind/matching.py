@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segpipe.segmenters.base import NO_EVIDENCE, Detection
-from segpipe.segmenters.prompt import Point
+from segpipe.detection import NO_EVIDENCE, Detection
+from segpipe.prompt import Point
 from segpipe.vision.boxes import Box, box_ious, to_array
 from segpipe.vision.mask import Mask
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from segpipe.errors import PromptError, UnsupportedPromptError
-from segpipe.segmenters.prompt import Mode, Point, Prompt
+from segpipe.prompt import Mode, Point, Prompt
 from segpipe.segmenters.sam3.segmind.config import SegmindConfig
 from segpipe.vision.boxes import Box, pixel_window
 from segpipe.vision.encode import encode_jpeg

@@ -5,9 +5,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from segpipe.segmenters.base import Detection, PassStats, SegmentationResult
+from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.occasion import Occasion, current_occasion
-from segpipe.segmenters.prompt import Mode, Prompt
 from segpipe.segmenters.sam3.segmind.answer import Reading, read_answer
 from segpipe.segmenters.sam3.segmind.api import SegmindApi
 from segpipe.segmenters.sam3.segmind.config import SegmindConfig, read_api_key

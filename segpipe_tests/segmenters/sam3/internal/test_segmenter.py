@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from segpipe.detection import Detection, SegmentationResult
 from segpipe.errors import (
     BackendError,
     BackendProtocolError,
@@ -20,12 +21,11 @@ from segpipe.errors import (
     PromptError,
     UnsupportedPromptError,
 )
-from segpipe.segmenters.base import Detection, SegmentationResult
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.http import HttpSettings
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask

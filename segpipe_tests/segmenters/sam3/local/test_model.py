@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from segpipe.detection import SegmentationResult
 from segpipe.errors import PromptError, SegmenterError
-from segpipe.segmenters.base import SegmentationResult
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
 from segpipe.segmenters.sam3.local import (
     EverythingSettings,

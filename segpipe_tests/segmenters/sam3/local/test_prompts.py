@@ -5,7 +5,7 @@ import math
 import pytest
 
 from segpipe.errors import PromptError, UnsupportedPromptError
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.local.prompts import (
     Concept,
     Everything,

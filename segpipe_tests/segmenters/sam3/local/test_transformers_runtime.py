@@ -17,7 +17,7 @@ from transformers.models.sam3_video.configuration_sam3_video import Sam3VideoCon
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
 from segpipe.errors import PromptError
-from segpipe.segmenters.prompt import Exemplar, Point
+from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.masks import to_mask

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from segpipe.segmenters.base import SegmentationResult
+from segpipe.detection import SegmentationResult
+from segpipe.prompt import Prompt
 from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.occasion import occasion
-from segpipe.segmenters.prompt import Prompt
 from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from segpipe.detection import SegmentationResult
 from segpipe.errors import BackendUncertainError, PromptError
-from segpipe.segmenters.base import SegmentationResult
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.cache import CachedSegmenter
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask_codecs import to_base64

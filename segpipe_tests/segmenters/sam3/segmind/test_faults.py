@@ -15,7 +15,7 @@ from segpipe.errors import (
     BackendUnavailableError,
     BackendUncertainError,
 )
-from segpipe.segmenters.prompt import Prompt
+from segpipe.prompt import Prompt
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.loopback import Loopback, Reply, json_reply

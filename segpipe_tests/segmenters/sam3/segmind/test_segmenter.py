@@ -21,7 +21,7 @@ from segpipe.errors import (
     UnsupportedPromptError,
     is_retryable,
 )
-from segpipe.segmenters.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.segmind import SegmindSegmenter
 from segpipe.segmenters.sam3.segmind.question import Upload
 from segpipe.vision.boxes import Box

@@ -8,7 +8,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-async def to_the_end(work: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+async def finish_in_thread(work: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
     """The result of work in a thread; who is cancelled waits for it all the same.
 
     So what the work takes, such as the room of a photo, is not given up before it is free.

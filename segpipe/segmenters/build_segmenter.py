@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from segpipe.segmenters.base import Segmenter
 from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.recursive import RecursiveSegmenter
@@ -14,8 +13,9 @@ from segpipe.segmenters.sam3.config import Sam3Config
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
 from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
-from segpipe.segmenters.settings import SegmenterSettings
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.segmenters.texts import EachText
+from segpipe.settings import Settings
 
 Revision = Callable[[], Awaitable[str]]
 
@@ -23,7 +23,7 @@ DATA_FOLDER = Path("data")
 """Where segmenters keep answers and accounts, unless they are told otherwise."""
 
 
-class RecursiveConfig(SegmenterSettings):
+class RecursiveConfig(Settings):
     """Look again after painting out what was found."""
 
     kind: Literal["recursive"] = "recursive"

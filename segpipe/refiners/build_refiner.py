@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from segpipe.refiners.base import Refiner
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
 from segpipe.refiners.none import NoneConfig, NoneRefiner
+from segpipe.refiners.refiner import Refiner
 from segpipe.refiners.sam3_tracker import Sam3TrackerConfig, Sam3TrackerRefiner
 
 AnyRefinerConfig = NoneConfig | GrabCutConfig | HqSamConfig | Sam3TrackerConfig
