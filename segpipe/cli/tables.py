@@ -7,12 +7,13 @@ from rich.table import Table
 from upath import UPath
 
 from segpipe.cli.run import RunResult
-from segpipe.flow.report import REPORT_FILE, SHEET_FILE, DealSummary
+from segpipe.flow.report import REPORT_FILE, SHEET_FILE
 from segpipe.flow.stages import Stage
 from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.costs import DealCost
 from segpipe.store.documents import Commit, Failure
 from segpipe.store.store import DealStore, Snapshot
+from segpipe.store.version_info import DealSummary
 
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _SECOND_ENDS = len("2026-01-01T00:00:00")

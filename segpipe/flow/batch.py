@@ -14,7 +14,7 @@ from segpipe.errors import (
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.found import record_found
 from segpipe.flow.progress import Progress
-from segpipe.flow.report import SHEET_FILE, DealSummary
+from segpipe.flow.report import SHEET_FILE
 from segpipe.flow.stages import Stage
 from segpipe.flow.staleness import (
     InputsMark,
@@ -116,12 +116,15 @@ def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> Deal
         made = {stage: version for stage, version in versions.items() if version}
         if len(made) == len(versions) and all(version.run_id in runs for version in made.values()):
             snapshot = store.snapshot(task.deal, task.mode, commit.generation)
+            summary = snapshot.manifest(next(iter(made))).info.summary
+            if summary is None:  # no manifest of a stage lacks it
+                continue
             has_report = snapshot.has(Stage.DEAL_REPORT)
             return DealOutcome(
                 task,
                 Promotion(commit, ()),
                 made,
-                DealSummary.model_validate(snapshot.manifest(next(iter(made))).info["summary"]),
+                summary,
                 snapshot.read(Stage.DEAL_REPORT, SHEET_FILE) if has_report else b"",
             )
     return None

@@ -14,7 +14,7 @@ from segpipe.flow.photo import LoadedPhoto, load_photo
 from segpipe.flow.progress import NoProgress, Progress
 from segpipe.flow.prompts import ModePrompts, read_prompts
 from segpipe.flow.refinement import RefinedImage, refine_image
-from segpipe.flow.report import DealSummary, ImagePreview, preview_image
+from segpipe.flow.report import ImagePreview, preview_image
 from segpipe.flow.result import ImageResult
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
 from segpipe.flow.stages import ALL_STAGES, Stage
@@ -26,6 +26,7 @@ from segpipe.prompt import Mode
 from segpipe.segmenters.occasion import occasion
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore, Promotion, Version
+from segpipe.store.version_info import DealSummary
 from segpipe.vision.image import RgbImage
 
 

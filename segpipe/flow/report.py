@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedImage
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.settings import ReportSettings
-from segpipe.progress import Counts
+from segpipe.store.version_info import ImageSummary, PassSummary
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe.vision.overlay import OverlayItem, contact_sheet, draw_overlay
@@ -21,55 +20,6 @@ SHEET_FILE = "contact_sheet.jpg"
 
 _PREVIEW_JPEG_QUALITY = 85
 _SHEET_MAX_TILES = 60
-
-
-class _Summary(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PassSummary(_Summary):
-    """One pass of the segmenter, summed over a deal's photos."""
-
-    found: int
-    new: int
-    elapsed_ms: float
-
-
-class UsageSummary(_Summary):
-    """What the segmenter took from a service for a deal's photos, in the run that asked it."""
-
-    calls: int = 0
-    cached: int = 0
-    cost: float = 0.0
-    remaining_credits: float | None = None
-
-
-class ImageSummary(_Summary):
-    """What became of one photo."""
-
-    image: str
-    file_name: str
-    digest: str
-    width: int
-    height: int
-    counts: Counts
-    warnings: tuple[str, ...]
-
-
-class DealSummary(_Summary):
-    """What became of a deal; the content of ``report.json``."""
-
-    deal: str
-    mode: str
-    counts: Counts
-    photos_version: str
-    segmenter: str
-    refiner: str
-    pass_stats: tuple[PassSummary, ...]
-    usage: UsageSummary = UsageSummary()
-    seconds: dict[str, float]
-    warnings: tuple[str, ...]
-    images: tuple[ImageSummary, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

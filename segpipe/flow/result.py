@@ -6,9 +6,10 @@ from segpipe.flow.coco import CocoImage
 from segpipe.flow.crops import CroppedImage
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedImage
-from segpipe.flow.report import ImagePreview, ImageSummary
+from segpipe.flow.report import ImagePreview
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.progress import Counts
+from segpipe.store.version_info import ImageSummary
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,7 +41,7 @@ def stale_stages(
         stage
         for stage in Stage
         if not _is_consistent(stage, snapshot, photos_version)
-        or (tools and snapshot.manifest(stage).info.get("identity") != tools.identity(stage).digest)
+        or (tools and snapshot.manifest(stage).info.identity != tools.identity(stage).digest)
     )
 
 
@@ -154,7 +154,7 @@ def _is_of_present_inputs(
     segmentation = snapshot.manifest(Stage.SEGMENTATION)
     made_from = segmentation.made_from
     return (
-        segmentation.info.get("photos_fingerprint") == fingerprint(photos)
+        segmentation.info.photos_fingerprint == fingerprint(photos)
         or made_from[DEAL_PHOTOS] == read_photos_version(store, deal)
     ) and made_from.get(DEAL_PROMPTS) == read_prompts_version(store, deal, mode)
 

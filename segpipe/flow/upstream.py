@@ -53,7 +53,7 @@ class Upstream:
     def producers(self) -> dict[Stage, str]:
         """The segmenter or refiner of each version that is read; empty for the other stages."""
         manifests = {stage: self._current().manifest(stage) for stage in self._needed}
-        return {stage: str(manifest.info["producer"]) for stage, manifest in manifests.items()}
+        return {stage: manifest.info.producer or "" for stage, manifest in manifests.items()}
 
     def needs(self, stage: Stage) -> bool:
         """Whether a stage is read from here."""

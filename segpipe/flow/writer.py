@@ -17,10 +17,6 @@ from segpipe.flow.refinement import REFINEMENT_FILE, refinement_table
 from segpipe.flow.report import (
     REPORT_FILE,
     SHEET_FILE,
-    DealSummary,
-    ImageSummary,
-    PassSummary,
-    UsageSummary,
     draw_contact_sheet,
     same_bytes_warnings,
     sum_passes,
@@ -40,6 +36,13 @@ from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint
 from segpipe.store.store import Staging, Version
 from segpipe.store.tables import TableWriter
+from segpipe.store.version_info import (
+    DealSummary,
+    ImageSummary,
+    PassSummary,
+    UsageSummary,
+    VersionInfo,
+)
 from segpipe.vision.encode import encode_jpeg
 
 _SHEET_JPEG_QUALITY = 88
@@ -177,15 +180,15 @@ class DealWriter:
         return self._staging.seal(
             stage,
             made_from=made_from,
-            info={
-                "identity": identity.digest,
-                "code_version": identity.code_version,
-                "producer": identity.producer,
-                "settings": identity.settings,
-                "photos_fingerprint": photos_fingerprint,
+            info=VersionInfo(
+                identity=identity.digest,
+                code_version=identity.code_version,
+                producer=identity.producer,
+                settings=identity.settings,
+                photos_fingerprint=photos_fingerprint,
                 # The photos are listed in the report; here they would be in every manifest.
-                "summary": summary.model_copy(update={"images": ()}).model_dump(mode="json"),
-            },
+                summary=summary.model_copy(update={"images": ()}),
+            ),
         )
 
 

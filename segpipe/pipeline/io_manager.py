@@ -11,6 +11,7 @@ from pydantic import JsonValue, PrivateAttr, TypeAdapter, ValidationError
 from segpipe.errors import InputError, NotPromotedError
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.store.store import Snapshot, Staging
+from segpipe.store.version_info import VersionInfo
 
 DEFAULT_MODE = "custom"
 """Where assets whose key has no prefix are promoted."""
@@ -43,8 +44,8 @@ class StoredAsset(Mapping[str, bytes]):
         return self._snapshot.generation
 
     @property
-    def info(self) -> Mapping[str, JsonValue]:
-        """What the version was made with: settings, producer, counts."""
+    def info(self) -> VersionInfo:
+        """How the version was made: settings, producer, counts."""
         return self._snapshot.manifest(self._asset).info
 
     def table(self, name: str) -> pa.Table:
@@ -120,7 +121,9 @@ class DealIOManager(dg.ConfigurableIOManager):
                 staging.seal(
                     asset,
                     made_from={name: version for (of, name), version in read.items() if of == mode},
-                    info={"read": {"/".join(place): version for place, version in read.items()}},
+                    info=VersionInfo(
+                        read={"/".join(place): version for place, version in read.items()}
+                    ),
                 )
                 generations[deal] = staging.promote().commit.generation
         context.add_output_metadata({"generations": dg.MetadataValue.json(generations)})

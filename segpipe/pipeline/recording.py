@@ -10,7 +10,6 @@ from pydantic import JsonValue
 from segpipe.errors import SegpipeError
 from segpipe.flow.checks import CHECKS, Check, Finding
 from segpipe.flow.deal import DealOutcome
-from segpipe.flow.report import UsageSummary
 from segpipe.flow.settings import CheckSettings
 from segpipe.flow.stages import (
     CODE_VERSIONS,
@@ -24,6 +23,7 @@ from segpipe.flow.table_files import TABLES
 from segpipe.prompt import Mode
 from segpipe.store.prompts import NO_PROMPTS_VERSION
 from segpipe.store.store import DealStore, Snapshot
+from segpipe.store.version_info import UsageSummary
 from segpipe.vision.image import decode_image
 from segpipe.vision.overlay import inline_preview
 
@@ -160,8 +160,8 @@ def _metadata(
         "generation": dg.MetadataValue.int(snapshot.generation),
         "version": dg.MetadataValue.text(outcome.versions[stage].name),
         "segmenter": dg.MetadataValue.text(summary.segmenter),
-        "config_digest": dg.MetadataValue.text(str(manifest.info["identity"])),
-        "settings": _json(manifest.info["settings"]),
+        "config_digest": dg.MetadataValue.text(manifest.info.identity or ""),
+        "settings": _json(manifest.info.settings or {}),
         "pass_stats": dg.MetadataValue.json([stats.model_dump() for stats in summary.pass_stats]),
         "files": dg.MetadataValue.int(len(manifest.files)),
         "bytes": dg.MetadataValue.int(sum(entry.size for entry in manifest.files)),

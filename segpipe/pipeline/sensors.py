@@ -124,7 +124,7 @@ def _is_done(store: DealStore, mode: Mode, scanned: ScannedDeal) -> bool:
         if snapshot is None or not all(snapshot.has(stage) for stage in Stage):
             return False
         made_from = snapshot.version(Stage.SEGMENTATION).made_from
-        recorded = snapshot.manifest(Stage.SEGMENTATION).info.get("photos_fingerprint")
+        recorded = snapshot.manifest(Stage.SEGMENTATION).info.photos_fingerprint
         prompts = read_prompts_version(store, deal, mode)
     except SegpipeError:
         return False  # a run says what is wrong with it, and the other deals go on

@@ -12,7 +12,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
@@ -20,6 +19,7 @@ from pydantic import (
 
 from segpipe.errors import CorruptVersionError, InvalidIdError
 from segpipe.store.ids import check_file_name, check_id
+from segpipe.store.version_info import VersionInfo
 
 PHOTOS = "deal_photos"
 """An upstream that is no version: the photos themselves, named by a digest of them all."""
@@ -108,7 +108,7 @@ class Manifest(Document):
     created_at: AwareDatetime
     files: tuple[FileEntry, ...]
     made_from: dict[str, str]
-    info: dict[str, JsonValue]
+    info: VersionInfo
 
 
 class CommitKind(StrEnum):

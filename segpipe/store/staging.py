@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from pydantic import JsonValue
-
 from segpipe.errors import PromotionConflictError, SegpipeError, StaleUpstreamError, StoreError
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
@@ -34,6 +32,9 @@ from segpipe.store.faults import store_errors
 from segpipe.store.ids import check_file_name, check_id
 from segpipe.store.staged_file import BackgroundWriter, HashedFile, buffered, write_whole
 from segpipe.store.storage import NewFile, Storage
+from segpipe.store.version_info import VersionInfo
+
+_NO_INFO = VersionInfo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +124,14 @@ class Staging:
         staged.written.append(self._background.submit(partial(write_whole, file, data)))
 
     def seal(
-        self, asset: str, *, made_from: Mapping[str, str], info: Mapping[str, JsonValue]
+        self, asset: str, *, made_from: Mapping[str, str], info: VersionInfo = _NO_INFO
     ) -> Version:
         """Complete an asset's version: write its manifest, the last file of it.
 
         Args:
             asset: The asset.
             made_from: The version of each upstream asset; ``deal_photos``: that of the photos.
-            info: Whatever else is worth keeping with it.
+            info: How it was made.
 
         Raises:
             StoreError: A file is still open, it is sealed already, or the storage failed.
@@ -156,7 +157,7 @@ class Staging:
             created_at=utc_now(),
             files=tuple(sorted(files, key=lambda entry: entry.path)),
             made_from=dict(made_from),
-            info=dict(info),
+            info=info,
         )
         file = HashedFile(self._create(f"{staged.folder}/{layout.MANIFEST}"), self.deal)
         with buffered(file) as writer:

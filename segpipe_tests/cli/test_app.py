@@ -103,7 +103,9 @@ def test_settings_come_from_a_file_of_run_config(
     assert cli("run", "--config", str(config)).exit_code == 0
     snapshot = DealStore(tmp_path / "data").current("lot", Mode.FIND_ALL)
     assert snapshot is not None
-    assert snapshot.manifest("crops").info["settings"]["format"] == "jpg"  # type: ignore[index,call-overload]
+    settings = snapshot.manifest("crops").info.settings
+    assert settings
+    assert settings["format"] == "jpg"
 
 
 def test_a_bad_deal_is_told_and_the_good_one_is_done(

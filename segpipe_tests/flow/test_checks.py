@@ -89,7 +89,7 @@ def promote_table(
             with TableWriter(staging, stage, "images.parquet", IMAGES_SCHEMA) as writer:
                 image = {"image": "a", "width": 160, "height": 120}
                 writer.write("a", pa.Table.from_pylist([image], schema=IMAGES_SCHEMA))
-        staging.seal(stage, made_from={}, info={})
+        staging.seal(stage, made_from={})
         staging.promote()
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None

@@ -137,8 +137,8 @@ def test_versions_carry_what_they_were_made_from_and_with(tmp_path: Path) -> Non
         "dedup": "run-1.0",
         "refinement": "run-1.0",
     }
-    assert manifest.info["settings"] == CropSettings().model_dump(mode="json")
-    assert snapshot.manifest(Stage.SEGMENTATION).info["producer"] == "bright"
+    assert manifest.info.settings == CropSettings().model_dump(mode="json")
+    assert snapshot.manifest(Stage.SEGMENTATION).info.producer == "bright"
 
 
 def test_a_subset_reads_the_current_upstream_and_segments_nothing(tmp_path: Path) -> None:

@@ -397,8 +397,8 @@ def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(
     snapshot = store.current("a", FIND_ALL)
     assert snapshot is not None
     manifest = snapshot.manifest(Stage.SEGMENTATION)
-    assert manifest.info["producer"] == "recursive(classical)"
-    assert snapshot.manifest(Stage.REFINEMENT).info["producer"] == "none"
+    assert manifest.info.producer == "recursive(classical)"
+    assert snapshot.manifest(Stage.REFINEMENT).info.producer == "none"
 
 
 def test_the_launchpad_shows_every_setting_with_its_default(tmp_path: Path) -> None:

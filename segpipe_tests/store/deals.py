@@ -11,6 +11,7 @@ from segpipe.store.local_storage import LOCK_NAME
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.store import DealStore
+from segpipe.store.version_info import VersionInfo
 
 DEAL = "d1"
 MODE = "find_all"
@@ -39,7 +40,9 @@ def stage(
         elif above != PHOTOS:
             assert current
             version = current.version(above).name
-        staging.seal(asset, made_from={above: version}, info={"by": staging.version_name})
+        staging.seal(
+            asset, made_from={above: version}, info=VersionInfo(producer=staging.version_name)
+        )
 
 
 def promote(

@@ -279,7 +279,7 @@ def writing_too_much(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="big") as staging:
         for number in range(20):
             staging.write("crops", f"{number}.bin", bytes(30_000))
-        staging.seal("crops", made_from={}, info={})
+        staging.seal("crops", made_from={})
 
 
 def test_a_disk_that_is_really_full_loses_nothing(small_disk: Path) -> None:

@@ -11,6 +11,7 @@ from upath import UPath
 from segpipe.errors import InvalidIdError, StaleUpstreamError, StoreError, UnsafePathError
 from segpipe.store.documents import PHOTOS, CommitKind
 from segpipe.store.store import DealStore
+from segpipe.store.version_info import VersionInfo
 from segpipe_tests.store.deals import (
     ASSETS,
     DEAL,
@@ -106,7 +107,7 @@ def test_a_run_whose_upstream_is_unchanged_goes_on_top_and_says_whom_it_overtook
 
 def test_an_upstream_that_was_never_promoted_is_refused(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="r1") as staging:
-        staging.seal("crops", made_from={"segmentation": "r0.0"}, info={})
+        staging.seal("crops", made_from={"segmentation": "r0.0"})
         with pytest.raises(StaleUpstreamError, match="nothing"):
             staging.promote()
 
@@ -114,8 +115,8 @@ def test_an_upstream_that_was_never_promoted_is_refused(store: DealStore) -> Non
 def test_an_upstream_staged_along_has_to_be_this_version(store: DealStore) -> None:
     promote(store, "r1")
     with store.stage(DEAL, MODE, run_id="r2") as staging:
-        staging.seal("segmentation", made_from={PHOTOS: "0" * 64}, info={})
-        staging.seal("crops", made_from={"segmentation": "r1.0"}, info={})
+        staging.seal("segmentation", made_from={PHOTOS: "0" * 64})
+        staging.seal("crops", made_from={"segmentation": "r1.0"})
         with pytest.raises(StaleUpstreamError):
             staging.promote()
 
@@ -154,16 +155,16 @@ def test_a_promotion_needs_everything_sealed(store: DealStore) -> None:
             staging.open("crops", "y"),
             pytest.raises(StoreError, match="still open"),
         ):
-            staging.seal("crops", made_from={}, info={})
+            staging.seal("crops", made_from={})
 
 
 def test_a_sealed_version_takes_nothing_more(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="r1") as staging:
-        staging.seal("crops", made_from={}, info={})
+        staging.seal("crops", made_from={})
         with pytest.raises(StoreError, match="sealed"):
             staging.write("crops", "x", b"")
         with pytest.raises(StoreError, match="sealed"):
-            staging.seal("crops", made_from={}, info={})
+            staging.seal("crops", made_from={})
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a//b", "", "a\\b"])
@@ -189,7 +190,7 @@ def test_a_file_that_failed_is_not_part_of_the_version(store: DealStore) -> None
             file.write(b"half")
             raise ZeroDivisionError
         staging.write("crops", "good.bin", b"good")
-        staging.seal("crops", made_from={}, info={})
+        staging.seal("crops", made_from={})
         staging.promote()
     assert [entry.path for entry in current(store).files("crops")] == ["good.bin"]
     assert list(store.verify()) == []
@@ -199,12 +200,15 @@ def test_the_manifest_says_what_was_written(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="r1", attempt=2) as staging:
         staging.write("crops", "b/x", b"abc")
         staging.write("crops", "a", b"")
-        version = staging.seal("crops", made_from={PHOTOS: "f" * 64}, info={"n": [1, None]})
+        version = staging.seal(
+            "crops", made_from={PHOTOS: "f" * 64}, info=VersionInfo(settings={"n": [1, None]})
+        )
         staging.promote()
     manifest = current(store).manifest("crops")
     assert version.name == "r1.2"
     assert current(store).version("crops") == version
-    assert (manifest.run_id, manifest.attempt, manifest.info) == ("r1", 2, {"n": [1, None]})
+    assert (manifest.run_id, manifest.attempt) == ("r1", 2)
+    assert manifest.info == VersionInfo(settings={"n": [1, None]})
     assert [(entry.path, entry.size) for entry in manifest.files] == [("a", 0), ("b/x", 3)]
     assert manifest.files[1].sha256.startswith("ba7816bf8f01cfea")
     assert manifest.created_at.utcoffset() == timedelta(0)
@@ -218,7 +222,7 @@ def test_a_parquet_file_is_written_straight_into_a_version(store: DealStore) -> 
             pq.ParquetWriter(file, table.schema) as writer,
         ):
             writer.write_table(table)
-        staging.seal("crops", made_from={}, info={})
+        staging.seal("crops", made_from={})
         staging.promote()
     with current(store).open("crops", "t.parquet") as stored:
         assert pq.read_table(stored) == table
@@ -231,7 +235,7 @@ def test_files_larger_than_the_buffer_arrive_whole(store: DealStore) -> None:
             for start in range(0, len(data), 70_001):
                 file.write(data[start : start + 70_001])
             assert file.tell() == len(data)
-        staging.seal("crops", made_from={}, info={})
+        staging.seal("crops", made_from={})
         staging.promote()
     assert current(store).read("crops", "x") == data
 
@@ -240,7 +244,7 @@ def test_a_version_may_have_more_files_than_wait_to_be_synced_at_once(store: Dea
     with store.stage(DEAL, MODE, run_id="r1") as staging:
         for number in range(150):
             staging.write("crops", f"{number:03}", str(number).encode())
-        staging.seal("crops", made_from={}, info={})
+        staging.seal("crops", made_from={})
         staging.promote()
     assert len(current(store).files("crops")) == 150
     assert list(store.verify()) == []

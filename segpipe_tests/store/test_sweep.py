@@ -132,7 +132,7 @@ def test_a_run_that_goes_on_writing_is_not_taken_for_a_leftover(
         age(tmp_path / "deals" / DEAL / "runs", 2 * DAY_S)
         staging.write("segmentation", "more.bin", b"")
         local_store.sweep()
-        staging.seal("segmentation", made_from={}, info={})
+        staging.seal("segmentation", made_from={})
         staging.promote()
     assert list(local_store.verify()) == []
 

@@ -45,7 +45,7 @@ def write(store: DealStore, counts: dict[str, int]) -> Snapshot:
         with TableWriter(staging, ASSET, NAME, DEDUP_SCHEMA) as table:
             for image, count in counts.items():
                 table.write(image, rows(image, count))
-        staging.seal(ASSET, made_from={}, info={})
+        staging.seal(ASSET, made_from={})
         staging.promote()
     return current(store)
 
@@ -98,7 +98,7 @@ def test_a_table_of_an_earlier_release_names_no_deal_and_reads_the_same(store: D
         ):
             writer.write_table(rows("a", 2))
             writer.add_key_value_metadata({"segpipe.row_groups": '{"a": 0, "b": null}'})
-        staging.seal(ASSET, made_from={}, info={})
+        staging.seal(ASSET, made_from={})
         staging.promote()
     with TableReader(current(store), ASSET, NAME) as table:
         for image, count in counts.items():
@@ -181,7 +181,7 @@ def test_a_parquet_file_of_somebody_else_is_refused(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="r1") as staging:
         with staging.open(ASSET, NAME) as file:
             pq.write_table(rows("a", 1), file)
-        staging.seal(ASSET, made_from={}, info={})
+        staging.seal(ASSET, made_from={})
         staging.promote()
     with pytest.raises(CorruptVersionError, match="no table of segpipe"):
         TableReader(current(store), ASSET, NAME)

@@ -303,7 +303,7 @@ def test_masks_of_another_segmentation_leave_out_the_deal(store: DealStore, tmp_
         assert snapshot
         for name in ("images.parquet", "detections.parquet"):
             staging.write("segmentation", name, snapshot.read("segmentation", name))
-        staging.seal("segmentation", made_from={}, info={})
+        staging.seal("segmentation", made_from={})
         staging.promote()
     report = export(store, ExportFormat.LABELME, tmp_path / "goods")
     assert isinstance(report.left_out["lot"], StaleUpstreamError)
