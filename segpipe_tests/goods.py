@@ -1,25 +1,21 @@
-"""Small photos of bright goods on a dark table, and a segmenter that finds bright things."""
+"""Pictures of bright goods on a dark table, and segmenters that find them."""
 
 import asyncio
 import time
-from collections.abc import Iterable
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode, Prompt
-from segpipe.refiners.none import NoneRefiner
-from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
 _TABLE, _GOODS = 30, 220
+WIDTH, HEIGHT = 400, 300
+"""Of the photos with items of every kind."""
 
 
 def goods_image(items: int, *, width: int = 160, height: int = 120) -> RgbImage:
@@ -33,21 +29,6 @@ def goods_image(items: int, *, width: int = 160, height: int = 120) -> RgbImage:
 def goods_photo(items: int) -> bytes:
     """The same as the bytes of a PNG file."""
     return encode_png(goods_image(items))
-
-
-def put_photos(root: Path, deal: str, photos: dict[str, bytes]) -> None:
-    """Put photos where somebody would drop them."""
-    folder = root / "deals" / deal / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in photos.items():
-        (folder / name).write_bytes(data)
-
-
-def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore:
-    """A deal with a photo for each number of goods: a.png, b.png, …"""
-    photos = {f"{chr(ord('a') + index)}.png": goods_photo(n) for index, n in enumerate(items)}
-    put_photos(root, deal, photos)
-    return DealStore(root)
 
 
 class BrightSegmenter:
@@ -113,6 +94,50 @@ class BrightSegmenter:
         return Detection(mask.box, 0.9, mask=mask)
 
 
-def make_tools(segmenter: BrightSegmenter, settings: FlowSettings | None = None) -> Tools:
-    """Tools around a segmenter, without refinement."""
-    return Tools(segmenter, {"kind": "bright"}, NoneRefiner(), {}, settings or FlowSettings())
+def blob(x: int, y: int, radius: int, seed: int = 0) -> Mask:
+    """A bumpy disc."""
+    rng = np.random.default_rng(seed)
+    angles = np.linspace(0, 2 * np.pi, 80, endpoint=False)
+    radii = radius * (1 + 0.1 * np.sin(5 * angles + rng.uniform(0, 6)))
+    corners = np.column_stack([x + radii * np.cos(angles), y + radii * np.sin(angles)])
+    full = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.fillPoly(full, [corners.round().astype(np.int32)], (1,))
+    return Mask.from_full(full)
+
+
+def union(*masks: Mask) -> Mask:
+    return Mask.from_full(np.logical_or.reduce([mask.to_full() for mask in masks]))
+
+
+def holed(mask: Mask, hole: Mask) -> Mask:
+    return Mask.from_full(mask.to_full() & ~hole.to_full() & 1)
+
+
+RING = holed(blob(300, 80, 50), blob(300, 80, 20))
+PAIR = union(blob(60, 220, 30), blob(150, 230, 25), blob(110, 150, 20))
+DISC = blob(80, 70, 55)
+BOX = Box(220.5, 180, 380, 290.25)
+DETECTIONS = (
+    Detection(DISC.box or BOX, 0.9, "coin", DISC),
+    Detection(RING.box or BOX, 0.8, "ring", RING),
+    Detection(PAIR.box or BOX, 0.7, "earring", PAIR),
+    Detection(BOX, 0.6),
+)
+
+"""Items of every kind: labelled, of two parts, with a hole, and a box without a mask."""
+
+
+class FixedSegmenter(BrightSegmenter):
+    """Finds the same in every photo of a size, and nothing in others."""
+
+    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        height, width = image.shape[:2]
+        found = DETECTIONS if (width, height) == (WIDTH, HEIGHT) else ()
+        stats = PassStats(len(found), len(found), 1.0, "one pass")
+        return SegmentationResult(found, width, height, self.id, 1.0, (stats,))
+
+
+def photo_of(items: bool, tint: int = 0) -> bytes:
+    image = goods_image(0, width=WIDTH if items else 100, height=HEIGHT)
+    image[0, 0] = tint
+    return encode_png(image)

@@ -18,7 +18,8 @@ from segpipe.segmenters.occasion import Occasion
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
 from segpipe.store.store import DealStore
-from segpipe_tests.goods import goods_photo, put_photos
+from segpipe_tests.deals import put_photos
+from segpipe_tests.goods import goods_photo
 
 COMMANDS = (
     *("add", "samples", "run", "show", "verify", "versions", "rollback", "sweep"),

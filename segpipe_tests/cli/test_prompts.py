@@ -13,7 +13,8 @@ from segpipe.cli.console import out
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore
-from segpipe_tests.goods import goods_image, make_deal
+from segpipe_tests.deals import make_deal
+from segpipe_tests.goods import goods_image
 from segpipe_tests.vision.photos import with_orientation
 
 Cli = Callable[..., Result]

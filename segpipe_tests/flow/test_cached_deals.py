@@ -17,7 +17,8 @@ from segpipe.store.store import DealStore
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage
-from segpipe_tests.goods import BrightSegmenter, goods_image, make_deal, put_photos
+from segpipe_tests.deals import make_deal, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_image
 
 PHOTOS = 20
 

@@ -17,7 +17,8 @@ from segpipe.prompt import Mode
 from segpipe.store.schemas import CROPS_SCHEMA, DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.tables import TableWriter
-from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
+from segpipe_tests.deals import make_deal, make_tools
+from segpipe_tests.goods import BrightSegmenter
 
 
 def made(root: Path, *, doubles: bool = False) -> Snapshot:

@@ -16,8 +16,9 @@ from segpipe.flow.stages import Stage
 from segpipe.flow.staleness import stale_stages
 from segpipe.prompt import Mode
 from segpipe.store.tables import masks_from_arrow
+from segpipe_tests.deals import make_deal, make_tools
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
-from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
+from segpipe_tests.goods import BrightSegmenter
 
 # pycocotools has not caught up with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

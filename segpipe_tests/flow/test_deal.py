@@ -32,14 +32,8 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe.vision.mask import Mask
-from segpipe_tests.goods import (
-    BrightSegmenter,
-    goods_image,
-    goods_photo,
-    make_deal,
-    make_tools,
-    put_photos,
-)
+from segpipe_tests.deals import make_deal, make_tools, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_image, goods_photo
 
 
 def process(

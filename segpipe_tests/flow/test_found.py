@@ -16,8 +16,9 @@ from segpipe.flow.staleness import is_unfinished, stale_stages
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, Source
 from segpipe.store.store import DealStore
+from segpipe_tests.deals import make_deal, make_tools, put_photos
 from segpipe_tests.drawing import FIRST, boxed, draw
-from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_photo
 
 FIND_ALL, INSIDE_BOX = Mode.FIND_ALL, Mode.INSIDE_BOX
 

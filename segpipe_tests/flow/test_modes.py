@@ -25,8 +25,9 @@ from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptT
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
+from segpipe_tests.deals import make_deal, make_tools
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
-from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
+from segpipe_tests.goods import BrightSegmenter
 
 
 def say(store: DealStore, text: str) -> None:

@@ -30,8 +30,9 @@ from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
+from segpipe_tests.deals import make_deal
 from segpipe_tests.drawing import boxed, draw
-from segpipe_tests.goods import BrightSegmenter, make_deal
+from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, table
 
 # What pycocotools' decode says of numpy 2.

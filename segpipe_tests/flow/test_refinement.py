@@ -28,7 +28,8 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.contour import path_to_mask
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
-from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
+from segpipe_tests.deals import make_deal, make_tools
+from segpipe_tests.goods import BrightSegmenter
 
 WIDTH, HEIGHT = 400, 300
 RGB = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

@@ -16,7 +16,8 @@ from segpipe.flow.staleness import is_unfinished, stale_stages
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
-from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos
+from segpipe_tests.deals import make_deal, make_tools, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_photo
 
 FIND_ALL = Mode.FIND_ALL
 

@@ -11,8 +11,9 @@ from segpipe.flow.stages import Stage
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe.vision.boxes import Box
+from segpipe_tests.deals import put_photos
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
-from segpipe_tests.goods import goods_photo, put_photos
+from segpipe_tests.goods import goods_photo
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill
 
 PATIENCE_S = 200.0

@@ -25,7 +25,8 @@ from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.store import DealStore
 from segpipe.vision.image import RgbImage
-from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, make_tools, put_photos
+from segpipe_tests.deals import make_deal, make_tools, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_photo
 from segpipe_tests.pipeline.dagster_runs import FixedSegmenter, make_defs, run_deals
 
 FIND_ALL = Mode.FIND_ALL

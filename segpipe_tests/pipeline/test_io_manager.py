@@ -13,7 +13,7 @@ from segpipe.pipeline.partitions import DEALS, range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
-from segpipe_tests.goods import make_deal
+from segpipe_tests.deals import make_deal
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
 
 CROPS = dg.AssetIn(["find_all", "crops"])

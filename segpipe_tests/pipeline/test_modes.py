@@ -14,8 +14,9 @@ from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
 from segpipe.vision.boxes import Box
+from segpipe_tests.deals import make_deal
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
-from segpipe_tests.goods import BrightSegmenter, make_deal
+from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
 from segpipe_tests.pipeline.test_sensors import night, ranges, tick
 

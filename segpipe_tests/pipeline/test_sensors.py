@@ -12,7 +12,8 @@ from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
-from segpipe_tests.goods import BrightSegmenter, goods_photo, make_deal, put_photos
+from segpipe_tests.deals import make_deal, put_photos
+from segpipe_tests.goods import BrightSegmenter, goods_photo
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
 
 SENSOR = build_new_deals_sensor(Mode.FIND_ALL, settle_s=0.0, max_deals=100)

@@ -12,7 +12,7 @@ import pytest
 from upath import UPath
 
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import memory_root
+from segpipe_tests.deals import memory_root
 
 SHARED_MEMORY = Path("/dev/shm")
 SMALL_DISK_BYTES = 256 * 1024

@@ -10,7 +10,7 @@ from segpipe.store import commits
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.object_storage import ObjectStorage
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import (
+from segpipe_tests.deals import (
     ASSETS,
     DEAL,
     MODE,

@@ -17,9 +17,8 @@ from segpipe.errors import VersionNotFoundError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.store.current_tables import current_tables
 from segpipe.store.store import DealStore
-from segpipe_tests.flow.export.goods import DISC, run_deal
-from segpipe_tests.goods import BrightSegmenter, make_deal, make_tools
-from segpipe_tests.store.deals import memory_root, promote
+from segpipe_tests.deals import make_deal, make_tools, memory_root, promote, run_deal
+from segpipe_tests.goods import DISC, BrightSegmenter
 
 PAGE = Path(segpipe.__file__).parents[1] / "docs" / "tables.md"
 # Names that a reader might take for a partition, a pattern or the end of a string.

@@ -6,7 +6,7 @@ import pytest
 from segpipe.errors import CorruptVersionError
 from segpipe.store.documents import Failure, FailureItem
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import DEAL, MODE, promote
+from segpipe_tests.deals import DEAL, MODE, promote
 
 FAILURE = Failure(
     run_id="r1",

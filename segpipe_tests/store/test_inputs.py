@@ -17,7 +17,7 @@ from segpipe.errors import (
 )
 from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import DEAL, promote
+from segpipe_tests.deals import DEAL, promote
 from segpipe_tests.store.no_files import make_dangling_link, make_fifo, make_folder, make_socket
 
 

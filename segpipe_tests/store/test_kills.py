@@ -13,15 +13,7 @@ from segpipe.errors import StoreError
 from segpipe.store.disk import Disk
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import (
-    ASSETS,
-    DEAL,
-    MODE,
-    current,
-    current_versions,
-    leftovers,
-    promote,
-)
+from segpipe_tests.deals import ASSETS, DEAL, MODE, current, current_versions, leftovers, promote
 from segpipe_tests.store.disks import (
     STEPS,
     FailingDisk,

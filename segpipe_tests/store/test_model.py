@@ -13,7 +13,7 @@ from upath import UPath
 
 from segpipe.errors import StaleUpstreamError, VersionNotFoundError
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import (
+from segpipe_tests.deals import (
     ASSETS,
     DEAL,
     MODE,

@@ -17,16 +17,7 @@ from segpipe.prompt import Mode
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import (
-    ASSETS,
-    DEAL,
-    MODE,
-    current,
-    leftovers,
-    promote,
-    read_whole,
-    stage,
-)
+from segpipe_tests.deals import ASSETS, DEAL, MODE, current, leftovers, promote, read_whole, stage
 
 ROUNDS = 100
 WAIT_S = 60

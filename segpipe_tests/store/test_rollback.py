@@ -10,14 +10,7 @@ from segpipe.store import commits
 from segpipe.store.documents import CommitKind
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import (
-    ASSETS,
-    DEAL,
-    MODE,
-    current,
-    current_versions,
-    promote,
-)
+from segpipe_tests.deals import ASSETS, DEAL, MODE, current, current_versions, promote
 
 
 def test_a_rollback_is_a_new_commit_that_names_the_old_version(store: DealStore) -> None:

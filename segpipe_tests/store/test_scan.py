@@ -12,7 +12,7 @@ from segpipe.store.prompts import DealPrompts, ImagePrompts
 from segpipe.store.scan import ScannedDeal
 from segpipe.store.storage import Entry
 from segpipe.store.store import DealStore, storage_at
-from segpipe_tests.store.deals import DEAL
+from segpipe_tests.deals import DEAL
 
 CLOCK_TICK_S = 0.02
 """Longer than the steps in which a kernel's clock for files moves."""

@@ -10,7 +10,7 @@ from segpipe.errors import (
     VersionNotFoundError,
 )
 from segpipe.store.store import DealStore
-from segpipe_tests.store.deals import DEAL, MODE, current, promote
+from segpipe_tests.deals import DEAL, MODE, current, promote
 
 FILE = "crops/a/0000.bin"
 

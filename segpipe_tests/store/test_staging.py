@@ -12,7 +12,7 @@ from segpipe.errors import InvalidIdError, StaleUpstreamError, StoreError, Unsaf
 from segpipe.store.documents import PHOTOS, CommitKind
 from segpipe.store.store import DealStore
 from segpipe.store.version_info import VersionInfo
-from segpipe_tests.store.deals import (
+from segpipe_tests.deals import (
     ASSETS,
     DEAL,
     MODE,

@@ -11,7 +11,7 @@ from segpipe.store.disk import Disk
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.store.sweep import SweepReport
-from segpipe_tests.store.deals import (
+from segpipe_tests.deals import (
     ASSETS,
     DEAL,
     MODE,

@@ -20,7 +20,7 @@ from segpipe.store.snapshot import Snapshot
 from segpipe.store.store import DealStore
 from segpipe.store.tables import TableReader, TableWriter, masks_from_arrow, masks_to_arrow
 from segpipe.vision.mask import Mask
-from segpipe_tests.store.deals import DEAL, MODE, current
+from segpipe_tests.deals import DEAL, MODE, current
 
 ASSET = "dedup"
 NAME = "dedup.parquet"

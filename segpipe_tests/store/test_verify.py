@@ -7,7 +7,7 @@ import pytest
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.store.verify import Problem
-from segpipe_tests.store.deals import DEAL, MODE, current, promote
+from segpipe_tests.deals import DEAL, MODE, current, promote
 
 FILE = "crops/a/0000.bin"
 

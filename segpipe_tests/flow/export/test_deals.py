@@ -24,22 +24,10 @@ from segpipe.flow.settings import CocoMasks
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask, iou
-from segpipe_tests.flow.export.goods import (
-    BOX,
-    DISC,
-    HEIGHT,
-    PAIR,
-    RING,
-    WIDTH,
-    Told,
-    export,
-    photo_of,
-    run_deal,
-    tree,
-)
+from segpipe_tests.deals import memory_root, put_photos, run_deal
+from segpipe_tests.flow.export.goods import Told, export, tree
 from segpipe_tests.flow.export.test_items import filled, without_holes
-from segpipe_tests.goods import put_photos
-from segpipe_tests.store.deals import memory_root
+from segpipe_tests.goods import BOX, DISC, HEIGHT, PAIR, RING, WIDTH, photo_of
 
 # What pycocotools' decode says of numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 from segpipe.flow.export.items import Polygon, join_parts
 from segpipe.vision.contour import mask_outlines
 from segpipe.vision.mask import Mask
-from segpipe_tests.flow.export.goods import HEIGHT, PAIR, WIDTH
+from segpipe_tests.goods import HEIGHT, PAIR, WIDTH
 
 # What pycocotools' decode says of numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -20,7 +20,7 @@ from segpipe.store.local_storage import LocalStorage
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, files
 from segpipe.store.storage import Storage
 from segpipe.store.store import DealStore, storage_at
-from segpipe_tests.store.deals import DEAL, promote
+from segpipe_tests.deals import DEAL, promote
 from segpipe_tests.store.no_files import make_dangling_link, make_fifo, make_folder, make_socket
 
 Change = Callable[[ImagePrompts], ImagePrompts]

@@ -1,23 +1,59 @@
-"""Deals, runs and readers for the tests of the store."""
+"""Deals for the tests: photos in a folder, runs of the real stages, and small made-up runs."""
 
+import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from upath import UPath
 
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.tools import Tools
+from segpipe.refiners.none import NoneRefiner
 from segpipe.store.documents import PHOTOS
 from segpipe.store.local_storage import LOCK_NAME
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.store import DealStore
 from segpipe.store.version_info import VersionInfo
+from segpipe_tests.goods import BrightSegmenter, FixedSegmenter, goods_photo, photo_of
 
 DEAL = "d1"
 MODE = "find_all"
 UPSTREAM = {"segmentation": PHOTOS, "crops": "segmentation"}
 ASSETS = tuple(UPSTREAM)
 PHOTOS_VERSION = "0" * 64
+
+
+def put_photos(root: Path, deal: str, photos: dict[str, bytes]) -> None:
+    """Put photos where somebody would drop them."""
+    folder = root / "deals" / deal / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in photos.items():
+        (folder / name).write_bytes(data)
+
+
+def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore:
+    """A deal with a photo for each number of goods: a.png, b.png, …"""
+    photos = {f"{chr(ord('a') + index)}.png": goods_photo(n) for index, n in enumerate(items)}
+    put_photos(root, deal, photos)
+    return DealStore(root)
+
+
+def make_tools(segmenter: BrightSegmenter, settings: FlowSettings | None = None) -> Tools:
+    """Tools around a segmenter, without refinement."""
+    return Tools(segmenter, {"kind": "bright"}, NoneRefiner(), {}, settings or FlowSettings())
+
+
+def run_deal(root: Path, deal: str, names: tuple[str, ...] = ("a.png", "b.png")) -> DealStore:
+    """A promoted deal; the photos whose name begins with "empty" have nothing in them."""
+    photos = {name: photo_of(not name.startswith("empty"), tint) for tint, name in enumerate(names)}
+    put_photos(root, deal, photos)
+    store = DealStore(root)
+    task = DealTask(deal, f"run-{deal[:8]}")
+    asyncio.run(process_deal(store, task, make_tools(FixedSegmenter())))
+    return store
 
 
 def payload(version: str, asset: str) -> dict[str, bytes]:
