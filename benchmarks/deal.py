@@ -36,7 +36,7 @@ from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
-from segpipe.refiners.none import NoneRefiner
+from segpipe.refiners.refiner import NoneRefiner
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import crop_item

@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.photos import jpeg, photo
 from benchmarks.timing import median_times, ratio_table
-from segpipe.models.sam3.preprocess import normalise, resize
+from segpipe.models.sam3 import normalise, resize
 from segpipe.prompt import Prompt
 from segpipe.segmenters.sam3.local.config import EverythingSettings, LocalConfig
 from segpipe.segmenters.sam3.local.model import LocalModel

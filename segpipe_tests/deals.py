@@ -10,7 +10,7 @@ from upath import UPath
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.tools import Tools
-from segpipe.refiners.none import NoneRefiner
+from segpipe.refiners.refiner import NoneRefiner
 from segpipe.store.documents import PHOTOS
 from segpipe.store.local_storage import LOCK_NAME
 from segpipe.store.snapshot import Snapshot

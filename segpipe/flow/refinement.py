@@ -1,6 +1,5 @@
 """The third stage: sharper masks for the survivors, and their outlines."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +9,11 @@ import pyarrow as pa
 from segpipe.errors import InputError, RefinerError
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.refiners.refiner import OnStep, Refinement, Refiner
+from segpipe.progress import StageStarted, Tell, tell_nobody
+from segpipe.refiners.refiner import STAGE, Refinement, Refiner
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.tables import masks_from_arrow, masks_to_arrow
+from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_to_path
 from segpipe.vision.image import RgbImage
@@ -20,6 +21,8 @@ from segpipe.vision.mask import Mask
 
 REFINEMENT_FILE = "refinement.parquet"
 
+OUTLINES = "outlines"
+"""What the stage after the refiner is called in progress events."""
 NO_MASK = "the detection has no mask"
 
 _log = logging.getLogger(__name__)
@@ -73,18 +76,23 @@ async def refine_image(
     segmented: SegmentedImage,
     deduped: DedupedImage,
     refiner: Refiner,
-    on_step: OnStep | None = None,
+    tell: Tell = tell_nobody,
 ) -> RefinedImage:
-    """Refine the masks of the survivors of one photo; those without a mask stay as they are."""
+    """Refine the masks of the survivors of one photo; those without a mask stay as they are.
+
+    ``tell`` is told when refining begins, of its steps, and when outlines follow.
+    """
     found = segmented.result.detections
     with_mask = {index: mask for index in deduped.kept if (mask := found[index].mask)}
-    refinements = await refiner.refine(rgb, list(with_mask.values()), on_step)
+    tell(StageStarted(STAGE, len(with_mask)))
+    refinements = await refiner.refine(rgb, list(with_mask.values()), tell)
     if len(refinements) != len(with_mask):
         raise RefinerError(
             f"{refiner.id} answered {len(refinements)} masks for {len(with_mask)} of them"
         )
+    tell(StageStarted(OUTLINES, len(with_mask)))
     by_index = dict(zip(with_mask, refinements, strict=True))
-    return await asyncio.to_thread(_with_outlines, segmented, deduped, by_index)
+    return await finish_in_thread(_with_outlines, segmented, deduped, by_index)
 
 
 def _with_outlines(

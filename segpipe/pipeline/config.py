@@ -20,9 +20,8 @@ from segpipe.flow.settings import (
     ReportSettings,
 )
 from segpipe.refiners.grabcut import GrabCutConfig
-from segpipe.refiners.hq_sam import HqSamConfig
-from segpipe.refiners.none import NoneConfig
-from segpipe.refiners.sam3_tracker import Sam3TrackerConfig
+from segpipe.refiners.loop.loop_settings import HqSamConfig, Sam3TrackerConfig
+from segpipe.refiners.refiner import NoneConfig
 from segpipe.segmenters.build_segmenter import RecursiveConfig
 from segpipe.segmenters.cache import CacheConfig
 from segpipe.segmenters.classical import ClassicalConfig

@@ -5,10 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
-from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
-from segpipe.refiners.none import NoneConfig, NoneRefiner
-from segpipe.refiners.refiner import Refiner
-from segpipe.refiners.sam3_tracker import Sam3TrackerConfig, Sam3TrackerRefiner
+from segpipe.refiners.loop.loop_refiner import HqSamRefiner, Sam3TrackerRefiner
+from segpipe.refiners.loop.loop_settings import HqSamConfig, Sam3TrackerConfig
+from segpipe.refiners.refiner import NoneConfig, NoneRefiner, Refiner
 
 AnyRefinerConfig = NoneConfig | GrabCutConfig | HqSamConfig | Sam3TrackerConfig
 RefinerConfig = Annotated[AnyRefinerConfig, Field(discriminator="kind")]

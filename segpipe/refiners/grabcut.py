@@ -1,8 +1,8 @@
 """Sharpen coarse masks by GrabCut around their edges."""
 
-import asyncio
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from segpipe.errors import InputError, RefinerError
-from segpipe.refiners.refiner import OnStep, Refinement, no_report
+from segpipe.progress import StepDone, Tell, tell_nobody
+from segpipe.refiners.refiner import STAGE, Refinement
 from segpipe.settings import Settings
+from segpipe.threads import IsWanted, stoppable_in_thread
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage
@@ -96,7 +98,7 @@ class GrabCutRefiner:
         self._config = config
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
         """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8; a step is a mask.
 
@@ -104,15 +106,17 @@ class GrabCutRefiner:
             InputError: A mask belongs to an image of another size.
             RefinerError: OpenCV failed.
         """
-        return await asyncio.to_thread(self._refine_all, image, masks, on_step or no_report)
+        return await stoppable_in_thread(partial(self._refine_all, image, masks, tell))
 
     def _refine_all(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell, is_wanted: IsWanted
     ) -> tuple[Refinement, ...]:
         refined = []
         for number, mask in enumerate(masks):
+            if not is_wanted():
+                break
             refined.append(self._refine_one(image, mask, number))
-            on_step(number + 1, len(masks))
+            tell(StepDone(STAGE, number + 1, len(masks)))
         return tuple(refined)
 
     def _refine_one(self, image: RgbImage, coarse: Mask, number: int) -> Refinement:

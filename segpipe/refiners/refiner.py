@@ -1,17 +1,16 @@
-"""The refiner protocol and its result."""
+"""The refiner protocol, its result, and the refiner that changes nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from segpipe.progress import Tell, tell_nobody
+from segpipe.settings import Settings
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
-OnStep = Callable[[int, int], None]
-"""Told after each refining step: which it was, from 1, and how many there are at most.
-
-It may be called from another thread, and not at all by a refiner that has no steps.
-"""
+STAGE = "refinement"
+"""What :class:`~segpipe.progress.StepDone` events of refiners call their stage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +45,32 @@ class Refiner(Protocol):
         ...
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
-        """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8."""
+        """Refine the coarse masks of one upright RGB image, (h, w, 3) uint8.
+
+        Args:
+            image: The photo.
+            masks: Its coarse masks.
+            tell: Is told of each step that is done, by ``StepDone`` events, perhaps from another
+                thread; not at all by a refiner that has no steps.
+        """
         ...
 
 
-def no_report(step: int, steps: int) -> None:
-    """An :data:`OnStep` that tells nobody."""
+class NoneConfig(Settings):
+    """Use the coarse masks as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class NoneRefiner:
+    """Gives back every coarse mask as it came."""
+
+    id = "none"
+
+    async def refine(
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
+    ) -> tuple[Refinement, ...]:
+        """Keep the coarse masks of one image."""
+        return tuple(Refinement(mask, accepted=False, reason="refiner is none") for mask in masks)

@@ -7,8 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from segpipe.errors import ConfigError
 from segpipe.refiners.build_refiner import RefinerConfig, build_refiner
-from segpipe.refiners.none import NoneConfig
-from segpipe.refiners.refiner import Refiner
+from segpipe.refiners.refiner import NoneConfig, Refiner
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(RefinerConfig)
 _OPTIONS = {"kind": "refiner", "checkpoint": "refiner_checkpoint", "revision": "refiner_checkpoint"}

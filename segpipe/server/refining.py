@@ -1,16 +1,15 @@
 """The refiner of the service: loaded beside the port; whatever befalls it, answers go on."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from threading import Event
 from typing import Literal
 
 import numpy as np
 
 from segpipe.errors import RefinerError
-from segpipe.refiners.refiner import OnStep, Refinement, Refiner, no_report
+from segpipe.progress import Tell, tell_nobody
+from segpipe.refiners.refiner import Refinement, Refiner
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.vision.boxes import Box
@@ -105,7 +104,7 @@ class Unrefined:
         self._reason = reason
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
         """Keep the coarse masks of one image."""
         return tuple(Refinement(mask, accepted=False, reason=self._reason) for mask in masks)
@@ -124,14 +123,14 @@ class _Guarded:
         return self._inner.id
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
         if not masks:
             return ()
         async with self._gate.with_refiner():
             started = time.perf_counter()
             try:
-                return await self._refine(image, masks, on_step or no_report)
+                return _one_each(masks, await self._inner.refine(image, masks, tell), self.id)
             except Exception:  # noqa: BLE001 - logged whole
                 _log.exception("the refiner failed: the masks of this image stay coarse")
                 self._metrics.refiner_failures.inc()
@@ -139,29 +138,10 @@ class _Guarded:
             finally:
                 self._metrics.refiner_seconds.observe(time.perf_counter() - started)
 
-    async def _refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep
-    ) -> tuple[Refinement, ...]:
-        """Ask; who is cancelled waits until the refiner has really stopped, at its next step."""
-        has_left = Event()
 
-        def step(number: int, count: int) -> None:
-            if has_left.is_set():
-                raise _LeftError
-            on_step(number, count)
-
-        asking = asyncio.ensure_future(self._inner.refine(image, masks, step))
-        try:
-            answers = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            has_left.set()
-            raise
-        finally:
-            await asyncio.gather(asking, return_exceptions=True)
-        if len(answers) != len(masks):
-            raise RefinerError(f"{self.id} answered {len(answers)} masks for {len(masks)} of them")
-        return answers
-
-
-class _LeftError(Exception):
-    """Ends a refiner's work in its thread: nobody waits for it any more."""
+def _one_each(
+    masks: Sequence[Mask], answers: tuple[Refinement, ...], refiner: str
+) -> tuple[Refinement, ...]:
+    if len(answers) != len(masks):
+        raise RefinerError(f"{refiner} answered {len(answers)} masks for {len(masks)} of them")
+    return answers

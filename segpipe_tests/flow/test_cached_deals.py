@@ -11,7 +11,7 @@ from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
-from segpipe.refiners.none import NoneRefiner
+from segpipe.refiners.refiner import NoneRefiner
 from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.store.store import DealStore
 from segpipe.vision.crop import CropFormat

@@ -23,7 +23,7 @@ from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.staleness import stale_stages
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
-from segpipe.refiners.none import NoneRefiner
+from segpipe.refiners.refiner import NoneRefiner
 from segpipe.segmenters.classical import ClassicalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.prompts import PromptType

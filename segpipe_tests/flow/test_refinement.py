@@ -18,10 +18,10 @@ from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedItem, refine_image, refined_from_table, refinement_table
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.stages import Stage
+from segpipe.progress import Tell, tell_nobody
 from segpipe.prompt import Mode
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
-from segpipe.refiners.none import NoneRefiner
-from segpipe.refiners.refiner import OnStep, Refinement, Refiner
+from segpipe.refiners.refiner import NoneRefiner, Refinement, Refiner
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
@@ -57,7 +57,7 @@ class Answers:
         self._answers = answers
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
         assert len(masks) == len(self._answers)
         return self._answers
@@ -130,7 +130,7 @@ class Inset:
     id = "inset"
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
         kernel = np.ones((5, 5), np.uint8)
         return tuple(

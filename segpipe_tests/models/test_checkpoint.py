@@ -12,10 +12,9 @@ from typing import ClassVar
 import pytest
 
 from segpipe.errors import CheckpointError, ConfigError
-from segpipe.models.checkpoint import Checkpoint, Contents, read_config
+from segpipe.models.checkpoint import Checkpoint, Contents, ModelSettings, read_config
 from segpipe.models.checkpoint import locate as locate_checkpoint
-from segpipe.models.sam3.contents import SAM3, SAM3_TRACKER
-from segpipe.models.settings import ModelSettings
+from segpipe.models.sam3 import SAM3, SAM3_TRACKER
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "someone/sam3"

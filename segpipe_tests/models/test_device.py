@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segpipe.errors import ConfigError
-from segpipe.models.device import choose_device, choose_dtype
+from segpipe.models.torch_model import choose_device, choose_dtype
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segpipe.models.sam3.preprocess import normalise, resize
+from segpipe.models.sam3 import normalise, resize
 from segpipe_tests.segmenters.sam3.local.tiny import picture
 
 

@@ -34,7 +34,7 @@ from segpipe_tests.deals import make_deal, put_photos
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.loopback import Loopback, Received, Reply, json_reply
-from segpipe_tests.refiners.hq_sam.tiny import make_tiny_checkpoint as make_tiny_hq_sam
+from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint as make_tiny_hq_sam
 from segpipe_tests.segmenters.sam3.local.tiny import make_tiny_checkpoint
 from segpipe_tests.server.running import running
 

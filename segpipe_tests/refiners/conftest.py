@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from segpipe_tests.refiners.hq_sam.tiny import make_tiny_checkpoint as make_tiny_hq_sam
+from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint as make_tiny_hq_sam
 from segpipe_tests.segmenters.sam3.local.tiny import make_tiny_checkpoint as make_tiny_sam3
 
 

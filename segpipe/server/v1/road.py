@@ -1,7 +1,7 @@
 """One photo through the stages of a deal, with a service's model and refiner."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from segpipe.detection import SegmentationResult
@@ -10,8 +10,9 @@ from segpipe.flow.dedup import dedup_image
 from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
+from segpipe.progress import Event, StageStarted, StepDone
 from segpipe.prompt import Prompt
-from segpipe.refiners.refiner import OnStep, Refinement, Refiner
+from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
 from segpipe.server.service import Service, UploadedPhoto
 from segpipe.server.v1.question import prompt_for
@@ -19,7 +20,6 @@ from segpipe.server.v1.wire import Progress, Question
 from segpipe.store.inputs import Photo
 from segpipe.threads import finish_in_thread
 from segpipe.vision.image import RgbImage
-from segpipe.vision.mask import Mask
 
 TellProgress = Callable[[Progress], None]
 
@@ -65,13 +65,18 @@ async def find_objects(
     # Sharper masks, and outlines.
     loop = asyncio.get_running_loop()
 
-    def step(number: int, count: int) -> None:
+    def pass_on(event: Event) -> None:
         # Refiners tell from threads of their own.
-        progress = Progress(stage="refinement", step=number, steps=count)
+        match event:
+            case StageStarted(stage, objects):
+                progress = Progress.model_validate({"stage": stage, "objects": objects})
+            case StepDone(stage, step, steps):
+                progress = Progress.model_validate({"stage": stage, "step": step, "steps": steps})
+            case _:
+                return
         loop.call_soon_threadsafe(tell, progress)
 
-    telling = _TellingRefiner(refiner, tell)
-    refined = await refine_image(rgb, segmented, deduped, telling, step)
+    refined = await refine_image(rgb, segmented, deduped, refiner, pass_on)
     return segmented, refined
 
 
@@ -92,23 +97,3 @@ class _AsSegmenter:
 
     async def aclose(self) -> None:
         """The model is the service's."""
-
-
-@dataclass(frozen=True, slots=True)
-class _TellingRefiner:
-    """Tells when refining begins, and when it has ended and outlines follow."""
-
-    inner: Refiner
-    tell: TellProgress
-
-    @property
-    def id(self) -> str:
-        return self.inner.id
-
-    async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
-    ) -> tuple[Refinement, ...]:
-        self.tell(Progress(stage="refinement", objects=len(masks)))
-        answers = await self.inner.refine(image, masks, on_step)
-        self.tell(Progress(stage="outlines", objects=len(masks)))
-        return answers

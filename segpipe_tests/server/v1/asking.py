@@ -1,19 +1,21 @@
 """Clients of ``POST /v1/segment``, and a model and a refiner that do as they are told."""
 
-import asyncio
 import base64
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
 
 from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.progress import StepDone, Tell, tell_nobody
 from segpipe.prompt import Prompt
-from segpipe.refiners.refiner import OnStep, Refinement, no_report
+from segpipe.refiners.refiner import STAGE, Refinement
 from segpipe.segmenters.promptable import Thresholds
+from segpipe.threads import IsWanted, stoppable_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
@@ -137,12 +139,12 @@ class ToldRefiner:
         self._change = change or _shrunk
 
     async def refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep | None = None
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell = tell_nobody
     ) -> tuple[Refinement, ...]:
-        return await asyncio.to_thread(self._refine, image, masks, on_step or no_report)
+        return await stoppable_in_thread(partial(self._refine, image, masks, tell))
 
     def _refine(
-        self, image: RgbImage, masks: Sequence[Mask], on_step: OnStep
+        self, image: RgbImage, masks: Sequence[Mask], tell: Tell, is_wanted: IsWanted
     ) -> tuple[Refinement, ...]:
         if image.shape[0] == image.shape[1]:
             assert self.load.wait(PATIENCE_S)
@@ -153,9 +155,11 @@ class ToldRefiner:
         self.most_running = max(self.most_running, self.running)
         try:
             for step in range(3):
-                on_step(step + 1, 3)
+                tell(StepDone(STAGE, step + 1, 3))
                 self.steps += 1
                 assert self.go.wait(PATIENCE_S)
+                if not is_wanted():
+                    return ()
                 if self.error:
                     raise self.error
             return tuple(map(self._change, masks[: self.answers]))

@@ -16,7 +16,8 @@ from segpipe.detection import Detection
 from segpipe.errors import CheckpointError, RefinerError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
-from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
+from segpipe.refiners.loop.loop_refiner import HqSamRefiner
+from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.refiners.refiner import Refinement
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.promptable import Thresholds
@@ -26,7 +27,7 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.contour import path_to_mask
 from segpipe.vision.encode import encode_png
 from segpipe.vision.mask import Mask, iou
-from segpipe_tests.refiners.hq_sam.tiny import make_tiny_checkpoint
+from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
 from segpipe_tests.server.running import Service, ToldModel, running, wait_until
 from segpipe_tests.server.v1.asking import (
     HEIGHT,

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from segpipe.errors import SegmenterError
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
-from segpipe.refiners.hq_sam import HqSamConfig, HqSamRefiner
+from segpipe.refiners.loop.loop_refiner import HqSamRefiner
+from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.server.settings import ServerSettings
-from segpipe_tests.refiners.hq_sam.tiny import make_tiny_checkpoint
+from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
 from segpipe_tests.server.v1.asking import (
     PATH,

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from segpipe.models.settings import CHECKPOINT, ModelSettings
+from segpipe.models.checkpoint import CHECKPOINT, ModelSettings
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.settings import Settings
 

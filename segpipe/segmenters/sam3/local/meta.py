@@ -16,9 +16,8 @@ from torch import Tensor
 
 from segpipe.errors import PromptError
 from segpipe.models.checkpoint import locate
-from segpipe.models.device import choose_device, choose_dtype
-from segpipe.models.sam3.contents import SAM3
-from segpipe.models.sam3.preprocess import resize
+from segpipe.models.sam3 import SAM3, resize
+from segpipe.models.torch_model import choose_device, choose_dtype
 from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig

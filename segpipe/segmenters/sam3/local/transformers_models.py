@@ -11,9 +11,8 @@ from transformers.models.sam3 import modeling_sam3
 from transformers.models.sam3.configuration_sam3 import Sam3Config
 
 from segpipe.models.checkpoint import read_config
-from segpipe.models.pretrained import damaged, load_pretrained
-from segpipe.models.sam3.contents import SAM3
-from segpipe.models.sam3.tracker import load_tracker
+from segpipe.models.sam3 import SAM3, load_tracker
+from segpipe.models.torch_model import damaged, load_pretrained
 from segpipe.segmenters.sam3.local.roi_align import roi_align
 
 if not hasattr(modeling_sam3, "torchvision"):

@@ -17,10 +17,8 @@ from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from segpipe.errors import PromptError
 from segpipe.models.checkpoint import locate
-from segpipe.models.device import choose_device, choose_dtype
-from segpipe.models.sam3.contents import SAM3
-from segpipe.models.sam3.preprocess import digest_of, normalise, resize
-from segpipe.models.sam3.tracker import tracker_levels
+from segpipe.models.sam3 import SAM3, digest_of, normalise, resize, tracker_levels
+from segpipe.models.torch_model import choose_device, choose_dtype
 from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from segpipe.errors import CheckpointError, PromptError
 from segpipe.models.checkpoint import locate
-from segpipe.models.sam3.contents import SAM3
+from segpipe.models.sam3 import SAM3
 from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local import meta_model
