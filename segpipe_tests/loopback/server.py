@@ -42,13 +42,19 @@ class Loopback:
         script: The replies in order, or a function from a request to its reply (called in the
             server's thread).
         tls: Speaks TLS with this context.
+        port: Where to listen; 0 leaves it to the OS.
     """
 
     def __init__(
-        self, script: Iterable[Reply] | Reply | Script, *, tls: ssl.SSLContext | None = None
+        self,
+        script: Iterable[Reply] | Reply | Script,
+        *,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self._reply_to = script if callable(script) else _in_order(script)
         self._tls = tls
+        self._wanted_port = port
         self._thread = threading.Thread(target=self._run, name="loopback", daemon=True)
         self._has_started = threading.Event()
         self._read = threading.Condition()
@@ -84,7 +90,9 @@ class Loopback:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        server = await asyncio.start_server(
+            self._connected, "127.0.0.1", self._wanted_port, ssl=self._tls
+        )
         self.port: int = server.sockets[0].getsockname()[1]
         self._has_started.set()
         await self._stop.wait()
