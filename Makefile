@@ -4,7 +4,7 @@ PYTHON ?= python3
 export SEGPIPE_ROOT ?= $(CURDIR)/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint types bench
+.PHONY: help setup run ui test lint types bench docs pictures
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,3 +48,12 @@ bench: setup ## Every benchmark: tables of ratios
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m pip install --quiet --no-deps 'sahi==0.12.8'
 	$(BIN)/python -m benchmarks
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.installed ## The documentation as a site, into build/site
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+pictures: $(VENV)/.installed ## Draw the pictures of the documentation from the sample deals
+	$(BIN)/python -m docs.pictures
+	$(BIN)/python -m docs.diagrams

@@ -1,0 +1,177 @@
+"""What the pages say is there: commands, options, targets, names, links, examples."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlsplit
+
+import dagster as dg
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from docs import diagrams
+from segpipe.cli.app import app
+from segpipe.definitions import defs
+from segpipe_tests.docs.pages import PAGES, ROOT, Page, pages
+
+MAX_README_LINES = 150
+MAX_PICTURE_BYTES = 200_000
+
+
+def page(name: str) -> Page:
+    return Page(PAGES / name)
+
+
+def commands_in(page: Page) -> Iterator[list[str]]:
+    """The words of every segpipe command that a page shows, without comments."""
+    lines = [line for block in page.blocks("console") for line in block.splitlines()]
+    for line in [*lines, *page.code()]:
+        words = shlex.split(line.replace("'", " ").replace("|", " "), comments=True)
+        program = words[0].rpartition("/")[2] if words else ""
+        if program == "segpipe" and len(words) > 1 and not words[1].startswith("-"):
+            yield words[1:]
+
+
+@cache
+def told(*words: str) -> str:
+    """What ``--help`` tells, with a line for each option."""
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "400"})
+    assert done.exit_code == 0, f"segpipe {' '.join(words)} --help"
+    return done.output
+
+
+def options_of(command: str) -> set[str]:
+    return set(re.findall(r"--[a-z][a-z-]*", told(command)))
+
+
+def choices_of(command: str, option: str) -> list[str]:
+    """What an option lets one choose from; nothing where anything goes."""
+    found = re.search(rf"{option} .*?<([a-z0-9_-]+(?:\|[a-z0-9_-]+)+)>", told(command))
+    return found[1].split("|") if found else []
+
+
+@pytest.fixture(scope="module")
+def commands() -> set[str]:
+    """The names of all commands."""
+    return set(re.findall(r"^│ ([a-z][a-z-]+) ", told().partition("Commands")[2], re.MULTILINE))
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MAX_README_LINES
+
+
+def test_every_command_and_option_that_is_shown_exists(commands: set[str]) -> None:
+    wrong, seen = [], set()
+    for shown in pages():
+        for name, *words in commands_in(shown):
+            if name not in commands:
+                wrong.append(f"{shown.name}: segpipe {name}")
+                continue
+            seen.add(name)
+            options = {word.partition("=")[0] for word in words if word.startswith("--")}
+            unknown = options - options_of(name)
+            wrong += [f"{shown.name}: segpipe {name} {option}" for option in sorted(unknown)]
+    assert not wrong
+    assert seen == commands, "a command is shown nowhere"
+
+
+def test_every_option_that_is_named_belongs_to_some_command(commands: set[str]) -> None:
+    known = set().union(*map(options_of, commands))
+    named = {
+        (shown.name, code.split()[0].partition("=")[0])
+        for shown in pages()
+        for code in shown.code()
+        if code.startswith("--")
+    }
+    assert named
+    assert not {place for place in named if place[1] not in known}
+
+
+def test_every_choice_that_is_shown_is_one() -> None:
+    checked = 0
+    for shown in pages():
+        for name, *words in commands_in(shown):
+            for option, value in pairwise(words):
+                choices = choices_of(name, option) if option.startswith("--") else []
+                if choices and not value.isupper():
+                    assert value in choices, f"{shown.name}: segpipe {name} {option} {value}"
+                    checked += 1
+    assert checked
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(
+        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    named = {
+        match
+        for shown in pages()
+        for code in [*shown.code(), *"\n".join(shown.blocks("console")).splitlines()]
+        for match in re.findall(r"^make ([a-z]+)", code)
+    }
+    assert {"run", "test", "docs"} <= named <= targets
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    broken = [
+        f"{shown.name}: {target}"
+        for shown in pages()
+        for target in re.findall(r"\]\(([^)\s]+)\)", shown.text)
+        if not urlsplit(target).scheme
+        and not target.startswith("#")
+        and not (shown.path.parent / target.partition("#")[0]).exists()
+    ]
+    assert not broken
+
+
+def test_run_config_that_is_shown_is_accepted() -> None:
+    modes = ("find_all_everything", "inside_box_everything")
+    checked = 0
+    for shown in pages():
+        for block in shown.blocks("yaml"):
+            config: dict[str, Any] = yaml.safe_load(block)
+            if not config.keys() <= {"resources", "ops"}:
+                continue
+            mode = next((mode for mode in modes if mode[:-11] in config.get("ops", {})), modes[0])
+            dg.validate_run_config(defs.resolve_job_def(mode), config)
+            checked += 1
+    assert checked > 3
+
+
+def test_the_example_of_a_downstream_asset_loads() -> None:
+    names: dict[str, Any] = {}
+    (block,) = page("extending.md").blocks("python")[:1]
+    exec(block, names)
+    merged = names["defs"]
+    assert isinstance(merged, dg.Definitions)
+    assert merged.resolve_assets_def(dg.AssetKey(["find_all", "crop_sizes"]))
+
+
+def test_every_sensor_schedule_job_and_check_is_on_the_page_of_dagster() -> None:
+    repository = defs.get_repository_def()
+    text = page("dagster.md").text + page("modes.md").text
+    names = {
+        *(sensor.name for sensor in repository.sensor_defs),
+        *(schedule.name for schedule in repository.schedule_defs),
+        *(key.name for key in repository.asset_graph.asset_check_keys),
+        *(key.path[-1] for key in repository.asset_graph.materializable_asset_keys),
+    }
+    assert names
+    assert not {name for name in names if f"`{name}`" not in text}
+
+
+@pytest.mark.parametrize("diagram", [diagrams.stages, diagrams.promotion])
+def test_a_diagram_is_what_its_script_draws(diagram: Any) -> None:
+    path = PAGES / "pictures" / f"{diagram.__name__}.svg"
+    assert path.read_text(encoding="utf-8") == diagram()
+
+
+def test_pictures_are_small_and_shown() -> None:
+    shown = "".join(page.text for page in pages())
+    for path in (PAGES / "pictures").iterdir():
+        assert path.stat().st_size <= MAX_PICTURE_BYTES, path.name
+        assert f"pictures/{path.name}" in shown
