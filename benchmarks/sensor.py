@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import median_times
-from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.new_deals import Cursor, decide
+from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.sensors import MAX_DEALS_PER_TICK, SETTLE_S, build_new_deals_sensor

@@ -16,9 +16,9 @@ from segpipe.errors import ConfigError, SegpipeError
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.staleness import run_of_unrecorded_finds, stale_stages
 from segpipe.flow.tools import Tools
-from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
+from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.progress import Counts

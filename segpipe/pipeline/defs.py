@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import dagster as dg
 
 from segpipe.flow.progress import NoProgress
-from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
+from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS_PER_RUN
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.pipeline.schedules import build_sweep_schedule, build_unfinished_schedule

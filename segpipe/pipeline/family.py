@@ -24,8 +24,8 @@ from segpipe.flow.stages import (
     in_order,
 )
 from segpipe.flow.tools import Tools
-from segpipe.pipeline.config import RunOptions
 from segpipe.pipeline.log_progress import LogProgress
+from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
 from segpipe.pipeline.recording import (
     asset_key,

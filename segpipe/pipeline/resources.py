@@ -6,17 +6,18 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from segpipe.pipeline.config import (
-    ClassicalOptions,
-    GrabCutOptions,
+from segpipe.pipeline.options import (
     LocalRoot,
     RefinerOptions,
     RootOptions,
     SegmenterOptions,
+    as_options,
 )
 from segpipe.refiners.build_refiner import build_refiner
+from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
+from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.store import DealStore
 
@@ -46,7 +47,9 @@ class SegmenterResource(dg.ConfigurableResource[Segmenter]):
     """Finds the items in a photo."""
 
     backend: SegmenterOptions = Field(
-        default=ClassicalOptions(), discriminator="kind", description="Which segmenter, and how."
+        default=as_options(ClassicalConfig()),
+        discriminator="kind",
+        description="Which segmenter, and how.",
     )
 
     def build(self, data_folder: Path) -> Segmenter:
@@ -66,7 +69,9 @@ class RefinerResource(dg.ConfigurableResource[Refiner]):
     """Sharpens the masks of survivors."""
 
     backend: RefinerOptions = Field(
-        default=GrabCutOptions(), discriminator="kind", description="Which refiner, and how."
+        default=as_options(GrabCutConfig()),
+        discriminator="kind",
+        description="Which refiner, and how.",
     )
 
     def build(self) -> Refiner:

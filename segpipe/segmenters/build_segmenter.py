@@ -47,15 +47,12 @@ class RecursiveConfig(Settings):
     )
 
 
-SegmenterConfig = Annotated[
-    ClassicalConfig | Sam3Config | RecursiveConfig, Field(discriminator="kind")
-]
+AnySegmenterConfig = ClassicalConfig | Sam3Config | RecursiveConfig
+SegmenterConfig = Annotated[AnySegmenterConfig, Field(discriminator="kind")]
 """Every segmenter that can be configured, told apart by ``kind``."""
 
 
-def build_segmenter(
-    config: ClassicalConfig | Sam3Config | RecursiveConfig, data_folder: Path = DATA_FOLDER
-) -> Segmenter:
+def build_segmenter(config: AnySegmenterConfig, data_folder: Path = DATA_FOLDER) -> Segmenter:
     """Build the segmenter that a configuration describes.
 
     Args:

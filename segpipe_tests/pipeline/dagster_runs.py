@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 
 from segpipe.flow.stages import Stage
-from segpipe.pipeline.config import LocalRoot, NoneOptions
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
+from segpipe.pipeline.options import LocalRoot, as_options
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource, RefinerResource
 from segpipe.prompt import Mode
+from segpipe.refiners.refiner import NoneConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe_tests.goods import BrightSegmenter
 
@@ -39,7 +40,7 @@ def make_defs(
     overrides = {
         "store": DealStoreResource(root=LocalRoot(path=str(root))),
         "segmenter": FixedSegmenter(make),
-        "refiner": RefinerResource(backend=NoneOptions()),
+        "refiner": RefinerResource(backend=as_options(NoneConfig())),
     }
     return build_defs(overrides, retry_policy=NO_DELAY, **options)
 

@@ -17,9 +17,9 @@ import pytest
 
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.stages import Stage
-from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
+from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource

@@ -15,8 +15,8 @@ from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.progress import NoProgress
 from segpipe.flow.stages import Stage
-from segpipe.pipeline.config import LocalRoot
 from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key, record_outcome
 from segpipe.pipeline.resources import DealStoreResource

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segpipe.pipeline.config import LocalRoot
+from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor

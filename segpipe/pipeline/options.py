@@ -1,0 +1,117 @@
+"""The settings as Dagster config: derived from the settings models, editable in the launchpad."""
+
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from segpipe.flow.settings import FlowSettings
+from segpipe.refiners.build_refiner import AnyRefinerConfig
+from segpipe.segmenters.build_segmenter import AnySegmenterConfig
+from segpipe.settings import Settings
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+_derived: dict[type[Settings], type[Settings]] = {}
+
+
+def options_of(kind: type[Settings]) -> type[Settings]:
+    """The same settings as Dagster config: a subclass of the model and of ``dg.Config``.
+
+    Fields, defaults, descriptions and validation are those of the model. A field that holds other
+    settings, alone or in a union, holds the options of these.
+
+    >>> from segpipe.flow.settings import FlowSettings
+    >>> options = options_of(FlowSettings)
+    >>> issubclass(options, FlowSettings) and issubclass(options, dg.Config)
+    True
+    >>> isinstance(options().dedup, dg.Config)
+    True
+    """
+    if kind not in _derived:
+        fields: dict[str, Any] = {}
+        for name, field in kind.model_fields.items():
+            annotation = _derived_type(field.annotation)
+            if annotation != field.annotation:
+                default = field.default
+                if isinstance(default, Settings):
+                    default = as_options(default)
+                # Its limits stay where they are: on the types inside.
+                fields[name] = (
+                    annotation,
+                    Field(
+                        default=default,
+                        description=field.description,
+                        discriminator=cast("str | None", field.discriminator),
+                    ),
+                )
+        _derived[kind] = create_model(
+            kind.__name__, __base__=cast("Any", (kind, dg.Config)), __doc__=kind.__doc__, **fields
+        )
+    return _derived[kind]
+
+
+def as_options(settings: SettingsT) -> SettingsT:
+    """Settings as the same ones in Dagster config."""
+    values = {name: as_options(v) if isinstance(v, Settings) else v for name, v in settings}
+    return cast("SettingsT", options_of(type(settings))(**values))
+
+
+def _derived_type(annotation: Any) -> Any:
+    """An annotation with settings models replaced by their options."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return options_of(annotation)
+    if get_origin(annotation) in {Union, UnionType}:
+        return Union[tuple(map(_derived_type, get_args(annotation)))]  # noqa: UP007 - at run time
+    if get_origin(annotation) is Annotated:
+        inner, *notes = get_args(annotation)
+        return Annotated[(_derived_type(inner), *notes)]
+    return annotation
+
+
+if TYPE_CHECKING:
+    SegmenterOptions = AnySegmenterConfig
+    RefinerOptions = AnyRefinerConfig
+    FlowOptions = FlowSettings
+else:
+    SegmenterOptions = _derived_type(AnySegmenterConfig)
+    RefinerOptions = _derived_type(AnyRefinerConfig)
+    FlowOptions = options_of(FlowSettings)
+
+
+class RunOptions(FlowOptions):
+    """The settings of a mode, and what a run does with deals that are up to date."""
+
+    skip_up_to_date: bool = Field(
+        default=False,
+        description="Make only the assets that are missing or older than their photos, their "
+        "upstream or these settings. Off: everything that was asked for is made anew.",
+    )
+
+
+class LocalRoot(dg.Config):
+    """Deals in a folder of this machine."""
+
+    kind: Literal["local"] = "local"
+    path: str = Field(default="data", description="The data root, which holds deals/.")
+
+
+class RemoteRoot(dg.Config):
+    """Deals behind a URL that fsspec opens."""
+
+    kind: Literal["remote"] = "remote"
+    url: str = Field(description="The data root, such as memory://segpipe.")
+
+
+RootOptions = LocalRoot | RemoteRoot

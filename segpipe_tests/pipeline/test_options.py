@@ -1,0 +1,58 @@
+"""Dagster's options are the settings models, with nothing written twice."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import dagster as dg
+import pytest
+
+from segpipe.flow.settings import FlowSettings
+from segpipe.pipeline.options import as_options, options_of
+from segpipe.refiners.build_refiner import AnyRefinerConfig
+from segpipe.segmenters.build_segmenter import AnySegmenterConfig
+from segpipe.settings import Settings
+
+MODELS = (FlowSettings, *get_args(AnySegmenterConfig), *get_args(AnyRefinerConfig))
+
+
+def settings_in(annotation: Any) -> Iterator[type[Settings]]:
+    """The settings models in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from settings_in(inner)
+
+
+def check_same(model: type[Settings], options: Any) -> None:
+    assert issubclass(options, model)
+    assert issubclass(options, dg.Config)
+    assert list(options.model_fields) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        derived = options.model_fields[name]
+        assert derived.description == field.description
+        assert derived.is_required() == field.is_required()
+        assert derived.discriminator == field.discriminator
+        pairs = zip(settings_in(field.annotation), settings_in(derived.annotation), strict=True)
+        for inner, inner_options in pairs:
+            check_same(inner, inner_options)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_options_have_every_field_of_their_settings_at_any_depth(model: type[Settings]) -> None:
+    check_same(model, options_of(model))
+
+
+def test_defaults_and_identities_are_the_same() -> None:
+    for model in MODELS:
+        required = {name for name, field in model.model_fields.items() if field.is_required()}
+        if not required:
+            settings = model()
+            assert as_options(settings).model_dump() == settings.model_dump()
+            assert as_options(settings).identity() == settings.identity()
+
+
+def test_what_a_model_refuses_its_options_refuse() -> None:
+    with pytest.raises(ValueError, match="iou_threshold"):
+        options_of(FlowSettings).model_validate({"dedup": {"iou_threshold": 2}})
+    with pytest.raises(ValueError, match="no_such_field"):
+        options_of(FlowSettings).model_validate({"no_such_field": 1})
