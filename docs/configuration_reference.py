@@ -13,8 +13,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from segpipe.definitions import defs
-from segpipe.pipeline.config import RunOptions
 from segpipe.pipeline.jobs import SweepOptions
+from segpipe.pipeline.options import RunOptions
 from segpipe.server.settings import ServerSettings
 
 PAGE: Final = "configuration.md"
