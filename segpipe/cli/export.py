@@ -7,11 +7,12 @@ import typer
 from rich.console import Console
 
 from segpipe.cli.console import err, out, progress_bars
-from segpipe.cli.options import ROOT, Root, existing
+from segpipe.cli.options import ROOT, Root, existing, one_of
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
-from segpipe.flow.export.deals import export_deals
-from segpipe.flow.export.task import ExportFormat, ExportReport, ExportTask, Images
-from segpipe.flow.settings import CocoMasks
+from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
+from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.registry import EXPORTS
+from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
@@ -19,7 +20,7 @@ _ALL = "all"
 _FILE_SUFFIX = ".json"
 
 
-class RichExportProgress:
+class ExportBars:
     """Draws a bar for the deals, and one for the photos of the deal under way."""
 
     def __init__(self, console: Console, deals: int) -> None:
@@ -27,28 +28,29 @@ class RichExportProgress:
         self._deals = self.bars.add_task("deals", total=deals, note="")
         self._photos = self.bars.add_task("photos", total=None, visible=False, note="")
 
-    def deal_started(self, deal: str, photos: int) -> None:
-        """Begin the bar of the deal's photos."""
-        self.bars.reset(self._photos, description=deal, total=photos, visible=True, note="")
-
-    def photo_done(self, deal: str, file_name: str) -> None:
-        """Advance it."""
-        self.bars.update(self._photos, advance=1, note=file_name)
-
-    def deal_done(self, deal: str) -> None:
-        """Advance the bar of the deals."""
-        self.bars.update(self._deals, advance=1, note=deal)
-
-    def deal_left_out(self, deal: str, reason: SegpipeError) -> None:
-        """Advance the bar of the deals, and say why at once: an export may take long."""
-        self.bars.update(self._deals, advance=1, note=f"{deal} left out")
-        self.bars.console.print(f"left out: {describe(reason)}", style="yellow", soft_wrap=True)
+    def tell(self, event: Event) -> None:
+        """Draw what happened; why a deal is left out is said at once: an export may take long."""
+        match event:
+            case DealStarted(deal, photos):
+                self.bars.reset(self._photos, description=deal, total=photos, visible=True, note="")
+            case PhotoDone(_, file_name):
+                self.bars.update(self._photos, advance=1, note=file_name)
+            case DealDone(deal):
+                self.bars.update(self._deals, advance=1, note=deal)
+            case DealFailed(deal, reason):
+                self.bars.update(self._deals, advance=1, note=f"{deal} left out")
+                self.bars.console.print(f"left out: {reason}", style="yellow", soft_wrap=True)
 
 
 def export(
     file_format: Annotated[
-        ExportFormat,
-        typer.Option("--format", help="COCO JSON, YOLO segments, or a labelme JSON a photo."),
+        str,
+        typer.Option(
+            "--format",
+            parser=one_of(EXPORTS),
+            metavar="|".join(EXPORTS),
+            help="COCO JSON, YOLO segments, or a labelme JSON a photo.",
+        ),
     ],
     target: Annotated[
         Path,
@@ -90,9 +92,9 @@ def export(
         masks=masks,
         overwrite=overwrite,
     )
-    progress = RichExportProgress(err, len(wanted))
-    with progress.bars:
-        report = export_deals(store, wanted, task, progress)
+    drawn = ExportBars(err, len(wanted))
+    with drawn.bars:
+        report = export_deals(store, wanted, task, drawn.tell)
     out.print(_said(report, target), soft_wrap=True)
     # All that have results are exported; a deal that was named has to have some.
     is_fault = [named or not _has_no_results(error) for error in report.left_out.values()]

@@ -1,5 +1,6 @@
 """What several commands are told: the data root, deals under it, the mode."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,18 @@ ModeOption = Annotated[
         "--mode", help="find_all: everything there is to find; inside_box: what boxes were drawn."
     ),
 ]
+
+
+def one_of(names: Collection[str]) -> Callable[[str], str]:
+    """A parser of an option that takes one of some names, in upper or lower case."""
+
+    def choose(value: str) -> str:
+        name = value.lower()
+        if name not in names:
+            raise typer.BadParameter(f"{value!r} is none of {', '.join(names)}")
+        return name
+
+    return choose
 
 
 def existing(store: DealStore, deal: str) -> str:

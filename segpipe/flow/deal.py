@@ -6,7 +6,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 
 from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
-from segpipe.flow.coco import CocoImage, coco_image
+from segpipe.flow.coco import labelled_photo
 from segpipe.flow.crops import CroppedImage, crop_image
 from segpipe.flow.dedup import DedupedImage, dedup_image
 from segpipe.flow.ordered import map_in_order
@@ -22,6 +22,7 @@ from segpipe.flow.stopwatch import Stopwatch
 from segpipe.flow.tools import Tools
 from segpipe.flow.upstream import Upstream
 from segpipe.flow.writer import DealWriter
+from segpipe.formats.coco import CocoPhoto, coco_photo
 from segpipe.prompt import Mode
 from segpipe.segmenters.occasion import occasion
 from segpipe.store.inputs import Photo
@@ -224,14 +225,16 @@ class _Road:
 
     async def _coco(
         self, segmented: SegmentedImage, refined: RefinedImage | None
-    ) -> CocoImage | None:
+    ) -> CocoPhoto | None:
         if Stage.COCO not in self._task.stages or refined is None:
             return None
         with self._stopwatch.time(Stage.COCO):
-            settings = self._tools.settings.coco
-            return await asyncio.to_thread(
-                coco_image, self._task.deal, segmented, refined, settings
-            )
+            masks = self._tools.settings.coco.masks
+
+            def make() -> CocoPhoto:
+                return coco_photo(labelled_photo(self._task.deal, segmented, refined), masks)
+
+            return await asyncio.to_thread(make)
 
     async def _preview(
         self,

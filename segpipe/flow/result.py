@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from segpipe.flow.coco import CocoImage
 from segpipe.flow.crops import CroppedImage
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedImage
 from segpipe.flow.report import ImagePreview
 from segpipe.flow.segmentation import SegmentedImage
+from segpipe.formats.coco import CocoPhoto
 from segpipe.progress import Counts
 from segpipe.store.version_info import ImageSummary
 
@@ -20,7 +20,7 @@ class ImageResult:
     deduped: DedupedImage | None
     refined: RefinedImage | None
     cropped: CroppedImage | None
-    coco: CocoImage | None
+    coco: CocoPhoto | None
     preview: ImagePreview
 
     @property

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from segpipe.flow.stages import Stage
+from segpipe.formats.export_format import CocoMasks
 from segpipe.settings import Settings
 from segpipe.vision.crop import CropFormat
 
@@ -92,13 +93,6 @@ class ReportSettings(Settings):
     )
     tile_px: int = Field(default=320, ge=64, description="Side of a tile of the contact sheet.")
     columns: int = Field(default=4, ge=1, description="Tiles in a row of the contact sheet.")
-
-
-class CocoMasks(StrEnum):
-    """How COCO JSON says which pixels are an item's."""
-
-    RLE = "rle"
-    POLYGONS = "polygons"
 
 
 class CocoSettings(Settings):

@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 
 from segpipe.detection import Usage
-from segpipe.flow.coco import COCO_FILE, CocoWriter
+from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.crops import CROPS_FILE, crops_table
 from segpipe.flow.dedup import DEDUP_FILE, dedup_table
 from segpipe.flow.photo import photos_version
@@ -31,6 +31,7 @@ from segpipe.flow.segmentation import (
 from segpipe.flow.stages import DEAL_PHOTOS, DEAL_PROMPTS, UPSTREAM, Stage, in_order
 from segpipe.flow.table_files import TABLES
 from segpipe.flow.tools import Tools
+from segpipe.formats.coco import CocoWriter
 from segpipe.progress import Counts
 from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
 from segpipe_tests.deals import put_photos, run_deal
-from segpipe_tests.flow.export.goods import tree
+from segpipe_tests.flow.exports import tree
 from segpipe_tests.goods import photo_of
 
 Export = Callable[..., Result]

@@ -11,9 +11,10 @@ from pycocotools.coco import COCO
 
 from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import CocoMasks, CocoSettings, FlowSettings
+from segpipe.flow.settings import CocoSettings, FlowSettings
 from segpipe.flow.stages import Stage
 from segpipe.flow.staleness import stale_stages
+from segpipe.formats.export_format import CocoMasks
 from segpipe.prompt import Mode
 from segpipe.store.tables import masks_from_arrow
 from segpipe_tests.deals import make_deal, make_tools

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from segpipe.errors import SegpipeError
-from segpipe.flow.export.deals import export_deals
-from segpipe.flow.export.task import ExportFormat, ExportReport, ExportTask, Images
-from segpipe.flow.settings import CocoMasks
+from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
+from segpipe.formats.export_format import CocoMasks
+from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
+from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 
@@ -15,31 +15,34 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def deal_started(self, deal: str, photos: int) -> None:
-        self.lines.append(f"{deal}: {photos} photos")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case DealStarted(deal, photos):
+                self.lines.append(f"{deal}: {photos} photos")
+            case PhotoDone(deal, file_name):
+                self.photo_done(deal, file_name)
+            case DealDone(deal):
+                self.lines.append(f"{deal} done")
+            case DealFailed(deal, reason):
+                self.lines.append(f"{deal} left out: {reason}")
 
     def photo_done(self, deal: str, file_name: str) -> None:
         self.lines.append(f"{deal}/{file_name}")
 
-    def deal_done(self, deal: str) -> None:
-        self.lines.append(f"{deal} done")
-
-    def deal_left_out(self, deal: str, reason: SegpipeError) -> None:
-        self.lines.append(f"{deal} left out: {reason}")
-
 
 def export(
     store: DealStore,
-    file_format: ExportFormat,
+    file_format: str,
     out: Path,
     *,
     deals: tuple[str, ...] | None = None,
+    mode: Mode = Mode.FIND_ALL,
     images: Images = Images.COPY,
     masks: CocoMasks = CocoMasks.RLE,
     overwrite: bool = False,
     told: Told | None = None,
 ) -> ExportReport:
-    task = ExportTask(file_format, out, images=images, masks=masks, overwrite=overwrite)
+    task = ExportTask(file_format, out, mode, images=images, masks=masks, overwrite=overwrite)
     return export_deals(store, deals or store.deals(), task, told or Told())
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import IO, Self
 
 
-class Spool:
+class LinesOnDisk:
     """Lines in a temporary file without a name, gone with the process; a context manager.
 
     Args:

@@ -4,26 +4,23 @@ import contextlib
 import io
 import json
 import tracemalloc
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-from segpipe.detection import Detection, SegmentationResult
 from segpipe.errors import StoreError
-from segpipe.flow.asked import Asked
-from segpipe.flow.coco import CocoImage, CocoWriter, coco_image
-from segpipe.flow.refinement import RefinedImage, RefinedItem
-from segpipe.flow.segmentation import SegmentedImage
-from segpipe.flow.settings import CocoMasks, CocoSettings
+from segpipe.formats.coco import CocoPhoto, CocoWriter, coco_photo
+from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.labels import UNLABELLED, LabelledItem, LabelledPhoto
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask
 
@@ -50,41 +47,25 @@ def ring() -> Mask:
     return Mask.from_full(full)
 
 
-def photo(
-    detections: Sequence[Detection],
-    survivors: Sequence[int] | None = None,
-    *,
-    image: str = "a",
-    refined: dict[int, Mask] | None = None,
-    size: tuple[int, int] = (WIDTH, HEIGHT),
-    missing: dict[int, str] | None = None,
-) -> tuple[SegmentedImage, RefinedImage]:
-    result = SegmentationResult(tuple(detections), *size, "test", 1.0, ())
-    segmented = SegmentedImage(
-        image, f"{image}.jpg", "0" * 64, "JPEG", (), Asked(), missing or {}, result
-    )
-    items = []
-    for index in range(len(detections)) if survivors is None else survivors:
-        mask = (refined or {}).get(index)
-        used = mask or detections[index].mask
-        box = (used.box if used else None) or detections[index].box
-        coarse = detections[index].mask
-        items.append(RefinedItem(index, box, box, "", coarse, mask, None, 0, None))
-    return segmented, RefinedImage(image, tuple(items))
+def found(mask: Mask | None, label: str | None = None, *, box: Box | None = None) -> LabelledItem:
+    size = {"image_width": WIDTH, "image_height": HEIGHT}
+    box = (mask.box if mask else None) or box or Box(0, 0, 1, 1)
+    is_mask = mask is not None and not mask.is_empty
+    pixels = mask if mask and is_mask else Mask.from_box(box, **size)
+    return LabelledItem(0, label or UNLABELLED, 0.75, 0, box, pixels, is_mask)
 
 
-def found(mask: Mask | None, label: str | None = None, *, box: Box | None = None) -> Detection:
-    box = box or (mask.box if mask else None) or Box(0, 0, 1, 1)
-    return Detection(box, 0.75, label, mask)
+def photo(*items: LabelledItem, image: str = "a") -> LabelledPhoto:
+    numbered = (replace(item, detection=index) for index, item in enumerate(items))
+    size = (items[0].mask.image_width, items[0].mask.image_height) if items else (WIDTH, HEIGHT)
+    return LabelledPhoto("lot", image, f"{image}.jpg", *size, "0" * 64, tuple(numbered))
 
 
-def content(
-    segmented: SegmentedImage, refined: RefinedImage, masks: CocoMasks = CocoMasks.RLE
-) -> CocoImage:
-    return coco_image("lot", segmented, refined, CocoSettings(masks=masks))
+def content(*items: LabelledItem, masks: CocoMasks = CocoMasks.RLE, image: str = "a") -> CocoPhoto:
+    return coco_photo(photo(*items, image=image), masks)
 
 
-def written(*images: CocoImage) -> dict[str, Any]:
+def written(*images: CocoPhoto) -> dict[str, Any]:
     file = io.BytesIO()
     with CocoWriter(file) as coco:
         for image in images:
@@ -111,18 +92,12 @@ def decoded(document: dict[str, Any]) -> list[NDArray[np.uint8]]:
 @BOTH_WAYS
 def test_pycocotools_loads_the_survivors_with_every_pixel(tmp_path: Path, masks: CocoMasks) -> None:
     two_parts = Mask.from_full(block(2, 3, 5, 7).to_full() | block(20, 3, 4, 4).to_full())
-    drawn = [block(1, 2, 10, 20), ring(), block(5, 5, 3, 3), two_parts]
-    labels = ["ring", None, "bracelet", "ring"]
-    segmented, refined = photo(
-        [found(mask, label) for mask, label in zip(drawn, labels, strict=True)],
-        survivors=[0, 1, 3],
-        refined={0: block(2, 2, 8, 20)},
-    )
+    expected = [block(2, 2, 8, 20), ring(), two_parts]
+    items = map(found, expected, ["ring", None, "ring"])
 
-    coco = loaded(tmp_path, written(content(segmented, refined, masks)))
+    coco = loaded(tmp_path, written(content(*items, masks=masks)))
 
     annotations = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
-    expected = [block(2, 2, 8, 20), ring(), two_parts]
     for annotation, mask in zip(annotations, expected, strict=True):
         assert np.array_equal(coco.annToMask(annotation), mask.to_full())
         assert annotation["area"] == mask.area
@@ -132,7 +107,7 @@ def test_pycocotools_loads_the_survivors_with_every_pixel(tmp_path: Path, masks:
         assert annotation["iscrowd"] == 0
         assert annotation["score"] == 0.75
         assert annotation["has_mask"]
-    assert [annotation["detection"] for annotation in annotations] == [0, 1, 3]
+    assert [annotation["detection"] for annotation in annotations] == [0, 1, 2]
     names = [coco.loadCats([annotation["category_id"]])[0]["name"] for annotation in annotations]
     assert names == ["ring", "item", "ring"]
     assert coco.loadCats(coco.getCatIds()) == [
@@ -156,12 +131,8 @@ def test_pycocotools_loads_the_survivors_with_every_pixel(tmp_path: Path, masks:
 @settings(deadline=None, max_examples=200)
 def test_any_mask_decodes_bit_for_bit(masks: CocoMasks, full: NDArray[np.uint8]) -> None:
     mask = Mask.from_full(full)
-    height, width = full.shape
-    box = mask.box or Box(0, 0, 1, 1)
-    segmented, refined = photo([found(mask, box=box)], size=(width, height))
-    document = written(content(segmented, refined, masks))
-    if mask.is_empty:
-        mask = Mask.from_box(box, image_width=width, image_height=height)
+    assume(not mask.is_empty)
+    document = written(content(found(mask), masks=masks))
     assert np.array_equal(decoded(document)[0], mask.to_full())
     assert document["annotations"][0]["area"] == mask.area
 
@@ -179,24 +150,24 @@ def test_large_jagged_masks_as_polygons_decode_bit_for_bit(seed: int) -> None:
     full = np.zeros_like(full)
     cv2.drawContours(full, borders, -1, (1,), cv2.FILLED)
     mask = Mask.from_full(full)
-    image = content(*photo([found(mask)], size=(1600, 1200)), CocoMasks.POLYGONS)
-    assert isinstance(image.annotations[0].segmentation, list)
-    assert np.array_equal(decoded(written(image))[0], full)
+    document = written(content(found(mask), masks=CocoMasks.POLYGONS))
+    assert isinstance(document["annotations"][0]["segmentation"], list)
+    assert np.array_equal(decoded(document)[0], full)
 
 
 def test_polygons_are_polygons_and_a_mask_with_a_hole_is_rle() -> None:
-    image = content(*photo([found(block(1, 2, 3, 4)), found(ring())]), CocoMasks.POLYGONS)
-    assert image.annotations[0].segmentation == [[1, 2, 1, 6, 4, 6, 4, 2]]
-    assert isinstance(image.annotations[1].segmentation, dict)
+    items = found(block(1, 2, 3, 4)), found(ring())
+    polygon, rle = written(content(*items, masks=CocoMasks.POLYGONS))["annotations"]
+    assert polygon["segmentation"] == [[1, 2, 1, 6, 4, 6, 4, 2]]
+    assert isinstance(rle["segmentation"], dict)
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("mask", [None, Mask.empty(image_width=WIDTH, image_height=HEIGHT)])
 def test_an_item_without_a_mask_stands_as_its_box_and_says_so(
-    masks: CocoMasks, mask: Mask | None
+    masks: CocoMasks,
 ) -> None:
     box = Box(2.5, 3, 10, 8.25)
-    document = written(content(*photo([found(mask, box=box)]), masks))
+    document = written(content(found(None, box=box), masks=masks))
     (annotation,) = document["annotations"]
     assert annotation["has_mask"] is False
     assert np.array_equal(decoded(document)[0], block(2, 3, 8, 6).to_full())
@@ -204,8 +175,8 @@ def test_an_item_without_a_mask_stands_as_its_box_and_says_so(
     assert annotation["bbox"] == [2.5, 3, 7.5, 5.25]
 
 
-@pytest.mark.parametrize("images", [[], [content(*photo([]))]])
-def test_a_file_of_nothing_is_whole(tmp_path: Path, images: list[CocoImage]) -> None:
+@pytest.mark.parametrize("images", [[], [content()]])
+def test_a_file_of_nothing_is_whole(tmp_path: Path, images: list[CocoPhoto]) -> None:
     coco = loaded(tmp_path, written(*images))
     assert len(coco.getImgIds()) == len(images)
     assert coco.getAnnIds() == coco.getCatIds() == []
@@ -213,7 +184,7 @@ def test_a_file_of_nothing_is_whole(tmp_path: Path, images: list[CocoImage]) -> 
 
 def test_labels_of_any_kind_are_categories(tmp_path: Path) -> None:
     labels = ['a "b"\\', "tab\there", "line\nbreak", "טבעת", "", "\udce9"]
-    image = content(*photo([found(block(1, 1, 2, 2), label) for label in labels]))
+    image = content(*(found(block(1, 1, 2, 2), label) for label in labels))
     document = written(image)
     coco = loaded(tmp_path, document)
     names = [coco.cats[each["category_id"]]["name"] for each in document["annotations"]]
@@ -223,9 +194,7 @@ def test_labels_of_any_kind_are_categories(tmp_path: Path) -> None:
 
 def test_what_failed_halfway_leaves_nothing() -> None:
     file = io.BytesIO()
-    a, b, c = (
-        content(*photo([found(block(1, 1, 2, 2), label)] * 3, image=label)) for label in "abc"
-    )
+    a, b, c = (content(*[found(block(1, 1, 2, 2), label)] * 3, image=label) for label in "abc")
 
     def add_half(coco: CocoWriter) -> None:
         with coco.all_or_nothing():
@@ -247,7 +216,7 @@ def test_a_file_with_an_error_is_not_ended() -> None:
 
     def fail() -> None:
         with CocoWriter(file) as coco:
-            coco.add(content(*photo([])))
+            coco.add(content())
             raise StoreError("no space left")
 
     with pytest.raises(StoreError):
@@ -259,14 +228,14 @@ def test_the_same_photos_give_the_same_bytes() -> None:
     def once() -> bytes:
         file = io.BytesIO()
         with CocoWriter(file, info={"mode": "find_all"}) as coco:
-            coco.add(content(*photo([found(ring())])))
+            coco.add(content(found(ring())))
         return file.getvalue()
 
     assert once() == once()
 
 
 def test_memory_does_not_grow_with_the_photos(tmp_path: Path) -> None:
-    image = content(*photo([found(ring(), "ring")] * 50))
+    image = content(*[found(ring(), "ring")] * 50)
 
     def peak(photos: int) -> int:
         tracemalloc.start()
@@ -278,9 +247,3 @@ def test_memory_does_not_grow_with_the_photos(tmp_path: Path) -> None:
         return peak
 
     assert peak(200) < 1.2 * peak(10) + 50_000
-
-
-def test_a_drawn_box_in_which_nothing_was_found_is_no_annotation() -> None:
-    detections = [found(block(4, 4, 8, 8)), found(None, box=Box(20, 20, 30, 30))]
-    done = content(*photo(detections, missing={1: "nothing was found in the box"}))
-    assert [one.detection for one in done.annotations] == [0]

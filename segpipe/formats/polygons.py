@@ -1,15 +1,12 @@
-"""The survivors of a photo as polygons, for formats that know no bitmaps."""
+"""Items as polygons, for formats that know no bitmaps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.flow.coco import category_of, item_mask
-from segpipe.flow.refinement import RefinedImage, items_found
-from segpipe.flow.segmentation import SegmentedImage
+from segpipe.formats.labels import LabelledItem
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_outlines
 
@@ -20,42 +17,11 @@ Polygon = NDArray[np.float64]
 _MAX_DISTANCES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ExportedItem:
-    """One survivor.
-
-    Attributes:
-        detection: Its index among the raw detections of its photo.
-        label: Its label; "item" without one.
-        score: The segmenter's confidence, 0 to 1.
-        box: Its box when it has no mask, otherwise None.
-        parts: The outline of each of its parts, within 0.25 pixels; holes are dropped.
-    """
-
-    detection: int
-    label: str
-    score: float
-    box: Box | None
-    parts: tuple[Polygon, ...]
-
-
-def exported_items(segmented: SegmentedImage, refined: RefinedImage) -> list[ExportedItem]:
-    """The survivors of one photo, in the order of their detections; empty drawn boxes left out."""
-    items = []
-    for item in items_found(segmented, refined):
-        detection = segmented.result.detections[item.detection]
-        mask, has_mask = item_mask(item, segmented)
-        parts = tuple(outline.corners for outline in mask_outlines(mask) if not outline.is_hole)
-        items.append(
-            ExportedItem(
-                detection=item.detection,
-                label=category_of(detection),
-                score=detection.score,
-                box=None if has_mask else item.box,
-                parts=parts if has_mask else (_corners(item.box),),
-            )
-        )
-    return items
+def parts_of(item: LabelledItem) -> tuple[Polygon, ...]:
+    """The outline of each part of an item, within 0.25 pixels, without holes; or its box."""
+    if not item.has_mask:
+        return (_corners(item.box),)
+    return tuple(outline.corners for outline in mask_outlines(item.mask) if not outline.is_hole)
 
 
 def join_parts(parts: Sequence[Polygon]) -> Polygon:

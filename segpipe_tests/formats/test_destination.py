@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import ConfigError, StoreError
-from segpipe.flow.export.target import EXPORT_FILE, new_file, new_folder
-from segpipe_tests.flow.export.goods import tree
+from segpipe.formats.destination import EXPORT_FILE, new_file, new_folder
+from segpipe_tests.flow.exports import tree
 
 
 def make_file(path: Path, text: str, *, overwrite: bool = False) -> None:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from segpipe.flow.export.items import Polygon, join_parts
+from segpipe.formats.polygons import Polygon, join_parts
 from segpipe.vision.contour import mask_outlines
 from segpipe.vision.mask import Mask
 from segpipe_tests.goods import HEIGHT, PAIR, WIDTH
@@ -73,5 +73,5 @@ def test_corners_are_compared_in_pieces_when_they_are_many(
 ) -> None:
     parts = [outline.corners for outline in mask_outlines(PAIR)]
     at_once = join_parts(parts)
-    monkeypatch.setattr("segpipe.flow.export.items._MAX_DISTANCES", 100)
+    monkeypatch.setattr("segpipe.formats.polygons._MAX_DISTANCES", 100)
     assert np.array_equal(join_parts(parts), at_once)

@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError
-from segpipe.flow.export.target import EXPORT_FILE
-from segpipe.flow.export.task import ExportFormat, Images
-from segpipe.flow.settings import CocoMasks
+from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError, describe
+from segpipe.flow.export import Images
+from segpipe.formats.destination import EXPORT_FILE
+from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.registry import EXPORTS
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask, iou
 from segpipe_tests.deals import memory_root, put_photos, run_deal
-from segpipe_tests.flow.export.goods import Told, export, tree
-from segpipe_tests.flow.export.test_items import filled, without_holes
+from segpipe_tests.flow.exports import Told, export, tree
+from segpipe_tests.formats.test_polygons import filled, without_holes
 from segpipe_tests.goods import BOX, DISC, HEIGHT, PAIR, RING, WIDTH, photo_of
 
 # What pycocotools' decode says of numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-EVERY_FORMAT = pytest.mark.parametrize("file_format", ExportFormat)
+EVERY_FORMAT = pytest.mark.parametrize("file_format", EXPORTS)
 LABELS = ["coin", "ring", "earring", "item"]
 MASKS = [DISC, RING, PAIR, Mask.from_box(BOX, image_width=WIDTH, image_height=HEIGHT)]
 
@@ -56,7 +57,7 @@ def test_coco_is_one_file_of_all_deals_with_every_pixel(
     store: DealStore, tmp_path: Path, masks: CocoMasks
 ) -> None:
     out = tmp_path / "out" / "goods.json"
-    export(store, ExportFormat.COCO, out, images=Images.NONE, masks=masks)
+    export(store, "coco", out, images=Images.NONE, masks=masks)
 
     assert tree(out.parent) == ["goods.json"]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -79,7 +80,7 @@ def test_coco_is_one_file_of_all_deals_with_every_pixel(
 
 def test_coco_as_a_folder_has_the_photos_beside_it(store: DealStore, tmp_path: Path) -> None:
     out = tmp_path / "goods"
-    export(store, ExportFormat.COCO, out, deals=("lot",))
+    export(store, "coco", out, deals=("lot",))
     assert tree(out) == [
         "annotations.json",
         "export.json",
@@ -94,7 +95,7 @@ def test_coco_as_a_folder_has_the_photos_beside_it(store: DealStore, tmp_path: P
 
 def test_yolo_lines_are_filled_to_the_masks_again(store: DealStore, tmp_path: Path) -> None:
     out = tmp_path / "goods"
-    export(store, ExportFormat.YOLO_SEG, out)
+    export(store, "yolo-seg", out)
 
     names = ["lot__a", "lot__b", "lot__empty", "שלום__a", "שלום__b"]
     assert tree(out) == [
@@ -117,7 +118,7 @@ def test_yolo_lines_are_filled_to_the_masks_again(store: DealStore, tmp_path: Pa
 
 def test_labelme_polygons_are_filled_to_the_masks_again(store: DealStore, tmp_path: Path) -> None:
     out = tmp_path / "goods"
-    export(store, ExportFormat.LABELME, out, deals=("lot",))
+    export(store, "labelme", out, deals=("lot",))
 
     assert tree(out) == [
         "export.json",
@@ -144,7 +145,7 @@ def test_labelme_polygons_are_filled_to_the_masks_again(store: DealStore, tmp_pa
 
 
 def test_every_folder_says_which_versions_are_in_it(store: DealStore, tmp_path: Path) -> None:
-    export(store, ExportFormat.LABELME, tmp_path / "goods")
+    export(store, "labelme", tmp_path / "goods")
     lineage = json.loads((tmp_path / "goods/export.json").read_text())
     assert lineage["format"] == "labelme"
     assert lineage["deals"]["lot"] == {
@@ -161,7 +162,7 @@ def test_every_folder_says_which_versions_are_in_it(store: DealStore, tmp_path: 
 
 @EVERY_FORMAT
 def test_photos_are_linked_when_asked_for(
-    store: DealStore, tmp_path: Path, file_format: ExportFormat
+    store: DealStore, tmp_path: Path, file_format: str
 ) -> None:
     export(store, file_format, tmp_path / "goods", deals=("lot",), images=Images.LINK)
     links = [path for path in (tmp_path / "goods").rglob("*.png") if path.is_symlink()]
@@ -169,7 +170,7 @@ def test_photos_are_linked_when_asked_for(
 
 
 def test_labelme_without_photos_points_to_the_data_root(store: DealStore, tmp_path: Path) -> None:
-    export(store, ExportFormat.LABELME, tmp_path / "goods", images=Images.NONE)
+    export(store, "labelme", tmp_path / "goods", images=Images.NONE)
     folder = tmp_path / "goods" / "שלום"
     assert tree(folder) == ["a.json", "b.json"]
     path = json.loads((folder / "a.json").read_text())["imagePath"]
@@ -179,7 +180,7 @@ def test_labelme_without_photos_points_to_the_data_root(store: DealStore, tmp_pa
 @pytest.mark.parametrize("images", [Images.COPY, Images.LINK])
 @EVERY_FORMAT
 def test_a_deal_whose_photo_has_changed_is_left_out_whole(
-    store: DealStore, tmp_path: Path, file_format: ExportFormat, images: Images
+    store: DealStore, tmp_path: Path, file_format: str, images: Images
 ) -> None:
     put_photos(tmp_path / "data", "lot", {"b.png": photo_of(True, tint=99)})
     told = Told()
@@ -190,7 +191,7 @@ def test_a_deal_whose_photo_has_changed_is_left_out_whole(
     assert told.lines == [
         "lot: 3 photos",
         "lot/a.png",
-        f"lot left out: {report.left_out['lot']}",
+        f"lot left out: {describe(report.left_out['lot'])}",
         "שלום: 2 photos",
         "שלום/a.png",
         "שלום/b.png",
@@ -209,9 +210,9 @@ def test_a_photo_that_is_gone_is_told_only_if_it_has_to_go_along(
     store: DealStore, tmp_path: Path
 ) -> None:
     (tmp_path / "data/deals/lot/images/a.png").unlink()
-    with_photos = export(store, ExportFormat.YOLO_SEG, tmp_path / "with")
+    with_photos = export(store, "yolo-seg", tmp_path / "with")
     assert list(with_photos.left_out) == ["lot"]
-    without = export(store, ExportFormat.YOLO_SEG, tmp_path / "without", images=Images.NONE)
+    without = export(store, "yolo-seg", tmp_path / "without", images=Images.NONE)
     assert not without.left_out
 
 
@@ -224,7 +225,7 @@ def test_yolo_names_that_would_be_the_same_or_too_long_stay_apart(tmp_path: Path
     run_deal(root, "a__b", ("c.png",))
     run_deal(root, "a", ("b__c.png", "B__C.png"))
     store = run_deal(root, long, (f"{long}x.png", f"{long}y.png"))
-    export(store, ExportFormat.YOLO_SEG, tmp_path / "goods")
+    export(store, "yolo-seg", tmp_path / "goods")
     names = [Path(name) for name in tree(tmp_path / "goods") if name.startswith("labels/")]
     assert len({str(name).casefold() for name in names}) == 5
     for name in names:
@@ -234,7 +235,7 @@ def test_yolo_names_that_would_be_the_same_or_too_long_stay_apart(tmp_path: Path
 
 def test_labelme_finds_its_json_beside_a_photo_of_any_name(tmp_path: Path) -> None:
     store = run_deal(tmp_path / "data", "lot", ("a b.png", "c.json", "d" * 251 + ".png", "noext"))
-    export(store, ExportFormat.LABELME, tmp_path / "goods")
+    export(store, "labelme", tmp_path / "goods")
     files = tree(tmp_path / "goods/lot")
     assert {"a b.json", "a b.png", "c.json", "c.json.json", "noext", "noext.json"} <= set(files)
     assert len(files) == 8
@@ -247,16 +248,16 @@ def test_a_deal_called_as_the_labelme_exports_own_file_is_left_out_by_name(
     store: DealStore, tmp_path: Path
 ) -> None:
     run_deal(tmp_path / "data", EXPORT_FILE)
-    report = export(store, ExportFormat.LABELME, tmp_path / "goods")
+    report = export(store, "labelme", tmp_path / "goods")
     assert "lot" in report.deals
     assert set(report.left_out) == {EXPORT_FILE}
     assert (tmp_path / "goods" / EXPORT_FILE).is_file()
-    assert EXPORT_FILE in export(store, ExportFormat.COCO, tmp_path / "coco").deals
+    assert EXPORT_FILE in export(store, "coco", tmp_path / "coco").deals
 
 
 @EVERY_FORMAT
 def test_deals_without_results_are_named_and_the_others_go_on(
-    store: DealStore, tmp_path: Path, file_format: ExportFormat
+    store: DealStore, tmp_path: Path, file_format: str
 ) -> None:
     put_photos(tmp_path / "data", "new", {"a.png": photo_of(True)})
     report = export(store, file_format, tmp_path / "goods")
@@ -278,7 +279,7 @@ def test_damaged_results_leave_out_the_deal(store: DealStore, tmp_path: Path) ->
     path.write_bytes(data)
     out = tmp_path / "goods.json"
     told = Told()
-    report = export(store, ExportFormat.COCO, out, images=Images.NONE, told=told)
+    report = export(store, "coco", out, images=Images.NONE, told=told)
     assert told.lines[:2] == ["lot: 3 photos", "lot/a.png"]
     assert list(report.deals) == ["שלום"]
     assert "verify" in report.left_out["lot"].message
@@ -293,12 +294,12 @@ def test_masks_of_another_segmentation_leave_out_the_deal(store: DealStore, tmp_
             staging.write("segmentation", name, snapshot.read("segmentation", name))
         staging.seal("segmentation", made_from={})
         staging.promote()
-    report = export(store, ExportFormat.LABELME, tmp_path / "goods")
+    report = export(store, "labelme", tmp_path / "goods")
     assert isinstance(report.left_out["lot"], StaleUpstreamError)
 
 
 @EVERY_FORMAT
-def test_nothing_to_export_leaves_nothing_behind(tmp_path: Path, file_format: ExportFormat) -> None:
+def test_nothing_to_export_leaves_nothing_behind(tmp_path: Path, file_format: str) -> None:
     put_photos(tmp_path / "data", "new", {"a.png": photo_of(True)})
     with pytest.raises(NotPromotedError, match="none of the 1 deals"):
         export(DealStore(tmp_path / "data"), file_format, tmp_path / "out" / "goods")
@@ -308,16 +309,16 @@ def test_nothing_to_export_leaves_nothing_behind(tmp_path: Path, file_format: Ex
 @pytest.mark.parametrize(
     ("file_format", "out", "images", "field"),
     [
-        (ExportFormat.YOLO_SEG, "goods.json", Images.NONE, "out"),
-        (ExportFormat.COCO, "goods.json", Images.COPY, "images"),
-        (ExportFormat.COCO, "data/deals/goods", Images.COPY, "out"),
-        (ExportFormat.LABELME, "data/deals", Images.COPY, "out"),
+        ("yolo-seg", "goods.json", Images.NONE, "out"),
+        ("coco", "goods.json", Images.COPY, "images"),
+        ("coco", "data/deals/goods", Images.COPY, "out"),
+        ("labelme", "data/deals", Images.COPY, "out"),
     ],
 )
 def test_a_place_that_does_not_suit_is_refused(
     store: DealStore,
     tmp_path: Path,
-    file_format: ExportFormat,
+    file_format: str,
     out: str,
     images: Images,
     field: str,
@@ -333,7 +334,7 @@ def test_an_export_never_takes_the_place_of_the_deals(
 ) -> None:
     (tmp_path / out / EXPORT_FILE).write_text("{}")  # as if it were an export
     with pytest.raises(ConfigError, match="holds the deals") as caught:
-        export(store, ExportFormat.COCO, tmp_path / out, overwrite=True)
+        export(store, "coco", tmp_path / out, overwrite=True)
     assert caught.value.field == "out"
     assert store.photos("lot")
 
@@ -341,14 +342,14 @@ def test_an_export_never_takes_the_place_of_the_deals(
 @pytest.mark.parametrize(
     ("file_format", "images", "can"),
     [
-        (ExportFormat.COCO, Images.LINK, False),
-        (ExportFormat.LABELME, Images.NONE, False),
-        (ExportFormat.LABELME, Images.COPY, True),
-        (ExportFormat.COCO, Images.NONE, True),
+        ("coco", Images.LINK, False),
+        ("labelme", Images.NONE, False),
+        ("labelme", Images.COPY, True),
+        ("coco", Images.NONE, True),
     ],
 )
 def test_photos_of_an_object_store_are_copied_and_never_pointed_to(
-    store: DealStore, tmp_path: Path, file_format: ExportFormat, images: Images, can: bool
+    store: DealStore, tmp_path: Path, file_format: str, images: Images, can: bool
 ) -> None:
     root = memory_root()
     for path in (tmp_path / "data").rglob("*"):
@@ -370,9 +371,9 @@ def test_photos_of_an_object_store_are_copied_and_never_pointed_to(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from segpipe.flow.export.task import ExportFormat, Images
+from segpipe.flow.export import Images
 from segpipe.store.store import DealStore
-from segpipe_tests.flow.export.goods import Told, export
+from segpipe_tests.flow.exports import Told, export
 
 class Killed(Told):
     def photo_done(self, deal, file_name):
@@ -382,7 +383,7 @@ class Killed(Told):
 
 root, out, file_format = sys.argv[1:]
 images = Images.NONE if out.endswith(".json") else Images.COPY
-export(DealStore(root), ExportFormat(file_format), Path(out), images=images, told=Killed())
+export(DealStore(root), file_format, Path(out), images=images, told=Killed())
 """
 
 
@@ -399,7 +400,7 @@ def test_a_killed_export_leaves_nothing_at_its_place(
     assert not out.exists()
     assert [path.name[:9] for path in out.parent.iterdir()] == [".segpipe-"]
     images = Images.NONE if name.endswith(".json") else Images.COPY
-    export(store, ExportFormat(file_format), out, images=images)
+    export(store, file_format, out, images=images)
     assert out.exists()
 
 
@@ -410,5 +411,5 @@ def test_nothing_is_at_its_place_before_the_end(store: DealStore, tmp_path: Path
         def photo_done(self, deal: str, file_name: str) -> None:
             seen.append((tmp_path / "goods").exists())
 
-    export(store, ExportFormat.LABELME, tmp_path / "goods", told=Looking())
+    export(store, "labelme", tmp_path / "goods", told=Looking())
     assert seen == [False] * 5

@@ -1,4 +1,4 @@
-"""The export for training YOLO on segments.
+"""YOLO's text files: segments for training.
 
 The format is https://docs.ultralytics.com/datasets/segment/: a text file for each photo with a line
 for each item, its class and the corners of its outline, as fractions of the photo's sides.
@@ -13,12 +13,11 @@ from pathlib import PurePosixPath
 import numpy as np
 import yaml
 
-from segpipe.flow.export.items import Polygon, exported_items, join_parts
-from segpipe.flow.export.photos import DealPhotos
-from segpipe.flow.export.target import ExportFolder
-from segpipe.flow.refinement import RefinedImage
-from segpipe.flow.segmentation import SegmentedImage
-from segpipe.flow.spool import Spool
+from segpipe.formats.destination import ExportFolder
+from segpipe.formats.export_format import ExportFormat, LabelWriter, PhotoFile, WriteOptions
+from segpipe.formats.labels import LabelledPhoto
+from segpipe.formats.lines_on_disk import LinesOnDisk
+from segpipe.formats.polygons import Polygon, join_parts, parts_of
 from segpipe.store.ids import MAX_FILE_NAME_BYTES
 
 IMAGES_FOLDER = "images"
@@ -30,7 +29,7 @@ _DECIMALS = 6
 _HASH_DIGITS = 8
 
 
-class YoloFormat:
+class _YoloSegments:
     """Writes ``labels/<deal>__<image>.txt``, ``images/`` of the same names, and ``data.yaml``.
 
     Classes are the labels in the order of their names, from 0. A class has its number only when
@@ -39,45 +38,44 @@ class YoloFormat:
 
     Args:
         folder: Where it goes.
-        spool: Where lines wait.
+        lines: Where lines wait.
     """
 
-    def __init__(self, folder: ExportFolder, spool: Spool) -> None:
+    def __init__(self, folder: ExportFolder, lines: LinesOnDisk) -> None:
         self._folder = folder
-        self._spool = spool
+        self._lines = lines
         self._labels: frozenset[str] = frozenset()
         self._names: set[str] = set()
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """What is added inside stays only if the inside ends without an error."""
-        labels, mark = self._labels, self._spool.mark()
+        labels, mark = self._labels, self._lines.mark()
         try:
             with self._folder.all_or_nothing():
                 yield
         except BaseException:
             self._labels = labels
-            self._spool.rewind(mark)
+            self._lines.rewind(mark)
             raise
 
-    def add(
-        self, deal: str, segmented: SegmentedImage, refined: RefinedImage, photos: DealPhotos
-    ) -> None:
-        """Write one photo and its survivors."""
-        items = exported_items(segmented, refined)
-        size = (segmented.result.image_width, segmented.result.image_height)
-        lines = [(item.label, _fractions(join_parts(item.parts), *size)) for item in items]
-        suffix = PurePosixPath(segmented.file_name).suffix
-        name = self._free_name(deal, segmented.image, len(suffix.encode()))
-        photos.place(segmented, self._folder, f"{IMAGES_FOLDER}/{name}{suffix}")
-        self._labels |= {item.label for item in items}
-        self._spool.append(json.dumps([name, lines]).encode("ascii"))
+    def add(self, photo: LabelledPhoto, file: PhotoFile) -> None:
+        """Write one photo and its items."""
+        size = (photo.width, photo.height)
+        lines = [
+            (item.label, _fractions(join_parts(parts_of(item)), *size)) for item in photo.items
+        ]
+        suffix = PurePosixPath(photo.file_name).suffix
+        name = self._free_name(photo.deal, photo.image, len(suffix.encode()))
+        file.place(self._folder, f"{IMAGES_FOLDER}/{name}{suffix}")
+        self._labels |= {item.label for item in photo.items}
+        self._lines.append(json.dumps([name, lines]).encode("ascii"))
 
     def finish(self) -> None:
         """Write the labels, now that every class has its number."""
         names = sorted(self._labels)
         numbers = {label: number for number, label in enumerate(names)}
-        for waiting in self._spool:
+        for waiting in self._lines:
             name, lines = json.loads(waiting)
             text = "".join(f"{numbers[label]} {fractions}\n" for label, fractions in lines)
             self._folder.write(f"{LABELS_FOLDER}/{name}.txt", text.encode("ascii"))
@@ -100,3 +98,14 @@ class YoloFormat:
 def _fractions(polygon: Polygon, width: int, height: int) -> str:
     inside = np.clip(polygon / (width, height), 0, 1)
     return " ".join(f"{value:.{_DECIMALS}f}" for value in inside.ravel().tolist())
+
+
+@contextmanager
+def _write_folder(folder: ExportFolder, _: WriteOptions) -> Iterator[LabelWriter]:
+    with LinesOnDisk(folder.path) as lines:
+        writer = _YoloSegments(folder, lines)
+        yield writer
+        writer.finish()
+
+
+EXPORT_SEGMENTS = ExportFormat(write_folder=_write_folder)

@@ -1,1 +1,0 @@
-"""The current results of many deals in the formats of other tools."""

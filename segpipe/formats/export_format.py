@@ -1,0 +1,86 @@
+"""What a format of exports is to whoever walks over the deals."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from segpipe.formats.destination import ExportFolder
+from segpipe.formats.labels import LabelledPhoto
+from segpipe.prompt import Mode
+
+
+class CocoMasks(StrEnum):
+    """How COCO JSON says which pixels are an item's."""
+
+    RLE = "rle"
+    POLYGONS = "polygons"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How an export is written.
+
+    Attributes:
+        mode: Whose results they are.
+        masks: How pixels are said, where a format leaves a choice.
+    """
+
+    mode: Mode = Mode.FIND_ALL
+    masks: CocoMasks = CocoMasks.RLE
+
+
+class PhotoFile(Protocol):
+    """The file of a photo, which may go into the export."""
+
+    @property
+    def goes_along(self) -> bool:
+        """Whether photos are in the export."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """Where it lies in the data root, a local folder."""
+        ...
+
+    def place(self, folder: ExportFolder, name: str) -> None:
+        """Put it into the export, if photos go along.
+
+        Raises:
+            StaleUpstreamError: It is gone, or no longer the one that was segmented.
+            PhotoError: It cannot be read.
+        """
+        ...
+
+
+class LabelWriter(Protocol):
+    """Writes photos in one format."""
+
+    def all_or_nothing(self) -> AbstractContextManager[None]:
+        """What is added inside stays only if the inside ends without an error."""
+        ...
+
+    def add(self, photo: LabelledPhoto, file: PhotoFile) -> None:
+        """Write one photo and its items."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFormat:
+    """A format that results are exported in.
+
+    Attributes:
+        write_folder: Opens a writer into a folder; its end without an error completes it.
+        write_file: The same into a single file, without photos; None when that cannot be.
+        file_suffix: How the name of the single file ends.
+        points_to_photos: Whether it says where photos lie that do not go along.
+    """
+
+    write_folder: Callable[[ExportFolder, WriteOptions], AbstractContextManager[LabelWriter]]
+    write_file: Callable[[BinaryIO, WriteOptions], AbstractContextManager[LabelWriter]] | None = (
+        None
+    )
+    file_suffix: str = ""
+    points_to_photos: bool = False
