@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.flow.settings import Compare, DedupSettings
+from segpipe.flow.settings import DedupSettings
 from segpipe.prompt import Mode
 from segpipe.store.schemas import DEDUP_SCHEMA
-from segpipe.vision.dedup import Criterion, Rejection, dedup
+from segpipe.vision.dedup import Compare, Criterion, Rejection, dedup
 
 DEDUP_FILE = "dedup.parquet"
 

@@ -8,6 +8,7 @@ from segpipe.flow.stages import Stage
 from segpipe.formats.export_format import CocoMasks
 from segpipe.settings import Settings
 from segpipe.vision.crop import CropFormat
+from segpipe.vision.dedup import Compare
 
 
 class PhotoSettings(Settings):
@@ -37,13 +38,6 @@ class PromptSettings(Settings):
         description="find_all: write what was found among the photo's prompts, as annotations of "
         "the model's.",
     )
-
-
-class Compare(StrEnum):
-    """What dedup measures overlap on."""
-
-    MASKS = "masks"
-    BOXES = "boxes"
 
 
 class DedupSettings(Settings):

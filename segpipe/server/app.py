@@ -14,16 +14,6 @@ from pydantic import Field, Json
 from segpipe.detection import SegmentationResult
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import Candidate, PromptableModel
-from segpipe.segmenters.sam3.internal.wire import (
-    MAX_POINTS,
-    Encoding,
-    Health,
-    Readings,
-    Segments,
-    WirePrompt,
-    WireSize,
-    encode_mask,
-)
 from segpipe.server.guards import LimitBody, RequireToken
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
@@ -35,6 +25,16 @@ from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import endpoint as v1
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask_codecs import to_base64, to_png
+from segpipe.wire.inference import (
+    MAX_POINTS,
+    Encoding,
+    Health,
+    Readings,
+    Segments,
+    WirePrompt,
+    WireSize,
+    encode_mask,
+)
 
 _HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
 _OPEN_PATHS = frozenset({_HEALTH})

@@ -7,7 +7,6 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from segpipe.segmenters.sam3.internal.wire import Problem, Readings
 from segpipe.server.problems import (
     BAD_REQUEST,
     FAILED,
@@ -17,7 +16,8 @@ from segpipe.server.problems import (
     UNAUTHORIZED,
     UNAVAILABLE,
 )
-from segpipe.server.v1.wire import Progress, SegmentRequest
+from segpipe.wire.inference import Problem, Readings
+from segpipe.wire.outlines import Progress, SegmentRequest
 
 _SCHEMAS = "#/components/schemas"
 _FRAMEWORK_STATUS = "422"  # answered as 400 here

@@ -1,4 +1,4 @@
-"""Every error as one kind of answer: :class:`~segpipe.segmenters.sam3.internal.wire.Problem`."""
+"""Every error as one kind of answer: :class:`~segpipe.wire.inference.Problem`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from segpipe.errors import InputError, SegpipeError
-from segpipe.segmenters.sam3.internal.wire import PROBLEM_FIELD_HEADER, PROBLEM_HEADER, Problem
+from segpipe.wire.inference import PROBLEM_FIELD_HEADER, PROBLEM_HEADER, Problem
 
 BAD_REQUEST, UNAUTHORIZED, TIMED_OUT, TOO_LARGE = 400, 401, 408, 413
 FAILED, UNAVAILABLE, TOO_SLOW = 500, 503, 504

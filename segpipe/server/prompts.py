@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.promptable import Thresholds
-from segpipe.segmenters.sam3.internal.wire import WireBox, WirePrompt
 from segpipe.vision.boxes import Box, pixel_window
 from segpipe.vision.image import RgbImage
+from segpipe.wire.inference import WireBox, WirePrompt
 
 
 def require_few(count: int, max_points: int) -> None:

@@ -11,7 +11,6 @@ from typing import TypeVar
 from segpipe.errors import InputError
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import PromptableModel
-from segpipe.segmenters.sam3.internal.wire import Health, Status
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.server.photos import PhotoShelf, digest_of
@@ -20,6 +19,7 @@ from segpipe.server.refining import Refining
 from segpipe.server.settings import ServerSettings
 from segpipe.threads import finish_in_thread
 from segpipe.vision.image import DecodedImage, RgbImage
+from segpipe.wire.inference import Health, Status
 
 _log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import ipaddress
 from pydantic import Field
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.sam3.internal.token import read_token
-from segpipe.segmenters.sam3.internal.wire import MAX_POINTS
 from segpipe.settings import Settings
+from segpipe.wire.inference import MAX_POINTS
+from segpipe.wire.service_token import read_token
 
 _LOOPBACK_NAME = "localhost"
 _BYTES_PER_MB = 1_000_000

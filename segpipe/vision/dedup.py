@@ -27,6 +27,13 @@ _Columns = tuple[_Floats, ...]
 _Indices = NDArray[np.intp]
 
 
+class Compare(StrEnum):
+    """What dedup measures overlap on."""
+
+    MASKS = "masks"
+    BOXES = "boxes"
+
+
 class Criterion(StrEnum):
     """How an overlap is measured."""
 

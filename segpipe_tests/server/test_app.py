@@ -15,9 +15,9 @@ from segpipe.errors import BackendUnavailableError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
-from segpipe.segmenters.sam3.internal.wire import Problem, Readings, Segments, decode_mask
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box
+from segpipe.wire.inference import Problem, Readings, Segments, decode_mask
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import Service, ToldModel, running, wait_until
 

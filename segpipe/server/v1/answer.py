@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.segmenters.sam3.internal.wire import WireSize
 from segpipe.server.v1.road import TellProgress
-from segpipe.server.v1.wire import BoundingBox, Progress, Segment, SegmentAnswer
 from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask_codecs import to_base64
+from segpipe.wire.inference import WireSize
+from segpipe.wire.outlines import BoundingBox, Progress, Segment, SegmentAnswer
 
 EncodedMasks = Mapping[str, str]
 """The fields of an object's masks: those that it has, none when none were asked for."""

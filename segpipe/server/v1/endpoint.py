@@ -18,7 +18,7 @@ from segpipe.server.settings import ServerSettings
 from segpipe.server.v1.answer import answer_json
 from segpipe.server.v1.question import own_fields, read_photo, unpack
 from segpipe.server.v1.road import find_objects
-from segpipe.server.v1.wire import Progress, Question, SegmentAnswer, SegmentRequest
+from segpipe.wire.outlines import Progress, Question, SegmentAnswer, SegmentRequest
 
 PATH = "/v1/segment"
 

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from segpipe.errors import InputError, PhotoError
 from segpipe.prompt import Mode, Prompt
-from segpipe.segmenters.sam3.internal.wire import WireBox, WirePoint, WirePrompt
 from segpipe.server.problems import malformed
 from segpipe.server.prompts import to_prompt
 from segpipe.server.v1.data_url import read_data_url
-from segpipe.server.v1.wire import PointPrompt, Question, SegmentRequest
 from segpipe.vision.image import RgbImage
+from segpipe.wire.inference import WireBox, WirePoint, WirePrompt
+from segpipe.wire.outlines import PointPrompt, Question, SegmentRequest
 
 _EXEMPLARS, _BOXES = "exemplars", "boxes"
 

@@ -10,16 +10,17 @@ from segpipe.flow.dedup import dedup_image
 from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
+from segpipe.flow.settings import DedupSettings
 from segpipe.progress import Event, StageStarted, StepDone
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
 from segpipe.server.service import Service, UploadedPhoto
 from segpipe.server.v1.question import prompt_for
-from segpipe.server.v1.wire import Progress, Question
 from segpipe.store.inputs import Photo
 from segpipe.threads import finish_in_thread
 from segpipe.vision.image import RgbImage
+from segpipe.wire.outlines import Progress, Question, SegmentSettings
 
 TellProgress = Callable[[Progress], None]
 
@@ -46,21 +47,20 @@ async def find_objects(
         InputError: The prompt cannot be used.
         RefusedError: The model failed (500), or is gone (503).
     """
-    rgb = photo.decoded.rgb
+    rgb, settings = photo.decoded.rgb, question.settings
     asked = Asked.of(prompt_for(question, rgb))
     loaded = LoadedPhoto(Photo(_IMAGE, _IMAGE, 0, 0), photo.digest, photo.decoded)
 
     # Everything that the model finds.
     async def segment(model: PromptableModel) -> SegmentedImage:
         tell(Progress(stage="segmentation"))
-        thresholds = question.settings.thresholds()
-        return await segment_photo(loaded, _AsSegmenter(model, thresholds), asked)
+        return await segment_photo(loaded, _AsSegmenter(model, _thresholds(settings)), asked)
 
     segmented = await service.in_model(segment)
 
     # One detection for each object.
     tell(Progress(stage="dedup", objects=len(segmented.result.detections)))
-    deduped = await finish_in_thread(dedup_image, segmented, question.settings.dedup())
+    deduped = await finish_in_thread(dedup_image, segmented, _dedup_settings(settings))
 
     # Sharper masks, and outlines.
     loop = asyncio.get_running_loop()
@@ -78,6 +78,20 @@ async def find_objects(
 
     refined = await refine_image(rgb, segmented, deduped, refiner, pass_on)
     return segmented, refined
+
+
+def _thresholds(settings: SegmentSettings) -> Thresholds:
+    return Thresholds(
+        score=settings.threshold, mask=settings.mask_threshold, max_masks=settings.max_masks
+    )
+
+
+def _dedup_settings(settings: SegmentSettings) -> DedupSettings:
+    return DedupSettings(
+        iou_threshold=settings.iou_threshold,
+        containment_threshold=settings.containment_threshold,
+        compare=settings.compare,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from segpipe.detection import Detection
 from segpipe.errors import InputError
 from segpipe.prompt import Mode
-from segpipe.segmenters.sam3.internal.wire import Segments, WirePrompt, decode_mask
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
+from segpipe.wire.inference import Segments, WirePrompt, decode_mask
 
 
 def to_detections(answer: Segments, image: RgbImage, question: WirePrompt) -> tuple[Detection, ...]:

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from segpipe.segmenters.http import HttpSettings
-from segpipe.segmenters.sam3.internal.wire import MAX_MASKS
 from segpipe.settings import Settings
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
+from segpipe.wire.inference import MAX_MASKS
 
 
 def _check_url(url: str) -> str:

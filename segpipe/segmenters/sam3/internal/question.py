@@ -5,8 +5,8 @@ from pydantic import ValidationError
 from segpipe.errors import PromptError
 from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.sam3.internal.config import InternalConfig
-from segpipe.segmenters.sam3.internal.wire import WirePrompt
 from segpipe.vision.boxes import Box
+from segpipe.wire.inference import WirePrompt
 
 
 def to_wire(prompt: Prompt, config: InternalConfig) -> WirePrompt:

@@ -20,16 +20,16 @@ from segpipe.segmenters.http import Attempt, BackendClient
 from segpipe.segmenters.sam3.internal.answer import to_detections
 from segpipe.segmenters.sam3.internal.config import InternalConfig
 from segpipe.segmenters.sam3.internal.question import own_field, to_wire
-from segpipe.segmenters.sam3.internal.token import read_token
-from segpipe.segmenters.sam3.internal.wire import (
+from segpipe.vision.encode import encode_jpeg, encode_png
+from segpipe.vision.image import RgbImage
+from segpipe.wire.inference import (
     PROBLEM_FIELD_HEADER,
     PROBLEM_HEADER,
     Health,
     Segments,
     WirePrompt,
 )
-from segpipe.vision.encode import encode_jpeg, encode_png
-from segpipe.vision.image import RgbImage
+from segpipe.wire.service_token import read_token
 
 _NAME = "the inference service"
 _PROMPT_ERRORS = {kind.__name__: kind for kind in (PromptError, UnsupportedPromptError)}

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.errors import InputError
-from segpipe.segmenters.sam3.internal.wire import Encoding, WireRle, decode_mask, encode_mask
 from segpipe.vision.mask import Mask
+from segpipe.wire.inference import Encoding, WireRle, decode_mask, encode_mask
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """What travels over ``POST /v1/segment``. Every coordinate is a share of the upright image."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -7,10 +8,12 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from segpipe.flow.settings import Compare, DedupSettings
 from segpipe.prompt import Mode
-from segpipe.segmenters.promptable import Thresholds
-from segpipe.segmenters.sam3.internal.wire import (
+from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD, Compare
+from segpipe.wire.inference import (
+    DEFAULT_MASK_THRESHOLD,
+    DEFAULT_MAX_MASKS,
+    DEFAULT_THRESHOLD,
     MAX_BOXES,
     MAX_MASKS,
     MAX_POINTS,
@@ -19,9 +22,15 @@ from segpipe.segmenters.sam3.internal.wire import (
     Wire,
     WireSize,
 )
-from segpipe.server.v1.data_url import PATTERN, require_data_url
 
-_THRESHOLDS, _DEDUP = Thresholds(), DedupSettings()
+DATA_URL = re.compile(
+    r"data:image/[\w.+-]{1,99}(;[\w.+-]{1,99}=[\w.+-]{1,99}){0,9};base64,", re.IGNORECASE
+)
+"""How a data URL of a picture begins (RFC 2397), before the base64."""
+_DOCUMENTED_PATTERN = "^data:image/[A-Za-z0-9.+-]+;base64,"
+"""What clients are told; parameters between, and capitals before the data, are accepted too."""
+_WEB = re.compile(r"https?:", re.IGNORECASE)
+_DATA_URL_ERROR = "data_url"
 
 _MASK = "A PNG in base64, without a data URL's prefix: one channel, 0 and 255, the size of `image`."
 _COARSE = f"The segmenter's mask. {_MASK} Only with `return_base64`, and while there is a refiner."
@@ -35,8 +44,24 @@ def _without_default(schema: JsonDict) -> None:
     del schema["default"]
 
 
+def _require_data_url(url: str) -> str:
+    if DATA_URL.match(url):
+        return url
+    if _WEB.match(url):
+        raise PydanticCustomError(
+            _DATA_URL_ERROR,
+            "the service fetches no photos from elsewhere; send the photo itself, as "
+            "data:image/jpeg;base64,…",
+        )
+    raise PydanticCustomError(
+        _DATA_URL_ERROR, "a photo is sent as a data URL: data:image/jpeg;base64,…"
+    )
+
+
 DataUrl = Annotated[
-    str, AfterValidator(require_data_url), Field(json_schema_extra={"pattern": PATTERN})
+    str,
+    AfterValidator(_require_data_url),
+    Field(json_schema_extra={"pattern": _DOCUMENTED_PATTERN}),
 ]
 Count = Annotated[int, Field(ge=0)]
 Step = Annotated[int, Field(ge=1)]
@@ -72,45 +97,33 @@ class SegmentSettings(Wire):
     """What counts as found, and as found twice."""
 
     threshold: Share = Field(
-        default=_THRESHOLDS.score, description="Objects that score less are left out."
+        default=DEFAULT_THRESHOLD, description="Objects that score less are left out."
     )
     mask_threshold: Share = Field(
-        default=_THRESHOLDS.mask, description="Pixels more probable than this are in a mask."
+        default=DEFAULT_MASK_THRESHOLD, description="Pixels more probable than this are in a mask."
     )
     max_masks: int = Field(
-        default=_THRESHOLDS.max_masks,
+        default=DEFAULT_MAX_MASKS,
         ge=1,
         le=MAX_MASKS,
         description="Objects at most, those with the best scores.",
     )
     iou_threshold: Share = Field(
-        default=_DEDUP.iou_threshold,
+        default=DEFAULT_IOU_THRESHOLD,
         description="Overlap (IoU) above which the object that scores less goes; 1 keeps all.",
     )
     containment_threshold: Share = Field(
-        default=_DEDUP.containment_threshold,
+        default=DEFAULT_CONTAINMENT_THRESHOLD,
         description="Intersection over the smaller one above which the object that scores less "
         "goes; 1 keeps all.",
     )
     compare: Compare = Field(
-        default=_DEDUP.compare,
+        default=Compare.MASKS,
         description="Measure overlap on masks (boxes where a mask is missing), or on boxes only.",
     )
     refine: bool = Field(
         default=True, description="Refine the masks, if the service has a refiner that is loaded."
     )
-
-    def thresholds(self) -> Thresholds:
-        """What counts as found."""
-        return Thresholds(score=self.threshold, mask=self.mask_threshold, max_masks=self.max_masks)
-
-    def dedup(self) -> DedupSettings:
-        """What counts as found twice."""
-        return DedupSettings(
-            iou_threshold=self.iou_threshold,
-            containment_threshold=self.containment_threshold,
-            compare=self.compare,
-        )
 
 
 class Question(Wire):

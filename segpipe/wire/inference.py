@@ -16,6 +16,8 @@ MAX_TEXT_LENGTH = 10_000
 MAX_POINTS = 1_000
 MAX_BOXES = 1_000
 MAX_MASKS = 10_000
+DEFAULT_THRESHOLD = DEFAULT_MASK_THRESHOLD = 0.5
+DEFAULT_MAX_MASKS = 100
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Encoding = Literal["rle", "png"]
@@ -53,9 +55,9 @@ class WirePrompt(Wire):
     text: str | None = Field(default=None, max_length=MAX_TEXT_LENGTH)
     points: list[WirePoint] = Field(default=[], max_length=MAX_POINTS)
     boxes: list[WireBox] = Field(default=[], max_length=MAX_BOXES)
-    threshold: Share = 0.5
-    mask_threshold: Share = 0.5
-    max_masks: int = Field(default=100, ge=1, le=MAX_MASKS)
+    threshold: Share = DEFAULT_THRESHOLD
+    mask_threshold: Share = DEFAULT_MASK_THRESHOLD
+    max_masks: int = Field(default=DEFAULT_MAX_MASKS, ge=1, le=MAX_MASKS)
     encoding: Encoding = "rle"
 
 

@@ -1,0 +1,1 @@
+"""What the inference service and its clients say to each other."""
