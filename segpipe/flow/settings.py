@@ -1,7 +1,5 @@
 """The settings of the stages. Everything has a default; each stage has its own model."""
 
-from enum import StrEnum
-
 from pydantic import Field
 
 from segpipe.flow.stages import Stage
