@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
@@ -88,16 +89,55 @@ def unpack(folder: Path) -> Path:
     return folder / "data"
 
 
-def check_pin(name: str, value: object) -> None:
+def check_pin(name: str, value: object, *, is_close: bool = False, may_grow: bool = False) -> None:
     """Hold a JSON value against the one that release 0.1 gave.
 
     A new pin is written when SEGPIPE_NEW_PINS is set; one that is there is never written again.
+
+    Args:
+        name: The pin.
+        value: What is given now.
+        is_close: Floats may differ a little, as processors do.
+        may_grow: There may be more of everything: fields, commands, choices. Not of what is
+            required.
     """
     path = DATA / f"{name}.json"
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     if os.environ.get(PIN_VARIABLE) and not path.exists():
         path.write_text(text, encoding="utf-8")
-    assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
+    pinned = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(text)
+    if may_grow:
+        assert list(_missing(pinned, now, name)) == []
+    else:
+        assert now == (_about(pinned) if is_close else pinned)
+
+
+def _missing(pinned: Any, now: Any, place: str) -> Iterator[str]:
+    """Where something is gone, or another."""
+    if isinstance(pinned, dict) and isinstance(now, dict):
+        for key, one in pinned.items():
+            if key not in now:
+                yield f"{place}.{key} is gone"
+            elif key == "required":
+                yield from [] if one == now[key] else [f"{place}.required is {now[key]}"]
+            else:
+                yield from _missing(one, now[key], f"{place}.{key}")
+    elif isinstance(pinned, list) and isinstance(now, list):
+        for one in pinned:
+            if all(list(_missing(one, other, place)) for other in now):
+                yield f"{place} has no {one} any more"
+    elif pinned != now:
+        yield f"{place} was {pinned!r}, is {now!r}"
+
+
+def _about(pinned: Any) -> Any:
+    """A JSON value that equals those whose floats differ by what processors differ in."""
+    if isinstance(pinned, dict):
+        return {key: _about(one) for key, one in pinned.items()}
+    if isinstance(pinned, list):
+        return [_about(one) for one in pinned]
+    return pytest.approx(pinned, rel=0.03, abs=0.03) if isinstance(pinned, float) else pinned
 
 
 @contextmanager

@@ -1,0 +1,66 @@
+"""What Dagster is shown: assets, jobs, sensors, and every setting of the launchpad."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from segpipe.definitions import defs
+from segpipe_tests.compatibility.doors import check_pin
+
+MODES = ("find_all", "inside_box")
+
+
+def test_assets_jobs_sensors_and_schedules_have_their_names() -> None:
+    repository = defs.get_repository_def()
+    graph = defs.resolve_asset_graph()
+    assets = {
+        key.to_user_string(): {
+            "needs": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+            "group": graph.get(key).group_name,
+            "kinds": sorted(graph.get(key).kinds),
+            "checks": sorted(check.name for check in graph.get(key).check_keys),
+            "is partitioned": graph.get(key).is_partitioned,
+        }
+        for key in sorted(graph.get_all_asset_keys(), key=str)
+    }
+    told = {
+        "assets": assets,
+        "jobs": sorted(repository.job_names),
+        "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
+        "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
+        "resources": sorted(repository.get_top_level_resources()),
+    }
+    check_pin("dagster", told, may_grow=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_launchpad_has_every_setting_with_its_default(mode: str) -> None:
+    job = defs.resolve_job_def(f"{mode}_everything")
+    fields = shown(job.run_config_schema.config_type)["fields"]
+    settings = fields["ops"]["fields"][mode]["fields"]["config"]
+    launchpad = {"ops": settings, "resources": fields["resources"]}
+    check_pin("launchpad", launchpad, may_grow=True)
+
+
+def shown(config: Any) -> dict[str, Any]:
+    """A type of Dagster config as JSON, without its sentences."""
+    told: dict[str, Any] = {"kind": config.kind.value}
+    if isinstance(config, dg.Enum):
+        told["values"] = sorted(value.config_value for value in config.enum_values)
+    elif config.given_name:
+        told["name"] = config.given_name
+    fields = getattr(config, "fields", None)
+    if fields:
+        told["fields"] = {
+            name: {
+                "is_required": field.is_required,
+                **({"default": field.default_value} if field.default_provided else {}),
+                **shown(field.config_type),
+            }
+            for name, field in sorted(fields.items())
+        }
+    inner = getattr(config, "inner_type", None)
+    if inner is not None:
+        told["inner"] = shown(inner)
+    return told
