@@ -141,7 +141,7 @@ def _export_deal(
         for segmented, refined in results:
             photo = labelled_photo(deal, segmented, refined)
             writer.add(photo, _File(store, photo, listed.get(photo.file_name), task.images))
-            items += len(photo.items)
+            items += len(refined.items)  # with drawn boxes in which there is nothing
             tell(PhotoDone(deal, photo.file_name))
         return ExportedDeal(results.generation, results.versions, len(results), items)
 
