@@ -34,9 +34,10 @@ from segpipe.detection import Detection, PassStats, SegmentationResult
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
-from segpipe.flow.tools import Tools
+from segpipe.flow.tools import RunSettings, Tools
 from segpipe.prompt import Prompt
-from segpipe.refiners.refiner import NoneRefiner
+from segpipe.refiners.refiner import NoneConfig, NoneRefiner
+from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import crop_item
@@ -140,7 +141,8 @@ def photo_file(root: Path) -> Path:
 def prepare_segpipe(root: Path, stages: frozenset[Stage] = ALL_STAGES) -> Callable[[], object]:
     """The deal through the stages, promoted."""
     store = DealStore(root)
-    tools = Tools(KnowingSegmenter(detections()), {}, NoneRefiner(), {}, FlowSettings())
+    settings = RunSettings(ClassicalConfig(), NoneConfig(), FlowSettings())
+    tools = Tools(KnowingSegmenter(detections()), NoneRefiner(), settings)
 
     def run() -> object:
         task = DealTask(DEAL, uuid.uuid4().hex, stages=stages)

@@ -57,10 +57,19 @@ class DealDone:
 
 
 @dataclass(frozen=True, slots=True)
-class DealSkipped:
-    """There is nothing to do for a deal."""
+class DealWanted:
+    """A deal is not up to date and will be worked on; the reason is for people."""
 
     deal: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DealSkipped:
+    """There is nothing to do for a deal; the reason is for people."""
+
+    deal: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,16 @@ class StepDone:
     steps: int
 
 
-Event = DealStarted | PhotoDone | DealDone | DealSkipped | DealFailed | StageStarted | StepDone
+Event = (
+    DealStarted
+    | PhotoDone
+    | DealDone
+    | DealWanted
+    | DealSkipped
+    | DealFailed
+    | StageStarted
+    | StepDone
+)
 Tell = Callable[[Event], None]
 """Is told of each event. It must not raise, and may be called from any thread."""
 

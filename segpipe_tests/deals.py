@@ -9,15 +9,18 @@ from upath import UPath
 
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
-from segpipe.flow.tools import Tools
-from segpipe.refiners.refiner import NoneRefiner
+from segpipe.flow.todo import Todo, todo_of
+from segpipe.flow.tools import RunSettings, Tools
+from segpipe.prompt import Mode
+from segpipe.refiners.refiner import NoneConfig, NoneRefiner
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.documents import PHOTOS
 from segpipe.store.local_storage import LOCK_NAME
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.store import DealStore
 from segpipe.store.version_info import VersionInfo
-from segpipe_tests.goods import BrightSegmenter, FixedSegmenter, goods_photo, photo_of
+from segpipe_tests.goods import BrightConfig, BrightSegmenter, FixedSegmenter, goods_photo, photo_of
 
 DEAL = "d1"
 MODE = "find_all"
@@ -41,9 +44,28 @@ def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore
     return DealStore(root)
 
 
-def make_tools(segmenter: BrightSegmenter, settings: FlowSettings | None = None) -> Tools:
+def make_tools(segmenter: Segmenter, settings: FlowSettings | None = None) -> Tools:
     """Tools around a segmenter, without refinement."""
-    return Tools(segmenter, {"kind": "bright"}, NoneRefiner(), {}, settings or FlowSettings())
+    run_settings = RunSettings(BrightConfig(), NoneConfig(), settings or FlowSettings())
+    return Tools(segmenter, NoneRefiner(), run_settings)
+
+
+def todo(
+    store: DealStore,
+    mode: Mode = Mode.FIND_ALL,
+    *,
+    deal: str = "lot",
+    settings: FlowSettings | None = None,
+    replace_other_settings: bool = False,
+) -> Todo:
+    """What a deal needs of a run with the tools of :func:`make_tools`."""
+    return todo_of(
+        store,
+        deal,
+        mode,
+        make_tools(BrightSegmenter(), settings).settings,
+        replace_other_settings=replace_other_settings,
+    )
 
 
 def run_deal(root: Path, deal: str, names: tuple[str, ...] = ("a.png", "b.png")) -> DealStore:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult
 from segpipe.prompt import Mode, Prompt
+from segpipe.settings import Settings
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage
@@ -29,6 +31,13 @@ def goods_image(items: int, *, width: int = 160, height: int = 120) -> RgbImage:
 def goods_photo(items: int) -> bytes:
     """The same as the bytes of a PNG file."""
     return encode_png(goods_image(items))
+
+
+class BrightConfig(Settings):
+    """What stands for the settings of :class:`BrightSegmenter` in what it makes."""
+
+    kind: Literal["bright"] = "bright"
+    threshold: int = 128
 
 
 class BrightSegmenter:

@@ -12,7 +12,7 @@ from segpipe.cli.export import export
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.options import ROOT, ModeOption, Root, existing
 from segpipe.cli.prompts import app as prompt_commands
-from segpipe.cli.run import out_of_date, run_deals
+from segpipe.cli.run import run_deals, todos_of
 from segpipe.cli.samples import add_samples
 from segpipe.cli.serve import serve
 from segpipe.cli.tables import (
@@ -20,6 +20,7 @@ from segpipe.cli.tables import (
     deal_table,
     failure_table,
     places,
+    print_todos,
     read_summary,
     run_table,
     versions_table,
@@ -29,9 +30,10 @@ from segpipe.errors import (
     DealNotFoundError,
     EmptyDealError,
     InputError,
+    PromptError,
     describe,
 )
-from segpipe.flow.prompts import has_boxes
+from segpipe.flow.todo import State, nothing_to_ask
 from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import read_costs
@@ -98,25 +100,14 @@ def run(
     """Put deals through every stage that is not up to date, in Dagster."""
     with told_errors():
         store = DealStore(root)
-        wanted = store.deals()
-        if deals:
-            wanted = list(dict.fromkeys(existing(store, deal) for deal in deals))
-        else:
-            for name, fault in store.invalid_deals().items():
-                err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
-            if mode is Mode.INSIDE_BOX:
-                wanted = [deal for deal in wanted if _has_boxes(store, deal)]
-                if not wanted:
-                    raise DealNotFoundError(
-                        f"no deal under {root} has a box: draw one with 'segpipe prompt'"
-                    )
-        if not wanted:
-            raise DealNotFoundError(f"there are no deals under {root}: use 'segpipe add' first")
+        wanted = _wanted(store, deals or [], mode)
         settings = _read_config(config)
         # A run that finds nothing to do would only stand between people and the one that did.
-        to_do = wanted if force or settings else out_of_date(root, store, wanted, mode)
+        todos = {} if force or settings else todos_of(store, wanted, mode)
+        print_todos(todos)
+        to_do = [deal for deal in wanted if deal not in todos or todos[deal].needs_run]
         result = run_deals(root, to_do, mode, err, force=force, config=settings)
-        out.print(run_table(store, wanted, mode, result))
+        out.print(run_table(store, wanted, mode, result, todos))
         for place in places(store, wanted, mode):
             out.print(place, soft_wrap=True)
         for problem in (*result.failures.values(), *result.errors):
@@ -124,7 +115,8 @@ def run(
         if result.is_interrupted:
             err.print("interrupted: what is done stays done, running again goes on", style="red")
             raise typer.Exit(_INTERRUPTED_EXIT_CODE)
-        if result.failures or result.errors:
+        is_bad = any(todo.state is State.KNOWN_BAD for todo in todos.values())
+        if result.failures or result.errors or is_bad:
             raise typer.Exit(1)
 
 
@@ -250,12 +242,25 @@ def _serve(**options: Any) -> None:
         serve(**options)
 
 
-def _has_boxes(store: DealStore, deal: str) -> bool:
-    """Whether ``inside_box`` has something to do: a box, or an error for the run to tell."""
-    try:
-        return has_boxes(store.prompts.images(deal))
-    except InputError:
-        return True
+def _wanted(store: DealStore, named: list[str], mode: Mode) -> list[str]:
+    """The deals to run: those that are named, or all in which there is something to ask."""
+    if named:
+        wanted = list(dict.fromkeys(existing(store, deal) for deal in named))
+        for deal in wanted:
+            if nothing := nothing_to_ask(store, deal, mode):
+                raise PromptError(f"{nothing.reason}: draw one with 'segpipe prompt'", deal=deal)
+        return wanted
+    for name, fault in store.invalid_deals().items():
+        err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
+    deals = store.deals()
+    if not deals:
+        raise DealNotFoundError(f"there are no deals under {store.root}: use 'segpipe add' first")
+    wanted = [deal for deal in deals if not nothing_to_ask(store, deal, mode)]
+    if not wanted:
+        raise DealNotFoundError(
+            f"no deal under {store.root} has a box: draw one with 'segpipe prompt'"
+        )
+    return wanted
 
 
 def _files(photo: Path) -> list[Path]:

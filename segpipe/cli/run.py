@@ -12,16 +12,19 @@ from rich.console import Console
 
 from segpipe.cli.console import progress_bars
 from segpipe.cli.instance import add_partitions, open_instance
-from segpipe.errors import ConfigError, SegpipeError
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.staleness import run_of_unrecorded_finds, stale_stages
-from segpipe.flow.tools import Tools
+from segpipe.errors import ConfigError
+from segpipe.flow.todo import Todo, todo_of
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
-from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
-from segpipe.progress import Counts
+from segpipe.pipeline.resources import (
+    DealStoreResource,
+    RefinerResource,
+    SegmenterResource,
+    settings_of_run,
+)
+from segpipe.progress import DealDone, DealFailed, DealSkipped, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
@@ -38,6 +41,7 @@ class RunResult:
         run_ids: The Dagster runs.
         errors: What went wrong with a run as a whole.
         not_done: The deals that no run came to the end of.
+        skipped: Why a run found nothing to do for the other deals.
         is_interrupted: Whether somebody stopped the runs.
     """
 
@@ -46,10 +50,11 @@ class RunResult:
     run_ids: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     not_done: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
     is_interrupted: bool = False
 
 
-class RichProgress:
+class RunProgress:
     """Draws a bar for the deals, and one for the photos of the deal under way."""
 
     def __init__(self, console: Console, deals: int, result: RunResult) -> None:
@@ -60,59 +65,38 @@ class RichProgress:
         self._started = 0.0
         self._counted: set[str] = set()
 
-    def deal_started(self, deal: str, images: int) -> None:
-        """Begin the bar of the deal's photos."""
-        self._started = time.monotonic()
-        self.bars.reset(self._photos, description=deal, total=images, visible=True, note="")
+    def __call__(self, event: Event) -> None:
+        """Draw an event, and keep what the summary needs."""
+        match event:
+            case DealStarted(deal, photos):
+                self._started = time.monotonic()
+                self.bars.reset(self._photos, description=deal, total=photos, visible=True, note="")
+            case PhotoDone(_, file_name, counts):
+                note = f"{file_name}: {counts.survivors} of {counts.detections}"
+                self.bars.update(self._photos, advance=1, note=note)
+            case DealDone(deal, counts):
+                self._result.seconds[deal] = time.monotonic() - self._started
+                self._result.not_done.discard(deal)
+                self._advance(deal, f"{counts.crops} crops")
+            case DealSkipped(deal, reason):
+                self._result.skipped[deal] = reason
+                self._result.not_done.discard(deal)
+                self._advance(deal, reason)
+            case DealFailed(deal, reason):
+                self._result.failures[deal] = reason
+                self._advance(deal, "failed")
 
-    def image_done(self, deal: str, file_name: str, counts: Counts) -> None:
-        """Advance it."""
-        note = f"{file_name}: {counts.survivors} of {counts.detections}"
-        self.bars.update(self._photos, advance=1, note=note)
-
-    def deal_done(self, deal: str, counts: Counts) -> None:
-        """Advance the bar of the deals."""
-        self._result.seconds[deal] = time.monotonic() - self._started
-        self._result.not_done.discard(deal)
-        self.bars.update(self._all, advance=self._newly(deal), note=f"{deal}: {counts.crops} crops")
-
-    def deal_skipped(self, deal: str) -> None:
-        """Advance the bar of the deals."""
-        self._result.not_done.discard(deal)
-        self.bars.update(self._all, advance=self._newly(deal), note=f"{deal} is up to date")
-
-    def deal_failed(self, deal: str, reason: str) -> None:
-        """Advance the bar of the deals, and say why."""
-        self._result.failures[deal] = reason
-        self.bars.update(self._all, advance=self._newly(deal), note=f"{deal} failed")
-
-    def _newly(self, deal: str) -> int:
-        """1 when the deal is not counted yet: one that is done may fail at what comes after."""
+    def _advance(self, deal: str, note: str) -> None:
+        """Count a deal once: one that is done may fail at what comes after."""
         newly = int(deal not in self._counted)
         self._counted.add(deal)
-        return newly
+        self.bars.update(self._all, advance=newly, note=f"{deal}: {note}")
 
 
-def out_of_date(root: Path, store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
-    """The deals for which a run of a mode with default settings has something to do."""
-    segmenter, refiner = SegmenterResource(), RefinerResource()
-    tools = Tools(
-        segmenter=segmenter.build(root),
-        segmenter_settings=segmenter.settings(),
-        refiner=refiner.build(),
-        refiner_settings=refiner.settings(),
-        settings=FlowSettings(),
-    )
-
-    def is_out_of_date(deal: str) -> bool:
-        try:
-            if run_of_unrecorded_finds(store, deal, mode):
-                return True
-            return bool(stale_stages(store, deal, mode, tools))
-        except SegpipeError:
-            return True  # the run says what is wrong with it
-
-    return [deal for deal in deals if is_out_of_date(deal)]
+def todos_of(store: DealStore, deals: Sequence[str], mode: Mode) -> dict[str, Todo]:
+    """What each deal needs of a run of a mode with default settings."""
+    settings = settings_of_run(SegmenterResource(), RefinerResource())
+    return {deal: todo_of(store, deal, mode, settings) for deal in deals}
 
 
 def run_deals(
@@ -132,14 +116,15 @@ def run_deals(
         mode: The mode to run them in.
         console: Where progress is drawn.
         force: Whether to do again what is up to date.
-        config: Run config, as in Dagster's launchpad.
+        config: Run config, as in Dagster's launchpad; without one, what was made with other
+            settings than the defaults is left alone.
 
     Raises:
         ConfigError: The run config is not one of this job.
     """
     result = RunResult(not_done=set(deals))
-    run_config = _run_config(mode, config or {}, force=force)
-    progress = RichProgress(console, len(deals), result)
+    run_config = _run_config(mode, config, force=force)
+    progress = RunProgress(console, len(deals), result)
     overrides = {
         "store": DealStoreResource(root=LocalRoot(path=str(root))),
         "progress": progress,
@@ -172,10 +157,12 @@ def run_deals(
     return result
 
 
-def _run_config(mode: Mode, config: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+def _run_config(mode: Mode, config: Mapping[str, Any] | None, *, force: bool) -> dict[str, Any]:
+    options = {} if force else {"skip_up_to_date": True, "keep_other_settings": not config}
+    config = config or {}
     ops = _section(config, "ops")
     own = _section(ops, mode.value)
-    own["config"] = {"skip_up_to_date": not force, **_section(own, "config")}
+    own["config"] = {**options, **_section(own, "config")}
     # The run's log is in the instance, for the UI; the terminal has the progress bars.
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
     return {"loggers": quiet, **config, "ops": {**ops, mode.value: own}}

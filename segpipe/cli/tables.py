@@ -1,14 +1,16 @@
 """What the command line prints about deals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from upath import UPath
 
+from segpipe.cli.console import err
 from segpipe.cli.run import RunResult
 from segpipe.flow.report import REPORT_FILE, SHEET_FILE
 from segpipe.flow.stages import Stage
+from segpipe.flow.todo import State, Todo
 from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.costs import DealCost
 from segpipe.store.documents import Commit, Failure
@@ -26,19 +28,42 @@ def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
     return DealSummary.model_validate_json(snapshot.read(Stage.DEAL_REPORT, REPORT_FILE))
 
 
-def run_table(store: DealStore, deals: Sequence[str], mode: Mode, result: RunResult) -> Table:
-    """What a run made of its deals."""
+def print_todos(todos: Mapping[str, Todo]) -> None:
+    """Tell of what is left alone though it is not up to date, and of what a run changes."""
+    for deal, todo in todos.items():
+        if todo.state is State.KNOWN_BAD:
+            err.print(f"{deal}: {todo.reason}", style="red", soft_wrap=True)
+        elif todo.state is State.OTHER_SETTINGS:
+            how = "run it with --force or --config to replace that"
+            err.print(f"{deal}: {todo.reason}; {how}", style="yellow", soft_wrap=True)
+        elif todo.state is State.ROLLED_BACK:
+            how = "run it with --force to make it anew"
+            err.print(f"{deal}: {todo.reason}; {how}", style="yellow", soft_wrap=True)
+        elif todo.needs_run:
+            err.print(f"{deal}: {todo.reason}", soft_wrap=True)
+
+
+def run_table(
+    store: DealStore,
+    deals: Sequence[str],
+    mode: Mode,
+    result: RunResult,
+    todos: Mapping[str, Todo],
+) -> Table:
+    """What a run made of its deals, and why there was none for the others."""
     table = Table(title=f"Deals, mode {mode.value}")
     for name in ("deal", "images", "detections", "survivors", "crops", "seconds"):
         table.add_column(name, justify="left" if name == "deal" else "right")
     for deal in deals:
-        if deal in result.failures or deal in result.not_done:
-            said = "failed" if deal in result.failures else "not done"
+        state = todos[deal].state if deal in todos else State.UP_TO_DATE
+        failed = deal in result.failures or state is State.KNOWN_BAD
+        if failed or deal in result.not_done:
+            said = "failed" if failed else "not done"
             table.add_row(deal, "", "", "", "", said, style="red")
             continue
         summary = read_summary(store.current(deal, mode))
         seconds = result.seconds.get(deal)
-        elapsed = f"{seconds:.1f}" if seconds is not None else "up to date"
+        elapsed = f"{seconds:.1f}" if seconds is not None else result.skipped.get(deal, str(state))
         table.add_row(deal, *(_counts(summary) if summary else [""] * 4), elapsed)
     return table
 

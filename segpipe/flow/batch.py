@@ -12,17 +12,19 @@ from segpipe.errors import (
     SegpipeError,
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
+from segpipe.flow.deal_inputs import InputsMark, current_inputs
 from segpipe.flow.found import record_found
-from segpipe.flow.progress import Progress
 from segpipe.flow.report import SHEET_FILE
 from segpipe.flow.stages import Stage
-from segpipe.flow.staleness import (
-    InputsMark,
-    current_inputs,
+from segpipe.flow.todo import (
+    State,
+    Todo,
+    nothing_to_ask,
     run_of_unrecorded_finds,
-    stale_stages,
+    todo_of,
 )
 from segpipe.flow.tools import Tools
+from segpipe.progress import DealFailed, DealSkipped, DealWanted, Tell
 from segpipe.prompt import Mode
 from segpipe.store.documents import Failure, FailureItem, utc_now
 from segpipe.store.store import DealStore, Promotion
@@ -34,7 +36,7 @@ async def process_in_run(
     store: DealStore,
     task: DealTask,
     tools: Tools,
-    progress: Progress,
+    tell: Tell,
     *,
     goes_on_with: frozenset[str] = frozenset(),
 ) -> DealOutcome | None:
@@ -47,7 +49,7 @@ async def process_in_run(
         store: Where the deal lives.
         task: What to do.
         tools: What to do it with.
-        progress: Who is told.
+        tell: Told of what becomes of the deal.
         goes_on_with: Runs that this one retries: what they settled is settled, too.
 
     Raises:
@@ -64,21 +66,25 @@ async def process_in_run(
             raise DealFailedError(task.deal, [error.at(deal=task.deal)]) from error
         if known:
             raise known
-    try:
-        if task.skip_up_to_date:
-            stale = task.stages & _stale_stages(store, task, tools)
-            if not stale and (run_id := run_of_unrecorded_finds(store, task.deal, task.mode)):
-                return _promoted_by(store, task, frozenset({run_id}))
-            task = replace(task, stages=stale)
+    if todo := _todo(store, task, tools):
+        if todo.state is State.KNOWN_BAD and (known := _known_failure(store, task)):
+            raise known
+        if todo.state is State.FINDS_NOT_RECORDED:
+            run_id = run_of_unrecorded_finds(store, task.deal, task.mode)
+            return _promoted_by(store, task, frozenset({run_id})) if run_id else None
+        task = replace(task, stages=task.stages & todo.stages)
         if not task.stages:
+            tell(DealSkipped(task.deal, todo.reason))
             return None
-        return await process_deal(store, task, tools, progress)
+        tell(DealWanted(task.deal, todo.reason))
+    try:
+        return await process_deal(store, task, tools, tell)
     except DealFailedError as failure:
         _record(store, task, failure)
         raise
 
 
-def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, progress: Progress) -> None:
+def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, tell: Tell) -> None:
     """Put what ``find_all`` found in a promoted deal among its prompts, if settings say so.
 
     Raises:
@@ -87,7 +93,7 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, progress:
     """
     task = outcome.task
     is_new = task.mode is Mode.FIND_ALL and Stage.REFINEMENT in outcome.versions
-    if not (is_new and tools.settings.prompts.record_found):
+    if not (is_new and tools.settings.stages.prompts.record_found):
         return
     try:
         record_found(store, task.deal)
@@ -98,15 +104,17 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, progress:
         # By the run that found them: this one may only have tried to make up for it.
         made_by = outcome.versions[Stage.REFINEMENT].run_id
         _record(store, replace(task, run_id=made_by), failure)
-        progress.deal_failed(task.deal, failure.message)
+        tell(DealFailed(task.deal, failure.message))
         raise failure from error
 
 
-def _stale_stages(store: DealStore, task: DealTask, tools: Tools) -> frozenset[Stage]:
-    try:
-        return stale_stages(store, task.deal, task.mode, tools)
-    except SegpipeError:
-        return task.stages  # processing the deal says all that is wrong with it
+def _todo(store: DealStore, task: DealTask, tools: Tools) -> Todo | None:
+    """What of the deal is to be done; None when the task is, whatever there is."""
+    if task.skip_up_to_date:
+        replaces = not task.keep_other_settings
+        return todo_of(store, task.deal, task.mode, tools.settings, replace_other_settings=replaces)
+    asks = Stage.SEGMENTATION in task.stages
+    return nothing_to_ask(store, task.deal, task.mode) if asks else None
 
 
 def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> DealOutcome | None:
@@ -131,10 +139,11 @@ def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> Deal
 
 
 def _known_failure(
-    store: DealStore, task: DealTask, runs: frozenset[str]
+    store: DealStore, task: DealTask, runs: frozenset[str] | None = None
 ) -> DealFailedError | None:
+    """The failure on record that no retry cures, if it is one of these runs'."""
     failure = store.last_failure(task.deal, task.mode)
-    if failure is None or failure.retryable or failure.run_id not in runs:
+    if failure is None or failure.retryable or (runs and failure.run_id not in runs):
         return None
     errors = [
         KnownFailureError(f"{item.error}: {item.message}", image=item.image)

@@ -11,7 +11,6 @@ from segpipe.flow.crops import CroppedImage, crop_image
 from segpipe.flow.dedup import DedupedImage, dedup_image
 from segpipe.flow.ordered import map_in_order
 from segpipe.flow.photo import LoadedPhoto, load_photo
-from segpipe.flow.progress import NoProgress, Progress
 from segpipe.flow.prompts import ModePrompts, read_prompts
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.report import ImagePreview, preview_image
@@ -23,6 +22,7 @@ from segpipe.flow.tools import Tools
 from segpipe.flow.upstream import Upstream
 from segpipe.flow.writer import DealWriter
 from segpipe.formats.coco import CocoPhoto, coco_photo
+from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody
 from segpipe.prompt import Mode
 from segpipe.segmenters.occasion import occasion
 from segpipe.store.inputs import Photo
@@ -42,6 +42,7 @@ class DealTask:
         mode: How prompts are answered.
         stages: The stages to make anew; the others are read from the current versions.
         skip_up_to_date: Whether to leave out those of them that are up to date.
+        keep_other_settings: Whether those that were made with other settings count as up to date.
     """
 
     deal: str
@@ -50,6 +51,7 @@ class DealTask:
     mode: Mode = Mode.FIND_ALL
     stages: frozenset[Stage] = ALL_STAGES
     skip_up_to_date: bool = False
+    keep_other_settings: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ class DealOutcome:
 
 
 async def process_deal(
-    store: DealStore, task: DealTask, tools: Tools, progress: Progress | None = None
+    store: DealStore, task: DealTask, tools: Tools, tell: Tell = tell_nobody
 ) -> DealOutcome:
     """Put the photos of a deal through the stages and promote what they made, all together.
 
@@ -83,10 +85,9 @@ async def process_deal(
         DealFailedError: Something is wrong with the deal; it has every reason that was found.
             Nothing was promoted, and what was current still is.
     """
-    progress = progress or NoProgress()
     try:
         photos = store.photos(task.deal)
-        progress.deal_started(task.deal, len(photos))
+        tell(DealStarted(task.deal, len(photos)))
         asks = Stage.SEGMENTATION in task.stages
         prompts = read_prompts(store, task.deal, task.mode, photos) if asks else None
         snapshot = store.current(task.deal, task.mode)
@@ -113,7 +114,7 @@ async def process_deal(
                         continue
                     with stopwatch.time("write"):
                         writer.add(result)
-                    progress.image_done(task.deal, result.file_name, result.counts)
+                    tell(PhotoDone(task.deal, result.file_name, result.counts))
             road.raise_errors()
             with stopwatch.time("write"):
                 sealed = writer.seal(task.deal, task.mode, photos, stopwatch.seconds)
@@ -121,9 +122,9 @@ async def process_deal(
             promotion = staging.promote()
     except Exception as error:
         failure = _as_failure(task.deal, error)
-        progress.deal_failed(task.deal, failure.message)
+        tell(DealFailed(task.deal, failure.message))
         raise failure from error
-    progress.deal_done(task.deal, sealed.summary.counts)
+    tell(DealDone(task.deal, sealed.summary.counts))
     return DealOutcome(task, promotion, sealed.versions, sealed.summary, sealed.sheet)
 
 
@@ -155,7 +156,7 @@ class _Road:
         try:
             with self._stopwatch.time("decode"):
                 loaded = await load_photo(
-                    self._store, self._task.deal, photo, self._tools.settings.photos
+                    self._store, self._task.deal, photo, self._tools.settings.stages.photos
                 )
             return None if self.errors else await self._through_stages(loaded)
         except SegpipeError as error:
@@ -182,7 +183,7 @@ class _Road:
                     image,
                     width=rgb.shape[1],
                     height=rgb.shape[0],
-                    settings=tools.settings.prompts,
+                    settings=tools.settings.stages.prompts,
                 )
                 with occasion(self._task.run_id, self._task.deal, loaded.photo.name):
                     segmented = await segment_photo(loaded, tools.segmenter, asked)
@@ -193,7 +194,9 @@ class _Road:
         deduped: DedupedImage | None = None
         with clock.time(Stage.DEDUP):
             if Stage.DEDUP in stages:
-                deduped = await asyncio.to_thread(dedup_image, segmented, tools.settings.dedup)
+                deduped = await asyncio.to_thread(
+                    dedup_image, segmented, tools.settings.stages.dedup
+                )
             elif self._upstream.needs(Stage.DEDUP):
                 deduped = self._upstream.deduped(image)
 
@@ -218,7 +221,7 @@ class _Road:
     ) -> CroppedImage | None:
         with self._stopwatch.time(Stage.CROPS):
             if Stage.CROPS in self._task.stages and refined:
-                settings, missing = self._tools.settings.crops, segmented.missing
+                settings, missing = self._tools.settings.stages.crops, segmented.missing
                 return await asyncio.to_thread(crop_image, rgb, refined, settings, missing)
             needed = self._upstream.needs(Stage.CROPS)
             return self._upstream.cropped(segmented.image) if needed else None
@@ -229,7 +232,7 @@ class _Road:
         if Stage.COCO not in self._task.stages or refined is None:
             return None
         with self._stopwatch.time(Stage.COCO):
-            masks = self._tools.settings.coco.masks
+            masks = self._tools.settings.stages.coco.masks
 
             def make() -> CocoPhoto:
                 return coco_photo(labelled_photo(self._task.deal, segmented, refined), masks)
@@ -243,7 +246,7 @@ class _Road:
         deduped: DedupedImage | None,
         refined: RefinedImage | None,
     ) -> ImagePreview:
-        report = self._tools.settings.report
+        report = self._tools.settings.stages.report
         in_report = Stage.DEAL_REPORT in self._task.stages
         with self._stopwatch.time(Stage.DEAL_REPORT):
             return await asyncio.to_thread(

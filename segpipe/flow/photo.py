@@ -32,17 +32,3 @@ async def load_photo(
         asyncio.to_thread(bytes_digest, data),
     )
     return LoadedPhoto(photo=photo, digest=digest, decoded=decoded)
-
-
-def photos_version(digests: dict[str, str]) -> str:
-    """The data version of a deal's photos: a digest over file names and content digests."""
-    listing = "\n".join(f"{digest} {name}" for name, digest in sorted(digests.items()))
-    return bytes_digest(listing.encode())
-
-
-def read_photos_version(store: DealStore, deal: str) -> str:
-    """The data version of the photos that a deal has now, one photo in memory at a time."""
-    photos = store.photos(deal)
-    return photos_version(
-        {photo.name: bytes_digest(store.read_photo(deal, photo)) for photo in photos}
-    )

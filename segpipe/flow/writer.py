@@ -11,8 +11,8 @@ import pyarrow as pa
 from segpipe.detection import Usage
 from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.crops import CROPS_FILE, crops_table
+from segpipe.flow.deal_inputs import photos_version
 from segpipe.flow.dedup import DEDUP_FILE, dedup_table
-from segpipe.flow.photo import photos_version
 from segpipe.flow.refinement import REFINEMENT_FILE, refinement_table
 from segpipe.flow.report import (
     REPORT_FILE,
@@ -155,7 +155,7 @@ class DealWriter:
             images=tuple(self._images),
         )
         sheet = encode_jpeg(
-            draw_contact_sheet(deal, self._tiles, self._tools.settings.report),
+            draw_contact_sheet(deal, self._tiles, self._tools.settings.stages.report),
             quality=_SHEET_JPEG_QUALITY,
         )
         if Stage.DEAL_REPORT in self._stages:

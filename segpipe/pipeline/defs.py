@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from segpipe.flow.progress import NoProgress
 from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
@@ -15,6 +14,7 @@ from segpipe.pipeline.resources import DealStoreResource, RefinerResource, Segme
 from segpipe.pipeline.schedules import build_sweep_schedule, build_unfinished_schedule
 from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
 from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
+from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 
 ROOT_VARIABLE = "SEGPIPE_ROOT"
@@ -43,7 +43,7 @@ def build_defs(
     overrides.setdefault("segmenter", SegmenterResource())
     overrides.setdefault("refiner", RefinerResource())
     overrides.setdefault("io_manager", DealIOManager(store=store))
-    overrides.setdefault("progress", NoProgress())
+    overrides.setdefault("progress", tell_nobody)
     modes = tuple(Mode)
     families = [
         build_family(mode, retry_policy=retry_policy, deals_per_run=deals_per_run) for mode in modes

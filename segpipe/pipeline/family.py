@@ -13,7 +13,6 @@ from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
 from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.checks import CHECKS
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.progress import Progress
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import (
     CODE_VERSIONS,
@@ -34,7 +33,13 @@ from segpipe.pipeline.recording import (
     record_checks,
     record_outcome,
 )
-from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
+from segpipe.pipeline.resources import (
+    DealStoreResource,
+    RefinerResource,
+    SegmenterResource,
+    settings_of_run,
+)
+from segpipe.progress import DealSkipped, Tell
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
@@ -86,13 +91,13 @@ def build_family(
         store: DealStoreResource,
         segmenter: SegmenterResource,
         refiner: RefinerResource,
-        progress: dg.ResourceParam[Progress],
+        progress: dg.ResourceParam[Tell],
     ) -> Iterator[dg.MaterializeResult[None]]:
         tools = _build_tools(segmenter, refiner, config, store.data_folder)
         opened = store.open()
         stages = frozenset(Stage(key.path[-1]) for key in context.selected_asset_keys)
         retried = _retried_runs(context)
-        listeners = LogProgress(context.log, progress)
+        tell = LogProgress(context.log, progress)
 
         failures: list[DealFailedError] = []
         with _event_loop(tools) as runner:
@@ -104,17 +109,18 @@ def build_family(
                     mode=mode,
                     stages=stages,
                     skip_up_to_date=config.skip_up_to_date,
+                    keep_other_settings=config.keep_other_settings,
                 )
                 try:
                     outcome = runner.run(
-                        process_in_run(opened, task, tools, listeners, goes_on_with=retried)
+                        process_in_run(opened, task, tools, tell, goes_on_with=retried)
                     )
-                    if outcome is None or is_recorded(outcome, context.instance):
-                        listeners.deal_skipped(deal)
-                    else:
+                    if outcome and is_recorded(outcome, context.instance):
+                        tell(DealSkipped(deal, "this run has done it before"))
+                    elif outcome:
                         _tell(context, outcome, opened, config)
                     if outcome:
-                        record_finds(opened, outcome, tools, listeners)
+                        record_finds(opened, outcome, tools, tell)
                 except DealFailedError as failure:
                     failures.append(failure)
 
@@ -147,10 +153,8 @@ def _build_tools(
     try:
         return Tools(
             segmenter=segmenter.build(data_folder),
-            segmenter_settings=segmenter.settings(),
             refiner=refiner.build(),
-            refiner_settings=refiner.settings(),
-            settings=settings,
+            settings=settings_of_run(segmenter, refiner, settings),
         )
     except SegpipeError as error:
         raise dg.Failure(describe(error), allow_retries=is_retryable(error)) from error

@@ -14,6 +14,9 @@ from segpipe.prompt import Mode
 
 SECONDS_PER_HOUR = 3600.0
 
+ONLY_STALE = {"skip_up_to_date": True, "keep_other_settings": True}
+"""The options of a run that replaces only what is out of date, whatever its settings."""
+
 
 def everything_job_name(mode: Mode) -> str:
     """The name of the job that makes every asset of a mode."""
@@ -21,8 +24,8 @@ def everything_job_name(mode: Mode) -> str:
 
 
 def only_stale(mode: Mode) -> dict[str, Any]:
-    """Run config for runs that nobody started by hand: what is up to date is left alone."""
-    return {"ops": {mode.value: {"config": {"skip_up_to_date": True}}}}
+    """Run config for runs of no settings in particular: they replace only what is out of date."""
+    return {"ops": {mode.value: {"config": dict(ONLY_STALE)}}}
 
 
 def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:

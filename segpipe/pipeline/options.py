@@ -98,6 +98,12 @@ class RunOptions(FlowOptions):
         description="Make only the assets that are missing or older than their photos, their "
         "upstream or these settings. Off: everything that was asked for is made anew.",
     )
+    keep_other_settings: bool = Field(
+        default=False,
+        description="With skip_up_to_date: leave alone what differs by its settings only. Runs "
+        "that nobody started by hand have it on, so that they replace nothing that somebody made "
+        "with settings of their own.",
+    )
 
 
 class LocalRoot(dg.Config):

@@ -1,11 +1,12 @@
 """Resources: the deal store, the segmenter and the refiner, each chosen by config."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.tools import RunSettings
 from segpipe.pipeline.options import (
     LocalRoot,
     RefinerOptions,
@@ -19,6 +20,7 @@ from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.segmenter import Segmenter
+from segpipe.settings import Settings
 from segpipe.store.store import DealStore
 
 
@@ -60,9 +62,9 @@ class SegmenterResource(dg.ConfigurableResource[Segmenter]):
         """
         return build_segmenter(self.backend, data_folder)
 
-    def settings(self) -> dict[str, Any]:
-        """The settings that decide what it finds, for the lineage: JSON values."""
-        return self.backend.identity()
+    def settings(self) -> Settings:
+        """What it is built from."""
+        return self.backend
 
 
 class RefinerResource(dg.ConfigurableResource[Refiner]):
@@ -78,6 +80,13 @@ class RefinerResource(dg.ConfigurableResource[Refiner]):
         """Build the refiner; once a run, since loading a model is dear."""
         return build_refiner(self.backend)
 
-    def settings(self) -> dict[str, Any]:
-        """What it is configured with, for the lineage: JSON values without secrets."""
-        return self.backend.model_dump(mode="json")
+    def settings(self) -> Settings:
+        """What it is built from."""
+        return self.backend
+
+
+def settings_of_run(
+    segmenter: SegmenterResource, refiner: RefinerResource, stages: FlowSettings | None = None
+) -> RunSettings:
+    """All settings of a run; those of the stages are the defaults when none are given."""
+    return RunSettings(segmenter.settings(), refiner.settings(), stages or FlowSettings())

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from segpipe.flow.staleness import is_unfinished
+from segpipe.flow.todo import in_words, todo_of
 from segpipe.pipeline.jobs import everything_job_name, only_stale, sweep
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
-from segpipe.pipeline.resources import DealStoreResource
+from segpipe.pipeline.resources import (
+    DealStoreResource,
+    RefinerResource,
+    SegmenterResource,
+    settings_of_run,
+)
 from segpipe.prompt import Mode
 
 UNFINISHED_CRON = "0 2 * * *"
@@ -25,15 +30,22 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
         "prompts, but not those that were found to be bad and have not changed since.",
     )
     def nightly(
-        context: dg.ScheduleEvaluationContext, store: DealStoreResource
+        context: dg.ScheduleEvaluationContext,
+        store: DealStoreResource,
+        segmenter: SegmenterResource,
+        refiner: RefinerResource,
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         opened = store.open()
         order = context.instance.get_dynamic_partitions(DEALS.name or "")
         existing = frozenset(opened.deals())
-        wanted = [deal for deal in order if deal in existing and is_unfinished(opened, deal, mode)]
+        settings = settings_of_run(segmenter, refiner)
+        todos = {deal: todo_of(opened, deal, mode, settings) for deal in order if deal in existing}
+        for said in in_words(todos):
+            context.log.info(said)
+        wanted = frozenset(deal for deal, todo in todos.items() if todo.needs_run)
         if not wanted:
-            yield dg.SkipReason("every deal is finished")
-        for batch in contiguous_batches(order, frozenset(wanted)):
+            yield dg.SkipReason(", ".join(in_words(todos)) or "there are no deals")
+        for batch in contiguous_batches(order, wanted):
             night = context.scheduled_execution_time.isoformat()
             yield dg.RunRequest(
                 run_key=f"{night} {batch[0]}", run_config=only_stale(mode), tags=range_tags(batch)

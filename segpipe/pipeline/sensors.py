@@ -1,22 +1,24 @@
 """The sensors that see new and changed deals, one for each mode."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
-from segpipe.flow.prompts import has_boxes, read_prompts_version
-from segpipe.flow.stages import DEAL_PROMPTS, Stage
-from segpipe.flow.staleness import is_known_bad, is_rolled_back
+from segpipe.flow.todo import Todo, in_words, todo_of
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
-from segpipe.pipeline.resources import DealStoreResource
+from segpipe.pipeline.resources import (
+    DealStoreResource,
+    RefinerResource,
+    SegmenterResource,
+    settings_of_run,
+)
 from segpipe.prompt import Mode
 from segpipe.store.scan import ScannedDeal
-from segpipe.store.store import DealStore
 
 SETTLE_S = 30.0
 """How long the photos of a deal must be still before it is taken to be whole."""
@@ -57,9 +59,13 @@ def build_new_deals_sensor(
         f"{settle_s:g} s.",
     )
     def new_deals(
-        context: dg.SensorEvaluationContext, store: DealStoreResource
+        context: dg.SensorEvaluationContext,
+        store: DealStoreResource,
+        segmenter: SegmenterResource,
+        refiner: RefinerResource,
     ) -> dg.SensorResult | dg.SkipReason:
         opened, now = store.open(), time.time()
+        settings = settings_of_run(segmenter, refiner)
         order = context.instance.get_dynamic_partitions(DEALS.name or "")
         known = frozenset(order)
         try:
@@ -77,12 +83,18 @@ def build_new_deals_sensor(
 
         for deal, fault in decision.faults.items():
             context.log.warning("deal %r cannot be listed, looking again: %s", deal, fault)
-        wanted = [deal for deal in decision.ready if not _is_done(opened, mode, deal)]
+        todos = {
+            deal.deal: todo_of(opened, deal.deal, mode, settings, photos_fingerprint=deal.version)
+            for deal in decision.ready
+        }
+        for said in in_words(todos):
+            context.log.info(said)
+        wanted = [deal for deal in decision.ready if todos[deal.deal].needs_run]
         new = [deal.deal for deal in decision.ready if deal.deal not in known]
         cursor = decision.cursor.model_dump_json()
         if not wanted and not new:
             context.update_cursor(cursor)
-            return dg.SkipReason(_describe(decision))
+            return dg.SkipReason(_describe(decision, todos))
         return dg.SensorResult(
             run_requests=_requests(mode, [*order, *new], wanted),
             dynamic_partitions_requests=[DEALS.build_add_request(new)] if new else [],
@@ -107,38 +119,17 @@ def _requests(
     ]
 
 
-def _is_done(store: DealStore, mode: Mode, scanned: ScannedDeal) -> bool:
-    """Whether no run is wanted of the deal as it is now.
-
-    It has been through every stage, was found to be bad, or is what somebody rolled back to; or
-    there is nothing to ask. A run of ``find_all`` writes what it found among the prompts, which is
-    no reason for another, of either mode.
-    """
-    deal = scanned.deal
-    try:
-        if mode is Mode.INSIDE_BOX and not has_boxes(store.prompts.images(deal)):
-            return True
-        if is_known_bad(store, deal, mode) or is_rolled_back(store, deal, mode):
-            return True
-        snapshot = store.current(deal, mode)
-        if snapshot is None or not all(snapshot.has(stage) for stage in Stage):
-            return False
-        made_from = snapshot.version(Stage.SEGMENTATION).made_from
-        recorded = snapshot.manifest(Stage.SEGMENTATION).info.photos_fingerprint
-        prompts = read_prompts_version(store, deal, mode)
-    except SegpipeError:
-        return False  # a run says what is wrong with it, and the other deals go on
-    return recorded == scanned.version and made_from.get(DEAL_PROMPTS) == prompts
-
-
-def _describe(decision: Decision) -> str:
+def _describe(decision: Decision, todos: Mapping[str, Todo]) -> str:
     parts = [
-        f"{count} {what}"
-        for count, what in (
-            (decision.settling, "deals are still changing"),
-            (decision.postponed, "deals follow later"),
-            (len(decision.faults), "deals cannot be listed"),
-        )
-        if count
+        *in_words(todos),
+        *(
+            f"{count} {what}"
+            for count, what in (
+                (decision.settling, "deals are still changing"),
+                (decision.postponed, "deals follow later"),
+                (len(decision.faults), "deals cannot be listed"),
+            )
+            if count
+        ),
     ]
     return ", ".join(parts) or "no new or changed deals"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.photo import read_photos_version
+from segpipe.flow.deal_inputs import read_photos_version
 from segpipe.flow.prompts import read_prompts_version
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key

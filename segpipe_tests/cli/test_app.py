@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
-from segpipe.cli.run import RichProgress
-from segpipe.progress import Counts
+from segpipe.cli.run import RunProgress
+from segpipe.progress import DealDone, Event
 from segpipe.prompt import Mode
 from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.occasion import Occasion
@@ -201,7 +201,7 @@ def test_inside_box_leaves_deals_without_boxes_alone_unless_they_are_named(
     assert "has a box: draw one" in nothing.stderr
     named = cli("run", "lot", "--mode", "inside_box")
     assert named.exit_code == 1
-    assert "no photo of the deal has one" in named.stderr
+    assert "no photo of the deal has a box" in named.stderr
 
 
 def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
@@ -312,13 +312,14 @@ def test_an_interrupted_run_ends_the_command(
     for deal in ("a", "b", "c"):
         cli("add", deal, *map(str, photos))
     cli("run", "b")  # so that a and c are two runs
-    done = RichProgress.deal_done
+    draw = RunProgress.__call__
 
-    def interrupt(self: RichProgress, deal: str, counts: Counts) -> None:
-        done(self, deal, counts)
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupt(self: RunProgress, event: Event) -> None:
+        draw(self, event)
+        if isinstance(event, DealDone):
+            os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(RichProgress, "deal_done", interrupt)
+    monkeypatch.setattr(RunProgress, "__call__", interrupt)
     result = cli("run")
     assert result.exit_code == 130
     assert "running again goes on" in result.stderr

@@ -9,16 +9,16 @@ from segpipe.detection import SegmentationResult
 from segpipe.errors import BackendUnavailableError, DealFailedError
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings
-from segpipe.flow.tools import Tools
+from segpipe.flow.tools import RunSettings, Tools
 from segpipe.prompt import Prompt
-from segpipe.refiners.refiner import NoneRefiner
+from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.store.store import DealStore
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage
 from segpipe_tests.deals import make_deal, put_photos
-from segpipe_tests.goods import BrightSegmenter, goods_image
+from segpipe_tests.goods import BrightConfig, BrightSegmenter, goods_image
 
 PHOTOS = 20
 
@@ -46,9 +46,10 @@ def process(
     deal: str = "lot",
     settings: FlowSettings | None = None,
 ) -> DealOutcome:
-    identity = {"kind": "bright"}
+    identity = BrightConfig().identity()
     segmenter = CachedSegmenter(inner, cache, identity=identity, max_bytes=10_000_000)
-    tools = Tools(segmenter, identity, NoneRefiner(), {}, settings or FlowSettings())
+    run_settings = RunSettings(BrightConfig(), NoneConfig(), settings or FlowSettings())
+    tools = Tools(segmenter, NoneRefiner(), run_settings)
     return asyncio.run(process_deal(store, DealTask(deal, run_id), tools))
 
 

@@ -13,11 +13,10 @@ from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import CocoSettings, FlowSettings
 from segpipe.flow.stages import Stage
-from segpipe.flow.staleness import stale_stages
 from segpipe.formats.export_format import CocoMasks
 from segpipe.prompt import Mode
 from segpipe.store.tables import masks_from_arrow
-from segpipe_tests.deals import make_deal, make_tools
+from segpipe_tests.deals import make_deal, make_tools, todo
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter
 
@@ -71,7 +70,7 @@ def test_other_masks_make_the_coco_asset_stale_alone(tmp_path: Path) -> None:
     asyncio.run(process_deal(store, DealTask("lot", "run-1"), make_tools(BrightSegmenter())))
     polygons = FlowSettings(coco=CocoSettings(masks=CocoMasks.POLYGONS))
     tools = make_tools(BrightSegmenter(), polygons)
-    assert stale_stages(store, "lot", Mode.FIND_ALL, tools) == {Stage.COCO}
+    assert todo(store, settings=polygons, replace_other_settings=True).stages == {Stage.COCO}
 
     stages = frozenset({Stage.COCO})
     asyncio.run(process_deal(store, DealTask("lot", "run-2", stages=stages), tools))
@@ -80,4 +79,4 @@ def test_other_masks_make_the_coco_asset_stale_alone(tmp_path: Path) -> None:
     assert snapshot
     content = json.loads(snapshot.read(Stage.COCO, COCO_FILE))
     assert [len(one["segmentation"]) for one in content["annotations"]] == [1, 1]
-    assert stale_stages(store, "lot", Mode.FIND_ALL, tools) == frozenset()
+    assert todo(store, settings=polygons, replace_other_settings=True).stages == frozenset()

@@ -11,12 +11,11 @@ import pytest
 from segpipe.errors import DealFailedError, FindsNotRecordedError
 from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.progress import NoProgress
-from segpipe.flow.staleness import is_unfinished, stale_stages
+from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, Source
 from segpipe.store.store import DealStore
-from segpipe_tests.deals import make_deal, make_tools, put_photos
+from segpipe_tests.deals import make_deal, make_tools, put_photos, todo
 from segpipe_tests.drawing import FIRST, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, goods_photo
 
@@ -35,9 +34,9 @@ def run(
     """Do what a run does with a deal; the generation."""
     tools = make_tools(segmenter or BrightSegmenter())
     task = DealTask("lot", run_id, attempt, mode, skip_up_to_date=skip_up_to_date)
-    outcome = asyncio.run(process_in_run(store, task, tools, NoProgress()))
+    outcome = asyncio.run(process_in_run(store, task, tools, tell_nobody))
     assert outcome
-    record_finds(store, outcome, tools, NoProgress())
+    record_finds(store, outcome, tools, tell_nobody)
     return outcome.promotion.commit.generation
 
 
@@ -151,15 +150,15 @@ def test_finds_that_cannot_be_written_leave_the_results_and_are_made_up_for(
         run(store)
     assert "its results are promoted" in str(failure.value)
     assert "read-only" in str(failure.value)
-    assert stale_stages(store, "lot", FIND_ALL) == frozenset()
+    assert todo(store).stages == frozenset()
     on_record = store.last_failure("lot", FIND_ALL)
     assert on_record
     assert on_record.retryable
     assert "its results are promoted" in on_record.errors[0].message
-    assert is_unfinished(store, "lot", FIND_ALL)
+    assert todo(store).needs_run
     with read_only_prompts(), pytest.raises(FindsNotRecordedError):
         run(store, "run-late", skip_up_to_date=True)
-    assert is_unfinished(store, "lot", FIND_ALL)
+    assert todo(store).needs_run
 
     segmenter = BrightSegmenter()
     assert run(store, "run-2", skip_up_to_date=True, segmenter=segmenter) == 1
@@ -167,7 +166,7 @@ def test_finds_that_cannot_be_written_leave_the_results_and_are_made_up_for(
     assert segmenter.calls == 0
     assert runs(store) == ["run-1"] * 2
     assert store.last_failure("lot", FIND_ALL) is None
-    assert not is_unfinished(store, "lot", FIND_ALL)
+    assert not todo(store).needs_run
 
 
 def test_a_prompts_file_broken_during_the_run_is_named_until_it_is_mended(tmp_path: Path) -> None:
@@ -182,9 +181,9 @@ def test_a_prompts_file_broken_during_the_run_is_named_until_it_is_mended(tmp_pa
 
     with pytest.raises(FindsNotRecordedError, match=r"prompts/a\.json"):
         run(store, segmenter=Meddling())
-    assert not is_unfinished(store, "lot", FIND_ALL)
+    assert not todo(store).needs_run
     file.write_text('{"image": "a"}')
-    assert is_unfinished(store, "lot", FIND_ALL)
+    assert todo(store).needs_run
     run(store, "run-2", skip_up_to_date=True)
     assert runs(store) == ["run-1"] * 2
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,19 +13,18 @@ import pytest
 from segpipe.errors import DealFailedError, PromptError, PromptFileError
 from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.progress import NoProgress
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.segmentation import POINTS_WITHOUT_A_BOX
 from segpipe.flow.settings import FlowSettings, PromptSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
-from segpipe.flow.staleness import is_unfinished, stale_stages
 from segpipe.flow.table_files import TABLES
+from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Exemplar, Mode, Point
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
-from segpipe_tests.deals import make_deal, make_tools
+from segpipe_tests.deals import make_deal, make_tools, todo
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter
 
@@ -47,10 +46,20 @@ def process(
     settings = FlowSettings(prompts=prompts or PromptSettings())
     tools = make_tools(segmenter or BrightSegmenter(), settings)
     task = DealTask("lot", run_id, attempt=attempt, mode=mode, stages=stages)
-    outcome = asyncio.run(process_in_run(store, task, tools, NoProgress()))
+    outcome = asyncio.run(process_in_run(store, task, tools, tell_nobody))
     assert outcome
-    record_finds(store, outcome, tools, NoProgress())
+    record_finds(store, outcome, tools, tell_nobody)
     return outcome
+
+
+def without(annotation: str) -> Callable[[ImagePrompts], ImagePrompts]:
+    """Removes an annotation."""
+
+    def remove(prompts: ImagePrompts) -> ImagePrompts:
+        left = tuple(one for one in prompts.annotations if one.id != annotation)
+        return prompts.model_copy(update={"annotations": left})
+
+    return remove
 
 
 def fails_with(store: DealStore, mode: Mode, **options: PromptSettings) -> list[Exception]:
@@ -134,11 +143,13 @@ def test_photos_without_boxes_are_not_asked_about(tmp_path: Path) -> None:
     assert [image.counts.detections for image in outcome.summary.images] == [0, 1]
 
 
-def test_a_deal_without_any_box_fails_and_says_how_to_draw_one(tmp_path: Path) -> None:
-    store = make_deal(tmp_path, "lot")
-    (error,) = fails_with(store, Mode.INSIDE_BOX)
-    assert isinstance(error, PromptError)
-    assert "no photo of the deal has one" in str(error)
+def test_in_a_deal_without_any_box_there_is_nothing_to_do(tmp_path: Path) -> None:
+    store, told = make_deal(tmp_path, "lot"), list[Event]()
+    task = DealTask("lot", "run-1", mode=Mode.INSIDE_BOX)
+    run = process_in_run(store, task, make_tools(BrightSegmenter()), told.append)
+    assert asyncio.run(run) is None
+    assert told == [DealSkipped("lot", "no photo of the deal has a box to look into")]
+    assert store.last_failure("lot", Mode.INSIDE_BOX) is None
 
 
 def test_points_travel_with_the_boxes_of_their_photo(tmp_path: Path) -> None:
@@ -223,11 +234,12 @@ def test_the_modes_have_results_of_their_own_and_one_may_fail(tmp_path: Path) ->
     store = make_deal(tmp_path, "lot", items=(2,))
     process(store, Mode.FIND_ALL)
     before = store.current("lot", Mode.FIND_ALL)
+    draw(store, "a", boxed("one", FIRST), boxed("far", Box(0.0, 0.0, 999.0, 9.0)))
     fails_with(store, Mode.INSIDE_BOX)
     assert store.current("lot", Mode.INSIDE_BOX) is None
     assert store.last_failure("lot", Mode.FIND_ALL) is None
 
-    draw(store, "a", boxed("one", FIRST))
+    store.prompts.edit_image("lot", "a", without("far"))
     process(store, run_id="run-2")
 
     after = store.current("lot", Mode.FIND_ALL)
@@ -247,14 +259,14 @@ def test_a_changed_prompt_makes_its_own_mode_stale_and_a_record_of_the_model_non
     draw(store, "a", boxed("one", FIRST))
     for mode in Mode:
         process(store, mode)
-        assert stale_stages(store, "lot", mode) == frozenset()  # find_all wrote what it found
+        assert todo(store, mode).stages == frozenset()  # find_all wrote what it found
 
     draw(store, "a", boxed("two", SECOND))
-    assert stale_stages(store, "lot", Mode.INSIDE_BOX) == ALL_STAGES
-    assert stale_stages(store, "lot", Mode.FIND_ALL) == frozenset()
+    assert todo(store, Mode.INSIDE_BOX).stages == ALL_STAGES
+    assert todo(store, Mode.FIND_ALL).stages == frozenset()
 
     say(store, "ring")
-    assert stale_stages(store, "lot", Mode.FIND_ALL) == ALL_STAGES
+    assert todo(store, Mode.FIND_ALL).stages == ALL_STAGES
 
 
 def test_a_bad_prompt_file_fails_its_deal_by_name_until_it_is_mended(tmp_path: Path) -> None:
@@ -268,9 +280,9 @@ def test_a_bad_prompt_file_fails_its_deal_by_name_until_it_is_mended(tmp_path: P
     assert isinstance(error, PromptFileError)
     assert "prompts/a.json" in str(error)
     assert "'lot'" in str(error)
-    assert not is_unfinished(store, "lot", Mode.FIND_ALL)
+    assert not todo(store, Mode.FIND_ALL).needs_run
     (folder / "a.json").write_text('{"image": "a"}')
-    assert is_unfinished(store, "lot", Mode.FIND_ALL)
+    assert todo(store, Mode.FIND_ALL).needs_run
 
 
 def test_prompts_for_photos_that_are_not_there_are_all_named(tmp_path: Path) -> None:
@@ -293,9 +305,9 @@ def test_an_annotation_outside_its_photo_is_named(tmp_path: Path) -> None:
 
 def test_a_deal_without_boxes_is_finished_in_inside_box(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot")
-    assert not is_unfinished(store, "lot", Mode.INSIDE_BOX)
+    assert not todo(store, Mode.INSIDE_BOX).needs_run
     draw(store, "a", boxed("one", FIRST))
-    assert is_unfinished(store, "lot", Mode.INSIDE_BOX)
+    assert todo(store, Mode.INSIDE_BOX).needs_run
 
 
 # What find_all discovers
@@ -386,7 +398,7 @@ def test_prompts_are_those_at_the_start_of_the_run(tmp_path: Path) -> None:
 
     outcome = process(store, segmenter=Meddling(concurrency=1))
     assert outcome.summary.counts.detections == 1
-    assert stale_stages(store, "lot", Mode.INSIDE_BOX) == ALL_STAGES
+    assert todo(store, Mode.INSIDE_BOX).stages == ALL_STAGES
 
 
 def test_a_deal_level_text_is_no_prompt_of_inside_box(tmp_path: Path) -> None:

@@ -17,20 +17,16 @@ from segpipe.errors import DealFailedError, UnsupportedPromptError
 from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask
-from segpipe.flow.progress import NoProgress
-from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
-from segpipe.flow.staleness import stale_stages
-from segpipe.flow.tools import Tools
+from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
-from segpipe.refiners.refiner import NoneRefiner
 from segpipe.segmenters.classical import ClassicalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
-from segpipe_tests.deals import make_deal
+from segpipe_tests.deals import make_deal, make_tools, todo
 from segpipe_tests.drawing import boxed, draw
 from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, table
@@ -83,11 +79,11 @@ def run(
     stages: frozenset[Stage] = ALL_STAGES,
     segmenter: Segmenter | None = None,
 ) -> None:
-    tools = Tools(segmenter or ClassicalSegmenter(), {}, NoneRefiner(), {}, FlowSettings())
+    tools = make_tools(segmenter or ClassicalSegmenter())
     task = DealTask("lot", run_id, mode=mode, stages=stages)
-    outcome = asyncio.run(process_in_run(store, task, tools, NoProgress()))
+    outcome = asyncio.run(process_in_run(store, task, tools, tell_nobody))
     assert outcome
-    record_finds(store, outcome, tools, NoProgress())
+    record_finds(store, outcome, tools, tell_nobody)
 
 
 def found(store: DealStore, mode: Mode) -> set[tuple[int, int]]:
@@ -119,7 +115,7 @@ def test_each_mode_gives_what_it_was_asked_for(tmp_path: Path, where: Open) -> N
     run(store, INSIDE_BOX, "run-2")
     assert found(store, FIND_ALL) == set(REDS)
     assert found(store, INSIDE_BOX) == {BLUES[1]}
-    assert [stale_stages(store, "lot", mode) for mode in Mode] == [frozenset()] * 2
+    assert [todo(store, mode).stages for mode in Mode] == [frozenset()] * 2
     assert not list(store.verify())
 
 
@@ -132,9 +128,9 @@ def test_segmentation_alone_and_then_the_rest_is_the_same_as_all_at_once(
     first = frozenset({Stage.SEGMENTATION})
     for mode, expected in ((FIND_ALL, {*REDS, *BLUES}), (INSIDE_BOX, {BLUES[1]})):
         run(store, mode, "run-1", stages=first)
-        assert stale_stages(store, "lot", mode) == ALL_STAGES - first
+        assert todo(store, mode).stages == ALL_STAGES - first
         run(store, mode, "run-2", stages=ALL_STAGES - first)
-        assert stale_stages(store, "lot", mode) == frozenset()
+        assert todo(store, mode).stages == frozenset()
         assert found(store, mode) == expected
 
 
@@ -171,7 +167,7 @@ def test_running_a_mode_touches_no_file_of_the_other(
     assert before
     assert files() == before
     assert store.prompts.of_image("lot", "a").counted(other) == drawn
-    assert stale_stages(store, "lot", other) == frozenset()
+    assert todo(store, other).stages == frozenset()
 
 
 def _asks(mode: Mode) -> PromptType:

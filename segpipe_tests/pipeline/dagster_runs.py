@@ -16,7 +16,8 @@ from segpipe.pipeline.resources import DealStoreResource, RefinerResource
 from segpipe.prompt import Mode
 from segpipe.refiners.refiner import NoneConfig
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe_tests.goods import BrightSegmenter
+from segpipe.settings import Settings
+from segpipe_tests.goods import BrightConfig, BrightSegmenter
 
 NO_DELAY = dg.RetryPolicy(max_retries=2, delay=0)
 
@@ -30,8 +31,8 @@ class FixedSegmenter:
     def build(self, data_folder: Path) -> Segmenter:
         return self._make()
 
-    def settings(self) -> dict[str, Any]:
-        return {"kind": "bright"}
+    def settings(self) -> Settings:
+        return BrightConfig()
 
 
 def make_defs(

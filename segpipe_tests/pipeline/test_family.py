@@ -13,14 +13,13 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from segpipe.detection import SegmentationResult
 from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.progress import NoProgress
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key, record_outcome
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.progress import Counts
+from segpipe.progress import DealDone, Event, tell_nobody
 from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.store import DealStore
@@ -448,8 +447,8 @@ def test_a_file_damaged_right_after_promotion_fails_checks_and_no_other_deal(
     for deal in ("a", "b"):
         make_deal(tmp_path, deal)
 
-    class Vandal(NoProgress):
-        def deal_done(self, deal: str, counts: Counts) -> None:
+    def destroy(event: Event) -> None:
+        if isinstance(event, DealDone):
             for path in tmp_path.glob("deals/a/runs/*/find_all/segmentation/detections.parquet"):
                 path.write_bytes(b"x")
 
@@ -457,7 +456,7 @@ def test_a_file_damaged_right_after_promotion_fails_checks_and_no_other_deal(
         {
             "store": DealStoreResource(root=LocalRoot(path=str(tmp_path))),
             "segmenter": FixedSegmenter(BrightSegmenter),
-            "progress": Vandal(),
+            "progress": destroy,
         }
     )
     assert run_deals(definitions, instance, ["a", "b"]).success
@@ -479,7 +478,7 @@ def test_a_retry_records_what_a_release_without_prompts_promoted(
     del document["assets"]["segmentation"]["made_from"]["deal_prompts"]
     commit.write_text(json.dumps(document))
 
-    retry = process_in_run(store, DealTask("a", "run-1", attempt=1), tools, NoProgress())
+    retry = process_in_run(store, DealTask("a", "run-1", attempt=1), tools, tell_nobody)
     outcome = asyncio.run(retry)
 
     assert outcome

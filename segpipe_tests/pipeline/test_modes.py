@@ -9,6 +9,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from segpipe.flow.stages import Stage
 from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.jobs import only_stale
 from segpipe.pipeline.recording import asset_key, prompts_key
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
@@ -60,9 +61,11 @@ def test_one_mode_does_a_deal_that_failed_in_the_other(
     store = make_deal(tmp_path, "a")
     draw(store, "a", boxed("one", FIRST), boxed("none", EMPTY), deal="a")
     make_deal(tmp_path, "b")
+    draw(store, "a", boxed("far", Box(0.0, 0.0, 999.0, 9.0)), deal="b")
+    make_deal(tmp_path, "boxless")
     definitions = make_defs(tmp_path)
 
-    boxes = run_deals(definitions, instance, ["a", "b"], mode=INSIDE_BOX)
+    boxes = run_deals(definitions, instance, ["a", "b", "boxless"], mode=INSIDE_BOX)
     everything = run_deals(definitions, instance, ["a", "b"], mode=FIND_ALL)
 
     assert (boxes.success, everything.success) == (False, True)
@@ -71,7 +74,8 @@ def test_one_mode_does_a_deal_that_failed_in_the_other(
     assert crops == {"a"}
     failure = store.last_failure("b", INSIDE_BOX)
     assert failure
-    assert "no photo of the deal has one" in failure.errors[0].message
+    assert "'far'" in failure.errors[0].message
+    assert store.last_failure("boxless", INSIDE_BOX) is None
 
 
 def test_a_changed_box_makes_its_mode_stale_in_dagster_and_no_other(
@@ -102,7 +106,7 @@ def test_the_sensor_of_boxes_wants_only_deals_that_have_some(
     assert ranges(result) == [("b", "b")]
     assert isinstance(result, dg.SensorResult)
     run_config = (result.run_requests or [])[0].run_config
-    assert run_config == {"ops": {"inside_box": {"config": {"skip_up_to_date": True}}}}
+    assert run_config == only_stale(INSIDE_BOX)
 
 
 @pytest.mark.parametrize("mode", Mode)

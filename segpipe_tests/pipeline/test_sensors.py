@@ -7,8 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segpipe.pipeline.options import LocalRoot
-from segpipe.pipeline.resources import DealStoreResource
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
@@ -25,9 +23,12 @@ def tick(
     cursor: str | None = None,
     sensor: dg.SensorDefinition = SENSOR,
 ) -> tuple[dg.SensorResult | dg.SkipReason, str | None]:
-    store = DealStoreResource(root=LocalRoot(path=str(root)))
+    definitions = make_defs(root)
     with dg.build_sensor_context(
-        instance=instance, cursor=cursor, resources={"store": store}, definitions=make_defs(root)
+        instance=instance,
+        cursor=cursor,
+        resources=definitions.resources,
+        definitions=definitions,
     ) as context:
         result = sensor(context)
         assert isinstance(result, dg.SensorResult | dg.SkipReason)
@@ -148,10 +149,9 @@ def nightly() -> dg.ScheduleDefinition:
 
 
 def night(root: Path, instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> list[str]:
-    store = DealStoreResource(root=LocalRoot(path=str(root)))
     with dg.build_schedule_context(
         instance=instance,
-        resources={"store": store},
+        resources=make_defs(root).resources,
         scheduled_execution_time=dt.datetime(2026, 1, 2, 2, tzinfo=dt.UTC),
     ) as context:
         data = schedule.evaluate_tick(context)

@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
-from segpipe.flow.tools import Tools
+from segpipe.flow.tools import RunSettings, Tools
 from segpipe.refiners.build_refiner import AnyRefinerConfig, RefinerConfig, build_refiner
 from segpipe_tests.deals import make_deal
-from segpipe_tests.goods import BrightSegmenter
+from segpipe_tests.goods import BrightConfig, BrightSegmenter
 
 WEIGHTS = {"hq_sam": "tiny_hq_sam", "sam3_tracker": "tiny_sam3"}
 KINDS = [kind.model_fields["kind"].default for kind in get_args(AnyRefinerConfig)]
@@ -28,7 +28,7 @@ def test_a_deal_is_refined_by_every_kind(
         values |= {"checkpoint": str(request.getfixturevalue(WEIGHTS[kind])), "device": "cpu"}
     config: AnyRefinerConfig = TypeAdapter(RefinerConfig).validate_python(values)
     refiner = build_refiner(config)
-    tools = Tools(BrightSegmenter(), {"kind": "bright"}, refiner, config.identity(), FlowSettings())
+    tools = Tools(BrightSegmenter(), refiner, RunSettings(BrightConfig(), config, FlowSettings()))
     store = make_deal(tmp_path, "goods")
     outcome = asyncio.run(process_deal(store, DealTask("goods", "run"), tools))
     assert outcome.summary.refiner == kind

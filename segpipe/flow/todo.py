@@ -1,0 +1,334 @@
+"""Whether a deal needs a run of a mode, and why: sensors, schedules and commands all ask here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from segpipe.errors import SegpipeError
+from segpipe.flow.deal_inputs import InputsMark, current_inputs, read_photos_version
+from segpipe.flow.prompts import has_boxes, read_prompts_version
+from segpipe.flow.stages import (
+    ALL_STAGES,
+    CODE_VERSIONS,
+    DEAL_PHOTOS,
+    DEAL_PROMPTS,
+    UPSTREAM,
+    Stage,
+    in_order,
+    with_downstream,
+)
+from segpipe.flow.tools import RunSettings
+from segpipe.prompt import Mode
+from segpipe.store.documents import CommitKind, Failure
+from segpipe.store.inputs import fingerprint
+from segpipe.store.store import DealStore, Snapshot
+
+_MAX_NAMED = 5
+_NOTHING: frozenset[Stage] = frozenset()
+
+
+class State(StrEnum):
+    """How a deal stands in a mode; the words are for people."""
+
+    UP_TO_DATE = "up to date"
+    NOTHING_TO_ASK = "nothing to ask"
+    """``inside_box`` without a box."""
+    ROLLED_BACK = "rolled back"
+    """Somebody went back to an older version, and nothing that was put in changed since."""
+    OTHER_SETTINGS = "other settings"
+    """Up to date but for settings, which nobody asked to replace."""
+    KNOWN_BAD = "known to be bad"
+    """The last run could not use what was put in, which has not changed since."""
+    NEVER_MADE = "never made"
+    PHOTOS_CHANGED = "photos changed"
+    PROMPTS_CHANGED = "prompts changed"
+    UPSTREAM_NEWER = "made from older results"
+    SETTINGS_CHANGED = "settings changed"
+    CODE_CHANGED = "made by an older segpipe"
+    FAILED_BEFORE = "failed before"
+    """The last run failed in a way that may pass, or that other settings may cure."""
+    FINDS_NOT_RECORDED = "finds not recorded"
+    """It is promoted, but what was found could not be put among the prompts."""
+    UNREADABLE = "cannot be read"
+    """A run of it says all that is wrong."""
+
+
+_AT_REST = frozenset(
+    {
+        State.UP_TO_DATE,
+        State.NOTHING_TO_ASK,
+        State.ROLLED_BACK,
+        State.OTHER_SETTINGS,
+        State.KNOWN_BAD,
+    }
+)
+_OBVIOUS = frozenset({State.UP_TO_DATE, State.NOTHING_TO_ASK})
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What a run of a deal would have to do.
+
+    Attributes:
+        state: How the deal stands.
+        stages: The stages to make anew; none when the deal needs no run, or only its finds are to
+            be recorded.
+        reason: Why, for people: "its photos changed". The deal is not named.
+        settings_changes: The settings that the run would change: "crops.padding_px 4 → 0".
+    """
+
+    state: State
+    stages: frozenset[Stage]
+    reason: str
+    settings_changes: tuple[str, ...] = ()
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether a run could bring the deal further."""
+        return self.state not in _AT_REST
+
+
+def todo_of(
+    store: DealStore,
+    deal: str,
+    mode: Mode,
+    settings: RunSettings,
+    *,
+    replace_other_settings: bool = False,
+    photos_fingerprint: str | None = None,
+) -> Todo:
+    """What a run of a deal would have to do. Never raises for what is wrong with the deal.
+
+    A stage is made anew when it was never promoted, when the photos, the prompts of the mode or
+    the versions above it are others than those it was made from, when its code is another, or when
+    a stage above it is made anew.
+
+    Args:
+        store: Where the deal lives.
+        deal: The deal.
+        mode: The mode.
+        settings: Those that a run would have.
+        replace_other_settings: Whether somebody asked for just these settings: then what was made
+            with others is made anew, and what could not be used before is tried again.
+        photos_fingerprint: That of the photos, from somebody who has listed them. Then no photo is
+            opened, and photos that were only touched count as changed; else the photos are read
+            when their sizes or times differ from those on record.
+    """
+    try:
+        look = _Look(store, deal, mode, settings, photos_fingerprint)
+        return look.todo(replace_other_settings=replace_other_settings)
+    except SegpipeError as error:
+        return Todo(State.UNREADABLE, ALL_STAGES, f"it cannot be read: {error.message}")
+
+
+def in_words(todos: Mapping[str, Todo]) -> list[str]:
+    """How many deals there are in each state, with the reasons where somebody may wonder."""
+    words = []
+    for state in State:
+        reasons = {deal: todo.reason for deal, todo in todos.items() if todo.state is state}
+        if reasons and state in _OBVIOUS:
+            words.append(f"{len(reasons)} {state}")
+        elif reasons:
+            named = [f"{deal}: {reason}" for deal, reason in reasons.items()][:_MAX_NAMED]
+            words.append(f"{len(reasons)} {state} ({'; '.join(named)})")
+    return words
+
+
+def nothing_to_ask(store: DealStore, deal: str, mode: Mode) -> Todo | None:
+    """That there is nothing to look into: no box, in the mode ``inside_box``; else None."""
+    if mode is not Mode.INSIDE_BOX:
+        return None
+    try:
+        if has_boxes(store.prompts.images(deal)):
+            return None
+    except SegpipeError:
+        return None  # it is known, or for a run to tell
+    said = "no photo of the deal has a box to look into"
+    return Todo(State.NOTHING_TO_ASK, _NOTHING, said)
+
+
+def run_of_unrecorded_finds(store: DealStore, deal: str, mode: Mode) -> str | None:
+    """The run whose current finds are not among the prompts, as writing them failed; or None.
+
+    Raises:
+        CorruptVersionError: The commit or the record of the last failure is damaged.
+    """
+    failure, snapshot = store.last_failure(deal, mode), store.current(deal, mode)
+    return failure.run_id if failure and _is_about_finds(failure, snapshot) else None
+
+
+class _Look:
+    """One look at one deal."""
+
+    def __init__(
+        self,
+        store: DealStore,
+        deal: str,
+        mode: Mode,
+        settings: RunSettings,
+        photos_fingerprint: str | None,
+    ) -> None:
+        self._store = store
+        self._deal = deal
+        self._mode = mode
+        self._settings = settings
+        self._photos_fingerprint = photos_fingerprint
+
+    def todo(self, *, replace_other_settings: bool) -> Todo:
+        if nothing := nothing_to_ask(self._store, self._deal, self._mode):
+            return nothing
+        failure = self._store.last_failure(self._deal, self._mode)
+        is_as_it_failed = failure is not None and self._is_as_before(failure)
+        if failure and is_as_it_failed and not (failure.retryable or replace_other_settings):
+            said = f"the last run could not use it, and nothing changed since: {_said(failure)}"
+            return Todo(State.KNOWN_BAD, _NOTHING, said)
+        snapshot = self._store.current(self._deal, self._mode)
+        if snapshot and self._is_rolled_back(snapshot):
+            todo = Todo(State.ROLLED_BACK, _NOTHING, "somebody rolled it back")
+        else:
+            todo = self._compare(snapshot, replace_other_settings=replace_other_settings)
+        if failure and _is_about_finds(failure, snapshot) and not todo.stages:
+            said = f"what was found is not among its prompts: {_said(failure)}"
+            return Todo(State.FINDS_NOT_RECORDED, _NOTHING, said)
+        if failure and is_as_it_failed and todo.needs_run:
+            said = f"the last run failed: {_said(failure)}"
+            return replace(todo, state=State.FAILED_BEFORE, reason=said)
+        return todo
+
+    def _compare(self, snapshot: Snapshot | None, *, replace_other_settings: bool) -> Todo:
+        """What is current, against what was put in and the settings."""
+        photos = self._photos()
+        if snapshot is None or not snapshot.has(Stage.SEGMENTATION):
+            return Todo(State.NEVER_MADE, ALL_STAGES, "it was never made")
+        if not self._has_photos(snapshot, photos):
+            return self._whole(snapshot, State.PHOTOS_CHANGED, "its photos changed")
+        if not self._has_prompts(snapshot):
+            return self._whole(snapshot, State.PROMPTS_CHANGED, "its prompts changed")
+        missing = [stage for stage in Stage if not snapshot.has(stage)]
+        older = [stage for stage in Stage if stage not in missing and _is_older(stage, snapshot)]
+        changes = dict(_all_changes(snapshot, self._settings, frozenset(missing)))
+        code = [stage for stage, texts in changes.items() if not texts]
+        reasons = {
+            State.NEVER_MADE: (missing, "were never made"),
+            State.UPSTREAM_NEWER: (older, "were made from older results than are current"),
+            State.CODE_CHANGED: (code, "were made by another release of segpipe"),
+        }
+        if replace_other_settings:
+            named = _named(_texts(changes))
+            said = f"were made with other settings ({named})"
+            reasons[State.SETTINGS_CHANGED] = ([s for s in changes if changes[s]], said)
+        stale = with_downstream(stage for stages, _ in reasons.values() for stage in stages)
+        for state, (stages, said) in reasons.items():
+            if stages:
+                kept = {stage: texts for stage, texts in changes.items() if stage in stale}
+                extra = () if replace_other_settings else _texts(kept)
+                return _todo(state, stale, f"{', '.join(in_order(stages))} {said}", extra)
+        if changes:
+            texts = _texts(changes)
+            said = f"it was made with other settings ({_named(texts)})"
+            return Todo(State.OTHER_SETTINGS, _NOTHING, said)
+        return Todo(State.UP_TO_DATE, _NOTHING, "it is up to date")
+
+    def _whole(self, snapshot: Snapshot, state: State, reason: str) -> Todo:
+        """Everything is to be made anew; some of it may have been made with other settings."""
+        missing = frozenset(stage for stage in Stage if not snapshot.has(stage))
+        changes = dict(_all_changes(snapshot, self._settings, missing))
+        return _todo(state, ALL_STAGES, reason, _texts(changes))
+
+    def _photos(self) -> str:
+        """The fingerprint of the photos that are there."""
+        if self._photos_fingerprint is not None:
+            return self._photos_fingerprint
+        return fingerprint(self._store.photos(self._deal))
+
+    def _has_photos(self, snapshot: Snapshot, photos: str) -> bool:
+        """Whether the segmentation was made from the photos that are there."""
+        segmentation = snapshot.manifest(Stage.SEGMENTATION)
+        if segmentation.info.photos_fingerprint == photos:
+            return True
+        if self._photos_fingerprint is not None:
+            return False
+        version = read_photos_version(self._store, self._deal)
+        return segmentation.made_from[DEAL_PHOTOS] == version
+
+    def _has_prompts(self, snapshot: Snapshot) -> bool:
+        """The same for the prompts of the mode."""
+        made_from = snapshot.version(Stage.SEGMENTATION).made_from.get(DEAL_PROMPTS)
+        return made_from == read_prompts_version(self._store, self._deal, self._mode)
+
+    def _is_as_before(self, failure: Failure) -> bool:
+        """Whether the photos and prompts are those that a failed run started from."""
+        mark = InputsMark(failure.photos_fingerprint, failure.prompts_version)
+        return mark == current_inputs(self._store, self._deal, self._mode)
+
+    def _is_rolled_back(self, snapshot: Snapshot) -> bool:
+        """Whether the photos and prompts are still those of the last run before a rollback.
+
+        Whatever those are that the version was made from which somebody went back to.
+        """
+        if snapshot.commit.kind is not CommitKind.ROLLBACK:
+            return False
+        commits = self._store.commits(self._deal, self._mode)
+        of_runs = [commit for commit in commits if commit.kind is CommitKind.PROMOTE]
+        last = self._store.snapshot(self._deal, self._mode, (of_runs or commits)[-1].generation)
+        if not last.has(Stage.SEGMENTATION):
+            return False
+        return self._has_photos(last, self._photos()) and self._has_prompts(last)
+
+
+def _is_about_finds(failure: Failure, snapshot: Snapshot | None) -> bool:
+    """Whether a run failed after it had promoted: a promotion makes failures before it void."""
+    if snapshot is None or not snapshot.has(Stage.REFINEMENT):
+        return False
+    return snapshot.version(Stage.REFINEMENT).run_id == failure.run_id
+
+
+def _is_older(stage: Stage, snapshot: Snapshot) -> bool:
+    """Whether a stage was made from other photos or versions than are current now."""
+    photos = snapshot.version(Stage.SEGMENTATION).made_from[DEAL_PHOTOS]
+    made_from = snapshot.version(stage).made_from
+    return made_from.get(DEAL_PHOTOS) != photos or any(
+        not snapshot.has(above) or made_from.get(above) != snapshot.version(above).name
+        for above in UPSTREAM[stage]
+    )
+
+
+def _all_changes(
+    snapshot: Snapshot, settings: RunSettings, missing: frozenset[Stage]
+) -> Iterator[tuple[Stage, list[str]]]:
+    """The stages that another code or other settings made, with what is other about the settings.
+
+    Nothing is where all that somebody can have set is the same.
+    """
+    for stage in Stage:
+        if stage in missing:
+            continue
+        info = snapshot.manifest(stage).info
+        if info.settings != settings.of(stage):
+            yield stage, settings.changes(stage, info.settings or {})
+        elif info.code_version != CODE_VERSIONS[stage]:
+            yield stage, []
+
+
+def _texts(changes: Mapping[Stage, list[str]]) -> tuple[str, ...]:
+    return tuple(text for texts in changes.values() for text in texts)
+
+
+def _todo(
+    state: State, stages: frozenset[Stage], reason: str, changes: tuple[str, ...] = ()
+) -> Todo:
+    if changes:
+        reason = f"{reason}; it was made with other settings, which a run changes: "
+        reason += _named(changes)
+    return Todo(state, stages, reason, changes)
+
+
+def _named(texts: tuple[str, ...]) -> str:
+    more = f" and {len(texts) - _MAX_NAMED} more" if len(texts) > _MAX_NAMED else ""
+    return ", ".join(texts[:_MAX_NAMED]) + more
+
+
+def _said(failure: Failure) -> str:
+    first = failure.errors[0]
+    more = f" and {len(failure.errors) - 1} more" if len(failure.errors) > 1 else ""
+    return f"{first.image}: {first.message}{more}" if first.image else f"{first.message}{more}"
