@@ -102,7 +102,7 @@ def draw_contact_sheet(
 
 def _decoded(tiles: Sequence[tuple[bytes, str]]) -> Iterator[tuple[RgbImage, str]]:
     for data, caption in tiles:
-        yield decode_image(data).rgb, caption
+        yield decode_image(data, max_pixels=None).rgb, caption
 
 
 def _fit(picture: RgbImage, side_px: int) -> RgbImage:

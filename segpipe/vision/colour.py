@@ -2,12 +2,29 @@
 
 import io
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, TiffImagePlugin
 
 _Notes = tuple[str, ...]
+_Alpha = NDArray[np.uint8]
+
+
+class SrgbPicture(NamedTuple):
+    """A picture in sRGB, on white where it is transparent.
+
+    Attributes:
+        rgb: Shape (h, w, 3) uint8, C-contiguous and writable.
+        alpha: Shape (h, w) uint8, 0 is transparent; None for a picture that is opaque throughout.
+        notes: What was given up, in words.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: _Alpha | None
+    notes: _Notes
+
 
 _DEEP_MODES = ("I", "F")
 """Pillow's "I;16…" holds 16 bits, "I" 32 bits, "F" floats."""
@@ -41,30 +58,35 @@ def needs_conversion(profile: bytes | None) -> bool:
         return True
 
 
-def to_srgb(picture: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], _Notes]:
+def to_srgb(picture: Image.Image, profile: bytes | None) -> SrgbPicture:
     """Give a picture of any mode as sRGB on white.
 
     Args:
         picture: Loaded; CMYK as amounts of ink.
         profile: ICC profile of its colours; None means sRGB.
 
-    Returns:
-        An array (h, w, 3) uint8, C-contiguous and writable, and what was given up, in words.
-
     Raises:
         ValueError: Pillow knows no way from this mode to RGB.
     """
+    alpha = _deep_grey_alpha(picture)
     picture, notes = _to_8_bit(picture)
-    alpha = None
     if picture.has_transparency_data:
         picture = picture.convert("LA" if picture.mode in {"1", "L", "LA", "La"} else "RGBA")
         alpha = picture.getchannel("A")
     rgb, colour_notes = _without_profile(_opaque(picture), profile)
-    if alpha is not None:
-        white = Image.new("RGB", rgb.size, "white")
-        white.paste(rgb, mask=alpha)
-        rgb = white
-    return np.array(rgb), notes + colour_notes
+    if alpha is None or alpha.getextrema() == (_MAX_8_BIT, _MAX_8_BIT):
+        return SrgbPicture(np.array(rgb), None, notes + colour_notes)
+    white = Image.new("RGB", rgb.size, "white")
+    white.paste(rgb, mask=alpha)
+    return SrgbPicture(np.array(white), np.array(alpha), notes + colour_notes)
+
+
+def _deep_grey_alpha(picture: Image.Image) -> Image.Image | None:
+    """The alpha of 16-bit grey with a transparent level, which Pillow does not convert."""
+    level = picture.info.get("transparency")
+    if not picture.mode.startswith("I;16") or not isinstance(level, int):
+        return None
+    return Image.fromarray(np.where(np.asarray(picture) == level, 0, _MAX_8_BIT).astype(np.uint8))
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

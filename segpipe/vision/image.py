@@ -1,16 +1,13 @@
 """Photo bytes to an upright RGB array."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from segpipe.errors import (
@@ -20,14 +17,18 @@ from segpipe.errors import (
     UnsupportedFormatError,
 )
 from segpipe.vision.colour import needs_conversion, to_srgb
+from segpipe.vision.exif import ON_ITS_SIDE, read_exif, upright
 from segpipe.vision.image_formats import (
     FORMATS,
+    OpenPhoto,
     announced_sizes,
     find_format,
-    open_header,
+    open_photo,
     strict_pillow,
-    without_jpeg_padding,
 )
+from segpipe.vision.jpeg_segments import JpegFile, read_jpeg, without_end_padding
+from segpipe.vision.png_chunks import deep_alpha
+from segpipe.vision.tiff_pages import camera_raw_name
 
 RgbImage = NDArray[np.uint8]
 """Shape (h, w, 3), RGB, 0 to 255, upright."""
@@ -38,33 +39,8 @@ _JPEG_COLORSPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _WHITE_INK = 255
 """A CMYK JPEG holds 255 for no ink (Adobe's convention, which every browser follows)."""
 
-_TURNS: dict[int, Callable[[RgbImage], Any]] = {
-    2: partial(cv2.flip, flipCode=1),
-    3: partial(cv2.rotate, rotateCode=cv2.ROTATE_180),
-    4: partial(cv2.flip, flipCode=0),
-    5: cv2.transpose,
-    6: partial(cv2.rotate, rotateCode=cv2.ROTATE_90_CLOCKWISE),
-    7: lambda rgb: cv2.rotate(cv2.transpose(rgb), cv2.ROTATE_180),
-    8: partial(cv2.rotate, rotateCode=cv2.ROTATE_90_COUNTERCLOCKWISE),
-}
-"""EXIF orientation to what makes it upright (EXIF 3.0, tag 0x0112); 1 and nonsense need nothing."""
-
-_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
-"""The EXIF orientations whose turn swaps width and height."""
-
-_EXIF_LOST = ("EXIF data without a readable tag: the photo may lie on its side",)
-
-_NO_PROFILE = (
-    "EXIF names Adobe RGB, but there is no colour profile: read as sRGB, colours may look dull",
-)
-_EXIF_ADOBE_RGB = 2
-"""ColorSpace of cameras that do not keep to EXIF, which knows 1 (sRGB) and 65535 alone."""
-_DCF_OPTION_FILE = "R03"
-"""InteroperabilityIndex of an Adobe RGB photo (DCF 2.0, JEITA CP-3461B)."""
-
 _HARMLESS_TO_JPEG_PIXELS = (
     "Invalid SOS parameters for sequential JPEG",
-    "unknown JFIF revision number",
     "Unknown Adobe color transform code",
 )
 """Complaints of libjpeg (jerror.h) about headers only; phones do write such files. simplejpeg
@@ -87,53 +63,66 @@ class DecodedImage:
         format: The format found in the bytes, as Pillow names it: "JPEG", "PNG", "HEIF", …
         warnings: What was given up on the way, in words for people, such as
             "animated: only the first of 12 frames is used".
+        alpha: Shape (h, w) uint8, upright, 0 where the photo is transparent; None for a photo
+            that is opaque throughout, as most are.
     """
 
     rgb: RgbImage
     format: str
     warnings: tuple[str, ...] = ()
+    alpha: NDArray[np.uint8] | None = None
 
 
-def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DecodedImage:
+def decode_image(data: bytes, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> DecodedImage:
     """Decode a photo whole: upright, sRGB, on white where it is transparent.
 
     Formats are told by the bytes alone: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC (HEIF).
     The array is (h, w, 3) uint8, C-contiguous and writable.
 
-    EXIF orientation is applied once. Colours go through the ICC profile to sRGB unless they are
-    sRGB already. Samples of 9 to 16 bits are scaled to 8. Floats of 0 to 1 are scaled as they
-    are; floats of any other range and 32-bit integers have no agreed white, so their smallest
-    to largest value becomes 0 to 255, with a warning. Of several frames or pages only the
-    first (of a HEIF file, the main one) is used, with a warning.
+    EXIF orientation is applied once. Colours go to sRGB, from what an ICC profile, code points
+    (cICP, nclx) or a PNG's gamma say. Samples of 9 to 16 bits are scaled to 8. Floats of 0 to 1
+    are scaled as they are; floats of any other range and 32-bit integers have no agreed white, so
+    their smallest to largest value becomes 0 to 255, with a warning. Of several frames or pages
+    only the first (of a HEIF or TIFF file, the main one) is used, with a warning.
+
+    Damage to what concerns no pixel (a text, a preview, a colour profile) is a warning; damage to
+    pixels is an error.
 
     Args:
         data: The whole file.
         max_pixels: Most pixels, width times height, that the header may announce; checked
             before any pixel is decoded or room for one is made. An AVIF or HEIC counts with
-            its encoder's padding. Pillow refuses a TIFF, WebP or GIF of more than 178 million
-            pixels whatever is set here.
+            its encoder's padding. None is for pictures of one's own: any size.
 
     Raises:
-        UnsupportedFormatError: The bytes are none of these formats.
+        UnsupportedFormatError: The bytes are none of these formats, or a camera's raw file.
         ImageTooLargeError: The header announces more than ``max_pixels``.
         CorruptImageError: The file is truncated, damaged, or of a variant that cannot be read.
+
+    Examples:
+        >>> import io
+        >>> from PIL import Image
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (4, 3), "red").save(file, "PNG")
+        >>> photo = decode_image(file.getvalue())
+        >>> photo.format, photo.rgb.shape, photo.rgb[0, 0].tolist(), photo.warnings
+        ('PNG', (3, 4, 3), [255, 0, 0], ())
     """
     name = _known_format(data)
     with _decoder_errors(name):
         decode = _decode_jpeg if name == "JPEG" else _decode_with_pillow
-        rgb, warnings = decode(data, name, max_pixels)
-    return DecodedImage(rgb=rgb, format=name, warnings=warnings)
+        return decode(data, name, max_pixels)
 
 
-def upright_size(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+def upright_size(data: bytes, *, max_pixels: int | None = None) -> tuple[int, int]:
     """Width and height, pixels, of what :func:`decode_image` gives; takes the header alone.
 
-    But for a PNG, whose pixels have to be gone through to find its EXIF. A file may be refused by
-    :func:`decode_image` that has a size.
+    A file may be refused by :func:`decode_image` that has a size.
 
     Args:
         data: The whole file.
-        max_pixels: As for :func:`decode_image`.
+        max_pixels: As for :func:`decode_image`; no pixel is decoded here, so there is no limit
+            unless one is set.
 
     Raises:
         UnsupportedFormatError: As :func:`decode_image`.
@@ -142,16 +131,24 @@ def upright_size(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[
     """
     name = _known_format(data)
     with _decoder_errors(name), strict_pillow():
-        photo = _open_within(data, name, max_pixels)
-        if name == "PNG":
-            photo.load()
+        if name == "GIF":  # it has no EXIF, and its reader makes room for the pixels
+            ((width, height),) = announced_sizes(data, name)
+            _check_size(width, height, max_pixels)
+            return width, height
+        photo = _open_within(data, name, max_pixels).header
         width, height = photo.size
         # Pillow gives a TIFF's size as of upright, and its EXIF as of the file until it is loaded.
-        orientation = 1 if name == "TIFF" else _read_exif(photo)[0]
-    return (height, width) if orientation in _ON_ITS_SIDE else (width, height)
+        orientation = 1 if name == "TIFF" else read_exif(photo, has_profile=True)[0]
+    return (height, width) if orientation in ON_ITS_SIDE else (width, height)
 
 
 def _known_format(data: bytes) -> str:
+    raw = camera_raw_name(data)
+    if raw is not None:
+        kind = "" if raw == "raw" else f" (it is a {raw})"
+        raise UnsupportedFormatError(
+            f"this is a camera's raw file: export a JPEG from it, and give that{kind}"
+        )
     name = find_format(data)
     if name is None:
         raise UnsupportedFormatError(
@@ -180,112 +177,92 @@ def _decoder_errors(name: str) -> Iterator[None]:
         ) from error
 
 
-def _decode_jpeg(data: bytes, name: str, max_pixels: int) -> tuple[RgbImage, tuple[str, ...]]:
+def _decode_jpeg(data: bytes, name: str, max_pixels: int | None) -> DecodedImage:
     # Why simplejpeg: by `python -m benchmarks.decode` it is the fastest of the three, gives bit
     # for bit what Pillow gives, and is the only one to tell of pixels that are missing from a
     # file with a proper end. It knows no EXIF and no ICC, so Pillow reads the header.
     with strict_pillow():
-        header = _open_within(data, name, max_pixels)
-        profile = header.info.get("icc_profile")
-        orientation, warnings = _read_exif(header)
+        photo = _open_within(data, name, max_pixels)
+        orientation, notes = read_exif(photo.header, has_profile=bool(photo.profile))
+    mode = photo.header.mode
     try:
-        pixels, complaints = _jpeg_pixels(data, _JPEG_COLORSPACES[header.mode])
+        pixels, complaints = _jpeg_pixels(photo.jpeg or read_jpeg(data), _JPEG_COLORSPACES[mode])
     except ValueError as error:
         if _ODD_SUBSAMPLING not in str(error):
             raise
         return _decode_with_pillow(data, name, max_pixels)
-    warnings += complaints
-    if header.mode == "RGB" and not needs_conversion(profile):
-        return _upright(pixels, orientation), warnings
-    samples = pixels[:, :, 0] if header.mode == "L" else pixels
-    picture = Image.fromarray(samples, mode=header.mode)
-    rgb, notes = to_srgb(picture, profile)
-    return _upright(rgb, orientation), warnings + notes
+    warnings = photo.notes + notes + complaints
+    if mode == "RGB" and not needs_conversion(photo.profile):
+        return DecodedImage(upright(pixels, orientation), name, warnings)
+    picture = Image.fromarray(pixels[:, :, 0] if mode == "L" else pixels, mode=mode)
+    srgb = to_srgb(picture, photo.profile)
+    return DecodedImage(upright(srgb.rgb, orientation), name, warnings + srgb.notes)
 
 
-def _jpeg_pixels(data: bytes, colorspace: str) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _jpeg_pixels(jpeg: JpegFile, colorspace: str) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """The samples, (h, w, 1, 3 or 4) uint8, with CMYK as amounts of ink."""
     warnings: tuple[str, ...] = ()
     try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace=colorspace)
+        pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace)
     except ValueError as error:
         complaint = str(error)
-        if _SURPLUS_BYTES in complaint and (unpadded := without_jpeg_padding(data)) != data:
-            return _jpeg_pixels(unpadded, colorspace)
+        if _SURPLUS_BYTES in complaint and (unpadded := without_end_padding(jpeg)) != jpeg.data:
+            return _jpeg_pixels(jpeg._replace(data=unpadded), colorspace)
         if not any(harmless in complaint for harmless in _HARMLESS_TO_JPEG_PIXELS):
             raise
         warnings = (f"odd JPEG header: {complaint}",)
-        pixels = simplejpeg.decode_jpeg(data, colorspace=colorspace, strict=False)
+        pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace, strict=False)
     if colorspace == "CMYK":
         pixels = _WHITE_INK - pixels
     return pixels, warnings
 
 
-def _decode_with_pillow(
-    data: bytes, name: str, max_pixels: int
-) -> tuple[RgbImage, tuple[str, ...]]:
+def _decode_with_pillow(data: bytes, name: str, max_pixels: int | None) -> DecodedImage:
     with strict_pillow():
         photo = _open_within(data, name, max_pixels)
-        warnings = _left_out(photo, name)
-        photo.load()
-        # Only now: a PNG may hold its EXIF after its pixels, and a TIFF is upright once loaded.
-        orientation, notes = _read_exif(photo)
-        rgb, colour_notes = to_srgb(photo, photo.info.get("icc_profile"))
-    return _upright(rgb, orientation), warnings + notes + colour_notes
+        picture = photo.header
+        picture.load()
+        # Only now: a TIFF is upright once loaded.
+        orientation, notes = read_exif(picture, has_profile=bool(photo.profile))
+        srgb = to_srgb(_with_true_alpha(picture, photo), photo.profile)
+    alpha = None if srgb.alpha is None else upright(srgb.alpha, orientation)
+    warnings = _left_out(photo.frames, name) + photo.notes + notes + srgb.notes
+    return DecodedImage(upright(srgb.rgb, orientation), name, warnings, alpha)
 
 
-def _open_within(data: bytes, name: str, max_pixels: int) -> ImageFile:
+def _with_true_alpha(picture: ImageFile, photo: OpenPhoto) -> Image.Image:
+    """The loaded picture with the alpha that its file means, where Pillow reads another."""
+    if picture.format == "BMP" and picture.mode == "RGBA":
+        # Writers leave the fourth byte 0, and mean an opaque picture.
+        return picture if picture.getchannel("A").getextrema()[1] else picture.convert("RGB")
+    if picture.format == "PNG" and (alpha := deep_alpha(photo.data)) is not None:
+        picture.info.pop("transparency", None)
+        with_alpha = picture.convert("RGBA")
+        with_alpha.putalpha(Image.fromarray(alpha))
+        return with_alpha
+    return picture
+
+
+def _open_within(data: bytes, name: str, max_pixels: int | None) -> OpenPhoto:
     """Read the header, and refuse a size above the limit."""
     for width, height in announced_sizes(data, name):
         _check_size(width, height, max_pixels)
-    header = open_header(data, name)
-    _check_size(header.width, header.height, max_pixels)
-    return header
+    photo = open_photo(data, name)
+    _check_size(photo.header.width, photo.header.height, max_pixels)
+    return photo
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
+def _check_size(width: int, height: int, max_pixels: int | None) -> None:
+    if max_pixels is not None and width * height > max_pixels:
         raise ImageTooLargeError(
             f"{width} x {height} pixels are more than the limit of {max_pixels:,} pixels: "
             "make the photo smaller, or raise the limit"
         )
 
 
-def _left_out(photo: ImageFile, name: str) -> tuple[str, ...]:
-    frames = getattr(photo, "n_frames", 1)
-    if frames == 1:
+def _left_out(frames: int, name: str) -> tuple[str, ...]:
+    if frames <= 1:
         return ()
     if name in {"TIFF", "HEIF"}:
         return (f"{frames} pictures in one file: only the main one is used",)
     return (f"animated: only the first of {frames} frames is used",)
-
-
-def _read_exif(photo: ImageFile) -> tuple[int, tuple[str, ...]]:
-    """EXIF orientation still to be applied, and what EXIF warns of.
-
-    It is 1, upright, already where the file or library turned the picture (TIFF, HEIF), and
-    Pillow translates AVIF's own rotation into it.
-    """
-    try:
-        exif = photo.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
-        is_adobe_rgb = _names_adobe_rgb(exif)
-    except Exception:  # noqa: BLE001 - as with pixels, damaged EXIF raises anything
-        return 1, _EXIF_LOST
-    if photo.info.get("exif") and not exif:
-        return orientation, _EXIF_LOST
-    has_profile = bool(photo.info.get("icc_profile"))
-    return orientation, _NO_PROFILE if is_adobe_rgb and not has_profile else ()
-
-
-def _names_adobe_rgb(exif: Image.Exif) -> bool:
-    """Whether EXIF names Adobe RGB, by DCF's option file or as some cameras do on their own."""
-    space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
-    rule = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
-    return space == _EXIF_ADOBE_RGB or rule == _DCF_OPTION_FILE
-
-
-def _upright(rgb: RgbImage, orientation: int) -> RgbImage:
-    # OpenCV copies turned pixels five times as fast as a strided NumPy copy.
-    turn = _TURNS.get(orientation)
-    return rgb if turn is None else turn(rgb)

@@ -7,8 +7,9 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
-from PIL import ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -19,9 +20,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
 from segpipe.errors import CorruptImageError
+from segpipe.vision.colour_codes import CodedColours, coded_colours
+from segpipe.vision.jpeg_segments import JpegFile, read_jpeg
+from segpipe.vision.png_chunks import read_png
+from segpipe.vision.tiff_pages import read_tiff
 
 # Naming the classes, rather than calling Image.open, is the whitelist: no other parser of Pillow
-# can be reached, and its process-wide MAX_IMAGE_PIXELS does not come before our own limit.
+# can be reached.
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -53,10 +58,8 @@ _SEPARATE_PLANES = 2
 """TIFF 6.0, PlanarConfiguration."""
 _WEBP_SIDE = 0x3FFF
 """Fourteen bits: a side of a WebP picture (its canvas may be larger)."""
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xda", b"\xff\xd9"
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-"""ITU-T T.81, B.1.1.2."""
+_NCLX = re.compile(rb"colrnclx(.{2})(.{2})", re.DOTALL)
+"""ISO/IEC 14496-12, 12.1.5: code points of primaries and of the transfer function."""
 
 _pillow_settings = threading.Lock()
 
@@ -85,37 +88,94 @@ def _brands(data: bytes) -> set[bytes]:
 
 @contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Run Pillow without its warnings, and with truncated files as errors.
+    """Run Pillow without its warnings and its own limit, and with truncated files as errors.
 
-    Both are settings of the whole process, so one thread at a time is inside.
+    These are settings of the whole process, so one thread at a time is inside.
     """
     with _pillow_settings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tolerated, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = tolerated
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+class OpenPhoto(NamedTuple):
+    """A photo of which the header is read, and no pixel decoded.
+
+    Attributes:
+        header: Pillow's picture.
+        data: The file without what concerns no pixel and could refuse it.
+        jpeg: The same, of a JPEG.
+        profile: The ICC profile of its colours; None for sRGB, and where there is none.
+        frames: Pictures in the file.
+        notes: What was given up so far, in words.
+    """
+
+    header: ImageFile.ImageFile
+    data: bytes
+    jpeg: JpegFile | None
+    profile: bytes | None
+    frames: int
+    notes: tuple[str, ...]
+
+
+def open_photo(data: bytes, name: str) -> OpenPhoto:
+    """Read the header of a file of the named format.
+
+    What concerns no pixel (texts, previews, times, a colour profile) never refuses it.
+
+    Raises:
+        CorruptImageError: Damage in a PNG where it concerns pixels, or a TIFF that would be read
+            wrongly.
+        Exception: Anything that Pillow or pillow-heif raises on damaged data.
+    """
+    if name == "PNG":
+        png = read_png(data)
+        header = _READERS[name](io.BytesIO(png.data))
+        return OpenPhoto(header, png.data, None, png.profile, png.frames, png.notes)
+    if name == "JPEG":
+        jpeg = read_jpeg(data)
+        header = _READERS[name](io.BytesIO(jpeg.data))
+        return OpenPhoto(header, jpeg.data, jpeg, jpeg.profile, 1, jpeg.notes)
+    if name == "TIFF":
+        tiff = read_tiff(data)
+        header = _READERS[name](io.BytesIO(tiff.data))
+        _refuse_misread(header)
+        profile = header.info.get("icc_profile")
+        return OpenPhoto(header, tiff.data, None, profile, tiff.pages, ())
+    header = _READERS[name](io.BytesIO(data))
+    colours = _coded(header, data, name)
+    frames = getattr(header, "n_frames", 1)
+    return OpenPhoto(header, data, None, colours.profile, frames, colours.notes)
 
 
 def open_header(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Read the header of a file of the named format; no pixel is decoded.
-
-    Raises:
-        CorruptImageError: A PNG without its end, or a TIFF that would be read wrongly.
-        Exception: Anything that Pillow or pillow-heif raises on damaged data.
-    """
-    if name == "PNG" and _PNG_END not in data:
-        # Pillow is content once it has all rows.
-        raise CorruptImageError("this PNG file is truncated: copy it again")
-    header = _READERS[name](io.BytesIO(data))
-    if isinstance(header, TiffImageFile):
-        _refuse_misread(header)
-    return header
+    """Pillow's picture of :func:`open_photo`, which raises the same."""
+    return open_photo(data, name).header
 
 
-def _refuse_misread(header: TiffImageFile) -> None:
+def _coded(header: ImageFile.ImageFile, data: bytes, name: str) -> CodedColours:
+    """The colours of an AVIF or HEIF, which may name them by code points and not by a profile."""
+    if header.info.get("icc_profile"):
+        return CodedColours(header.info["icc_profile"], ())
+    codes = None
+    if name == "HEIF" and (nclx := header.info.get("nclx_profile")):
+        codes = nclx["color_primaries"], nclx["transfer_characteristics"]
+    elif name == "AVIF" and (found := _NCLX.search(data)):
+        codes = int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big")
+    if codes is None:
+        return CodedColours(None, ())
+    return coded_colours(primaries=codes[0], transfer=codes[1])
+
+
+def _refuse_misread(header: ImageFile.ImageFile) -> None:
     """Refuse the kinds of TIFF of which Pillow (seen in 13.0) mixes up the bytes in silence."""
+    if not isinstance(header, TiffImageFile):
+        return
     tags, packed = header.tag_v2, header.info["compression"] != "raw"
     deep = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > _BITS_PER_SAMPLE
     planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _SEPARATE_PLANES
@@ -127,25 +187,6 @@ def _refuse_misread(header: TiffImageFile) -> None:
         raise CorruptImageError(
             "a compressed big-endian TIFF of numbers cannot be read: save it uncompressed"
         )
-
-
-def without_jpeg_padding(data: bytes) -> bytes:
-    """Leave out what lies between the segments of a JPEG's header, and the zeros before its end.
-
-    Cameras pad with it. Zeros that fill the place of pixels are left out as well: what then
-    decodes whole has all of its pixels.
-    """
-    header, after = _JPEG_START, len(_JPEG_START)
-    while (marker := _JPEG_MARKER.search(data, after)) and marker[1] != _JPEG_SCAN:
-        after = marker.end() + max(1, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
-        header += b"\xff" + data[marker.start(1) : after]
-    end = data.find(_JPEG_END, after)
-    if marker is None or end < 0:
-        return data
-    scans = data[marker.end() - 2 : end].rstrip(b"\xff").rstrip(b"\0")
-    if scans.endswith(b"\xff"):
-        scans += b"\0"  # the two are one byte of pixels
-    return header + scans + data[end:]
 
 
 def announced_sizes(data: bytes, name: str) -> list[tuple[int, int]]:

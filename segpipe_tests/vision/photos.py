@@ -1,6 +1,8 @@
 """Photo files of every format, made in memory."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pillow_heif
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Upright = NDArray[np.uint8]
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def corners(width: int = 48, height: int = 32) -> Upright:
@@ -49,3 +52,30 @@ _BEST: dict[str, dict[str, object]] = {
     "WEBP": {"lossless": True, "exact": True},
     "AVIF": {"quality": 100, "subsampling": "4:4:4"},
 }
+
+
+def png_chunk(kind: bytes, body: bytes, *, is_sound: bool = True) -> bytes:
+    """One chunk of a PNG, with a wrong checksum where it is not sound."""
+    checksum = zlib.crc32(kind + body) ^ (not is_sound)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+
+def png(
+    rows: list[bytes], width: int, *, bits: int, colour: int, chunks: tuple[bytes, ...] = ()
+) -> bytes:
+    """A PNG of rows of samples as they stand in the file, and further chunks before them."""
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, colour, 0, 0, 0)
+    pixels = png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    parts = [png_chunk(b"IHDR", header), *chunks, pixels, png_chunk(b"IEND", b"")]
+    return PNG_SIGNATURE + b"".join(parts)
+
+
+def with_chunk(data: bytes, chunk: bytes, *, before: bytes = b"IDAT") -> bytes:
+    """A PNG with a chunk put before the first of a kind."""
+    at = data.index(before) - 4
+    return data[:at] + chunk + data[at:]
+
+
+def with_segment(data: bytes, code: int, body: bytes) -> bytes:
+    """A JPEG with a segment put at its start."""
+    return data[:2] + bytes((0xFF, code)) + struct.pack(">H", len(body) + 2) + body + data[2:]

@@ -67,7 +67,7 @@ def test_wide_gamut_colours_become_what_the_matrices_say(
 def test_srgb_needs_no_conversion_and_is_left_exactly_as_it_is(profile: bytes | None) -> None:
     samples = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
 
-    rgb, notes = to_srgb(Image.fromarray(samples), profile)
+    rgb, _, notes = to_srgb(Image.fromarray(samples), profile)
 
     assert not needs_conversion(profile)
     np.testing.assert_array_equal(rgb, samples)
@@ -91,7 +91,7 @@ def test_cmyk_goes_through_its_profile() -> None:
     # L* = 50 without colour is sRGB grey 119, however cyan the ink sounds.
     profile = cmyk_profile(cyan_lab=(50, 0, 0))
 
-    rgb, notes = to_srgb(_one_colour("CMYK", (255, 0, 0, 0)), profile)
+    rgb, _, notes = to_srgb(_one_colour("CMYK", (255, 0, 0, 0)), profile)
 
     np.testing.assert_allclose(rgb[0, 0], 119, atol=2)
     np.testing.assert_allclose(_pixel(_one_colour("CMYK", (0, 0, 0, 0)), profile), 255, atol=1)
@@ -99,7 +99,7 @@ def test_cmyk_goes_through_its_profile() -> None:
 
 
 def test_cmyk_without_a_profile_is_converted_by_formula_and_says_so() -> None:
-    rgb, notes = to_srgb(_one_colour("CMYK", (255, 0, 0, 0)), None)
+    rgb, _, notes = to_srgb(_one_colour("CMYK", (255, 0, 0, 0)), None)
 
     assert rgb[0, 0].tolist() == [0, 255, 255]
     assert notes == ("CMYK without a colour profile: colours are a guess",)
@@ -121,7 +121,7 @@ def test_an_unusable_profile_is_ignored_with_a_warning(
 ) -> None:
     picture = _one_colour(mode, 77 if mode == "L" else 0)
 
-    rgb, notes = to_srgb(picture, profile)
+    rgb, _, notes = to_srgb(picture, profile)
 
     np.testing.assert_array_equal(rgb, np.asarray(picture.convert("RGB")))
     assert len(notes) == 1
@@ -177,7 +177,7 @@ def test_a_palette_gives_its_colours() -> None:
 def test_16_bits_are_scaled_over_the_whole_range() -> None:
     samples = np.array([[0, 128, 129, 257, 32768, 65279, 65535]], np.uint16)
 
-    rgb, notes = to_srgb(Image.frombuffer("I;16", (7, 1), samples), None)
+    rgb, _, notes = to_srgb(Image.frombuffer("I;16", (7, 1), samples), None)
 
     assert rgb[0, :, 0].tolist() == [0, 0, 1, 1, 128, 254, 255]
     assert notes == ()
@@ -186,7 +186,7 @@ def test_16_bits_are_scaled_over_the_whole_range() -> None:
 def test_floats_of_0_to_1_are_scaled_as_they_are() -> None:
     samples = np.array([[0.0, 0.25, 0.5]], np.float32)
 
-    rgb, notes = to_srgb(Image.fromarray(samples), None)
+    rgb, _, notes = to_srgb(Image.fromarray(samples), None)
 
     assert rgb[0, :, 0].tolist() == [0, 64, 128]
     assert notes == ()
@@ -204,7 +204,7 @@ def test_floats_of_0_to_1_are_scaled_as_they_are() -> None:
 def test_numbers_without_an_agreed_white_are_stretched_with_a_warning(
     samples: NDArray[np.float32 | np.int32], expected: list[int]
 ) -> None:
-    rgb, notes = to_srgb(Image.fromarray(samples), None)
+    rgb, _, notes = to_srgb(Image.fromarray(samples), None)
 
     assert rgb[0, :, 0].tolist() == expected
     assert len(notes) == 1
@@ -214,14 +214,14 @@ def test_numbers_without_an_agreed_white_are_stretched_with_a_warning(
 def test_floats_that_are_no_number_become_black_or_white_with_a_warning() -> None:
     samples = np.array([[np.nan, np.inf, -np.inf, 0.5]], np.float32)
 
-    rgb, notes = to_srgb(Image.fromarray(samples), None)
+    rgb, _, notes = to_srgb(Image.fromarray(samples), None)
 
     assert rgb[0, :, 0].tolist() == [0, 255, 0, 128]
     assert notes == ("values that are no finite number: shown as black or white",)
 
 
 def test_the_array_is_writable_and_contiguous() -> None:
-    rgb, _ = to_srgb(_one_colour("L", 3), None)
+    rgb, _, _ = to_srgb(_one_colour("L", 3), None)
 
     assert rgb.dtype == np.uint8
     assert rgb.shape == (2, 3, 3)
