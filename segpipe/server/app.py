@@ -14,17 +14,17 @@ from pydantic import Field, Json
 from segpipe.detection import SegmentationResult
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import Candidate, PromptableModel
-from segpipe.server.guards import LimitBody, RequireToken
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
-from segpipe.server.problems import UNAUTHORIZED, UNAVAILABLE, add_problem_handlers
 from segpipe.server.prompts import require_few, to_points, to_prompt, to_thresholds
-from segpipe.server.requests import ModelRoute
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import endpoint as v1
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask_codecs import to_base64, to_png
+from segpipe.web.bounded_requests import Bounds, FormRoute
+from segpipe.web.guards import LimitBody, RequireToken
+from segpipe.web.problems import UNAUTHORIZED, UNAVAILABLE, add_problem_handlers
 from segpipe.wire.inference import (
     MAX_POINTS,
     Encoding,
@@ -107,7 +107,10 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.service, app.state.settings = service, settings
+    app.state.service = service
+    app.state.bounds = Bounds(
+        service.admitted, settings.upload_timeout_s, settings.request_timeout_s
+    )
     add_problem_handlers(app)
     _add_endpoints(app, service, metrics, max_points=settings.max_points)
     app.include_router(v1.build_router(service, settings, metrics))
@@ -158,7 +161,7 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
     async def show_metrics() -> PrometheusResponse:
         return PrometheusResponse(generate_latest(metrics.registry))
 
-    models = APIRouter(route_class=ModelRoute)
+    models = APIRouter(route_class=FormRoute)
 
     @models.post(
         _MASK,

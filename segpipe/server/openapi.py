@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from segpipe.server.problems import (
+from segpipe.web.problems import (
     BAD_REQUEST,
     FAILED,
     TIMED_OUT,

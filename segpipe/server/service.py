@@ -8,17 +8,18 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from segpipe.digests import bytes_digest
 from segpipe.errors import InputError
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import PromptableModel
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
-from segpipe.server.photos import PhotoShelf, digest_of
-from segpipe.server.problems import RefusedError, failed, unavailable
 from segpipe.server.refining import Refining
 from segpipe.server.settings import ServerSettings
 from segpipe.threads import finish_in_thread
 from segpipe.vision.image import DecodedImage, RgbImage
+from segpipe.web.photo_uploads import PhotoShelf
+from segpipe.web.problems import RefusedError, failed, unavailable
 from segpipe.wire.inference import Health, Status
 
 _log = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class Service:
         return self._model
 
     async def _photo(self, upload: bytes) -> UploadedPhoto:
-        digest = await asyncio.to_thread(digest_of, upload)
+        digest = await asyncio.to_thread(bytes_digest, upload)
         photo = self._photos.find(digest)
         self._metrics.images.labels("decoded" if photo is None else "kept").inc()
         if photo is None:

@@ -24,9 +24,12 @@ from segpipe.wire.inference import (
 )
 
 DATA_URL = re.compile(
-    r"data:image/[\w.+-]{1,99}(;[\w.+-]{1,99}=[\w.+-]{1,99}){0,9};base64,", re.IGNORECASE
+    r"data:(image/[\w.+-]{1,99}|application/octet-stream)"
+    r"(;[\w.+-]{1,99}=[\w.+-]{1,99}){0,9};base64,",
+    re.IGNORECASE,
 )
-"""How a data URL of a picture begins (RFC 2397), before the base64."""
+"""How a data URL of a picture begins (RFC 2397), before the base64. Browsers and libraries that
+know no type of a file write application/octet-stream; the bytes say what it is."""
 _DOCUMENTED_PATTERN = "^data:image/[A-Za-z0-9.+-]+;base64,"
 """What clients are told; parameters between, and capitals before the data, are accepted too."""
 _WEB = re.compile(r"https?:", re.IGNORECASE)

@@ -12,8 +12,8 @@ import pytest
 from segpipe.segmenters.classical import model as classical
 from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.server.photos import PhotoShelf
 from segpipe.server.settings import ServerSettings
+from segpipe.web.photo_uploads import PhotoShelf
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
 

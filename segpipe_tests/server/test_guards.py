@@ -196,16 +196,18 @@ def test_a_form_of_too_many_or_too_large_parts_is_400(more: dict[str, object]) -
     assert answer.json()["error"] == "InvalidRequest"
 
 
-def form_of(charset: str) -> dict[str, object]:
+def form_of(charset: str = "", *, prompt: bytes = b"{}", name: bytes = b"i") -> dict[str, object]:
     """A form that says what it is written in."""
     parts = [
-        b'Content-Disposition: form-data; name="image"; filename="i"\r\n\r\n' + goods_photo(1),
-        b'Content-Disposition: form-data; name="prompt"\r\n\r\n{}',
+        b'Content-Disposition: form-data; name="image"; filename="%b"\r\n\r\n' % name
+        + goods_photo(1),
+        b'Content-Disposition: form-data; name="prompt"\r\n\r\n' + prompt,
     ]
     body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    said = f"; charset={charset}" if charset else ""
     return {
         "content": body,
-        "headers": {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"},
+        "headers": {"Content-Type": f"multipart/form-data; boundary=b{said}"},
     }
 
 
@@ -227,3 +229,20 @@ def test_a_form_may_say_that_it_is_utf_8(charset: str) -> None:
     with running(ToldModel) as service, ready(service) as client:
         answer = client.post("/segment", **form_of(charset))  # type: ignore[arg-type]
     assert answer.status_code == 200
+
+
+def test_a_text_of_a_form_that_is_not_utf_8_is_refused_and_not_read_as_other_words() -> None:
+    model = ToldModel()
+    with running(lambda: model) as service, ready(service) as client:
+        words = '{"text": "Schlüssel"}'
+        answer = client.post("/segment", **form_of(prompt=words.encode("latin-1")))  # type: ignore[arg-type]
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "InvalidRequest"
+        assert "UTF-8" in answer.json()["detail"]
+        assert not model.images
+        # A file's name is nobody's business.
+        answer = client.post(
+            "/segment", **form_of(prompt=words.encode(), name="ü".encode("latin-1"))
+        )  # type: ignore[arg-type]
+        assert answer.status_code == 200
+        assert answer.json()["labels"] == ["Schlüssel"]

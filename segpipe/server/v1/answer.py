@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from segpipe.flow.refinement import RefinedImage, RefinedItem
 from segpipe.flow.segmentation import SegmentedImage
-from segpipe.server.v1.road import TellProgress
+from segpipe.progress import StageStarted, StepDone, Tell
 from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask_codecs import to_base64
 from segpipe.wire.inference import WireSize
-from segpipe.wire.outlines import BoundingBox, Progress, Segment, SegmentAnswer
+from segpipe.wire.outlines import BoundingBox, Segment, SegmentAnswer
+
+_MASKS = "masks"  # what events call the encoding of masks
 
 EncodedMasks = Mapping[str, str]
 """The fields of an object's masks: those that it has, none when none were asked for."""
@@ -22,7 +24,7 @@ async def answer_json(
     model: str,
     refiner: str,
     with_masks: bool,
-    tell: TellProgress,
+    tell: Tell,
 ) -> bytes:
     """The answer; masks are encoded only when they are asked for, in threads, one at a time.
 
@@ -37,13 +39,13 @@ async def answer_json(
     found = segmented.result.detections
     items = sorted(refined.items, key=lambda item: found[item.detection].score, reverse=True)
     if with_masks:
-        tell(Progress(stage="masks", objects=len(items)))
+        tell(StageStarted(_MASKS, len(items)))
     segments = []
     for number, item in enumerate(items):
         masks: EncodedMasks = {}
         if with_masks:
             masks = await finish_in_thread(_encode, item)
-            tell(Progress(stage="masks", step=number + 1, steps=len(items)))
+            tell(StepDone(_MASKS, number + 1, len(items)))
         segments.append(_segment(item, segmented, masks))
     return await finish_in_thread(_to_json, segmented, segments, model, refiner)
 

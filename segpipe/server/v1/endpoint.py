@@ -1,23 +1,22 @@
 """The endpoint itself."""
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
 
-from segpipe.server.events import EventStream
+from segpipe.progress import Event, StageStarted, StepDone, Tell, tell_nobody
 from segpipe.server.metrics import Metrics
 from segpipe.server.openapi import events, json_body, problems
 from segpipe.server.prompts import require_few
-from segpipe.server.requests import JsonRoute, body_of
 from segpipe.server.service import Service
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1.answer import answer_json
 from segpipe.server.v1.question import own_fields, read_photo, unpack
 from segpipe.server.v1.road import find_objects
+from segpipe.web.bounded_requests import JsonRoute, body_of
+from segpipe.web.event_stream import EventStream
 from segpipe.wire.outlines import Progress, Question, SegmentAnswer, SegmentRequest
 
 PATH = "/v1/segment"
@@ -60,20 +59,19 @@ def build_router(service: Service, settings: ServerSettings, metrics: Metrics) -
         if question.stream:
             return EventStream(
                 work,
-                metrics,
+                _progress_json,
+                lambda end: metrics.streams.labels(end).inc(),
                 timeout_s=settings.request_timeout_s,
                 heartbeat_s=settings.heartbeat_s,
             )
-        return Response(await work(_tell_nobody), media_type=_JSON)
+        return Response(await work(tell_nobody), media_type=_JSON)
 
     return router
 
 
-async def _answer(
-    service: Service, question: Question, body: BinaryIO, tell: Callable[[BaseModel], None]
-) -> bytes:
+async def _answer(service: Service, question: Question, body: BinaryIO, tell: Tell) -> bytes:
     async def read_upload() -> bytes:
-        tell(Progress(stage="decode"))
+        tell(StageStarted("decode"))
         return await asyncio.to_thread(read_photo, body)
 
     with own_fields():
@@ -92,5 +90,13 @@ async def _answer(
             )
 
 
-def _tell_nobody(progress: BaseModel) -> None:
-    """Without a stream there is nobody to tell."""
+def _progress_json(event: Event) -> bytes | None:
+    """What clients are told of an event; None for those that are none of a photo's."""
+    match event:
+        case StageStarted(stage, objects):
+            values: dict[str, Any] = {"stage": stage, "objects": objects}
+        case StepDone(stage, step, steps):
+            values = {"stage": stage, "step": step, "steps": steps}
+        case _:
+            return None
+    return Progress.model_validate(values).model_dump_json(exclude_none=True).encode()

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from segpipe.errors import InputError, PhotoError
 from segpipe.prompt import Mode, Prompt
-from segpipe.server.problems import malformed
 from segpipe.server.prompts import to_prompt
-from segpipe.server.v1.data_url import read_data_url
 from segpipe.vision.image import RgbImage
+from segpipe.web.photo_uploads import read_data_url
+from segpipe.web.problems import malformed
 from segpipe.wire.inference import WireBox, WirePoint, WirePrompt
 from segpipe.wire.outlines import PointPrompt, Question, SegmentRequest
 

@@ -1,7 +1,5 @@
 """One photo through the stages of a deal, with a service's model and refiner."""
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from segpipe.detection import SegmentationResult
@@ -11,7 +9,7 @@ from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
 from segpipe.flow.settings import DedupSettings
-from segpipe.progress import Event, StageStarted, StepDone
+from segpipe.progress import StageStarted, Tell
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.promptable import PromptableModel, Thresholds
@@ -20,9 +18,7 @@ from segpipe.server.v1.question import prompt_for
 from segpipe.store.inputs import Photo
 from segpipe.threads import finish_in_thread
 from segpipe.vision.image import RgbImage
-from segpipe.wire.outlines import Progress, Question, SegmentSettings
-
-TellProgress = Callable[[Progress], None]
+from segpipe.wire.outlines import Question, SegmentSettings
 
 _IMAGE = "image"
 
@@ -32,7 +28,7 @@ async def find_objects(
     photo: UploadedPhoto,
     question: Question,
     refiner: Refiner,
-    tell: TellProgress,
+    tell: Tell,
 ) -> tuple[SegmentedImage, RefinedImage]:
     """Segment a photo, leave out doubles, and refine.
 
@@ -53,30 +49,17 @@ async def find_objects(
 
     # Everything that the model finds.
     async def segment(model: PromptableModel) -> SegmentedImage:
-        tell(Progress(stage="segmentation"))
+        tell(StageStarted("segmentation"))
         return await segment_photo(loaded, _AsSegmenter(model, _thresholds(settings)), asked)
 
     segmented = await service.in_model(segment)
 
     # One detection for each object.
-    tell(Progress(stage="dedup", objects=len(segmented.result.detections)))
+    tell(StageStarted("dedup", len(segmented.result.detections)))
     deduped = await finish_in_thread(dedup_image, segmented, _dedup_settings(settings))
 
     # Sharper masks, and outlines.
-    loop = asyncio.get_running_loop()
-
-    def pass_on(event: Event) -> None:
-        # Refiners tell from threads of their own.
-        match event:
-            case StageStarted(stage, objects):
-                progress = Progress.model_validate({"stage": stage, "objects": objects})
-            case StepDone(stage, step, steps):
-                progress = Progress.model_validate({"stage": stage, "step": step, "steps": steps})
-            case _:
-                return
-        loop.call_soon_threadsafe(tell, progress)
-
-    refined = await refine_image(rgb, segmented, deduped, refiner, pass_on)
+    refined = await refine_image(rgb, segmented, deduped, refiner, tell)
     return segmented, refined
 
 

@@ -462,7 +462,14 @@ def test_a_url_of_the_web_is_refused_and_not_fetched(client: httpx.Client) -> No
     assert "127.0.0.1" not in detail
 
 
-@pytest.mark.parametrize("prefix", ["DATA:IMAGE/PNG;BASE64,", "data:image/png;name=a.png;base64,"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "DATA:IMAGE/PNG;BASE64,",
+        "data:image/png;name=a.png;base64,",
+        "data:application/octet-stream;base64,",
+    ],
+)
 def test_a_data_url_may_be_written_in_other_ways(client: httpx.Client, prefix: str) -> None:
     url = prefix + base64.b64encode(PHOTO).decode()
     assert len(ask(client, image_url=url)["segments"]) == 3

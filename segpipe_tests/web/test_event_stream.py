@@ -7,18 +7,17 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 from starlette.types import Message
 
 from segpipe.errors import PromptError
-from segpipe.server.events import EventStream, Tell
-from segpipe.server.metrics import Metrics
+from segpipe.progress import Event, StepDone, Tell
+from segpipe.web.event_stream import End, EventStream
 
 SCOPE: dict[str, Any] = {"type": "http"}
 
 
-class Done(BaseModel):
-    count: int
+def show(event: Event) -> bytes | None:
+    return b'{"count":%d}' % event.step if isinstance(event, StepDone) else None
 
 
 class Client:
@@ -49,31 +48,27 @@ class Client:
 
 
 def stream_of(
-    work: Callable[[Tell], Awaitable[bytes]], metrics: Metrics, *, timeout_s: float = 10
+    work: Callable[[Tell], Awaitable[bytes]], ends: list[End], *, timeout_s: float = 10
 ) -> tuple[EventStream, list[str]]:
     """A stream that holds something, and what became of that."""
-    stream = EventStream(work, metrics, timeout_s=timeout_s, heartbeat_s=10)
+    stream = EventStream(work, show, ends.append, timeout_s=timeout_s, heartbeat_s=10)
     held, log = ExitStack(), list[str]()
     held.callback(log.append, "let go")
     stream.hold(held)
     return stream, log
 
 
-def ended(metrics: Metrics, how: str) -> float | None:
-    return metrics.registry.get_sample_value("segpipe_streams_total", {"end": how})
-
-
 async def count_to(number: int, tell: Tell) -> bytes:
     for count in range(number):
-        tell(Done(count=count))
+        tell(StepDone("count", count, number))
         await asyncio.sleep(0)
     return b'{"all":true}'
 
 
 def test_all_that_is_told_comes_in_its_order() -> None:
     async def check() -> None:
-        client, metrics = Client(), Metrics()
-        stream, log = stream_of(lambda tell: count_to(1000, tell), metrics)
+        client, ends = Client(), list[End]()
+        stream, log = stream_of(lambda tell: count_to(1000, tell), ends)
         await stream(SCOPE, client.receive, client.send)
         assert client.events == [
             *(("progress", {"count": count}) for count in range(1000)),
@@ -82,15 +77,15 @@ def test_all_that_is_told_comes_in_its_order() -> None:
         assert client.messages[0]["type"] == "http.response.start"
         assert client.messages[-1]["more_body"] is False
         assert log == ["let go"]
-        assert ended(metrics, "final") == 1
+        assert ends == ["final"]
 
     asyncio.run(check())
 
 
 def test_a_client_that_does_not_read_keeps_neither_the_work_nor_its_place() -> None:
     async def check() -> None:
-        client, metrics = Client(reads=False), Metrics()
-        stream, log = stream_of(lambda tell: count_to(2000, tell), metrics)
+        client, ends = Client(reads=False), list[End]()
+        stream, log = stream_of(lambda tell: count_to(2000, tell), ends)
         answer = asyncio.create_task(stream(SCOPE, client.receive, client.send))
         while not log:  # noqa: ASYNC110 - it is no event that is waited for
             await asyncio.sleep(0)
@@ -107,7 +102,7 @@ def test_a_client_that_does_not_read_keeps_neither_the_work_nor_its_place() -> N
 @pytest.mark.parametrize("reads", [True, False])
 def test_a_client_that_leaves_ends_the_work_and_then_its_place(reads: bool) -> None:
     async def check() -> None:
-        client, metrics, stopped = Client(reads=reads), Metrics(), asyncio.Event()
+        client, ends, stopped = Client(reads=reads), list[End](), asyncio.Event()
 
         async def work(_: Tell) -> bytes:
             try:
@@ -116,7 +111,7 @@ def test_a_client_that_leaves_ends_the_work_and_then_its_place(reads: bool) -> N
                 await stopped.wait()
             return b"{}"
 
-        stream, log = stream_of(work, metrics)
+        stream, log = stream_of(work, ends)
         answer = asyncio.create_task(stream(SCOPE, client.receive, client.send))
         await asyncio.sleep(0.01)
         client.leaves.set()
@@ -125,15 +120,15 @@ def test_a_client_that_leaves_ends_the_work_and_then_its_place(reads: bool) -> N
         stopped.set()
         await answer
         assert log == ["let go"]
-        assert ended(metrics, "left") == 1
+        assert ends == ["left"]
 
     asyncio.run(check())
 
 
 def test_what_is_held_is_let_go_though_the_work_never_began() -> None:
     async def check() -> None:
-        client, metrics = Client(), Metrics()
-        stream, log = stream_of(lambda tell: count_to(1, tell), metrics)
+        client, ends = Client(), list[End]()
+        stream, log = stream_of(lambda tell: count_to(1, tell), ends)
         answer = asyncio.create_task(stream(SCOPE, client.receive, client.send))
         await asyncio.sleep(0)
         answer.cancel()
@@ -157,14 +152,14 @@ def test_what_goes_wrong_is_told_last(error: Exception, kind: str) -> None:
         async def work(_: Tell) -> bytes:
             raise error
 
-        client, metrics = Client(), Metrics()
-        stream, log = stream_of(work, metrics)
+        client, ends = Client(), list[End]()
+        stream, log = stream_of(work, ends)
         await stream(SCOPE, client.receive, client.send)
         ((name, problem),) = client.events
         assert (name, problem["error"]) == ("error", kind)
         assert "secret" not in str(problem)
         assert log == ["let go"]
-        assert ended(metrics, "error") == 1
+        assert ends == ["error"]
 
     asyncio.run(check())
 
@@ -175,8 +170,8 @@ def test_work_that_takes_too_long_is_told_so() -> None:
             await asyncio.sleep(10)
             return b"{}"
 
-        client, metrics = Client(), Metrics()
-        stream, _ = stream_of(work, metrics, timeout_s=0.01)
+        client, ends = Client(), list[End]()
+        stream, _ = stream_of(work, ends, timeout_s=0.01)
         await stream(SCOPE, client.receive, client.send)
         ((name, problem),) = client.events
         assert (name, problem["error"]) == ("error", "Timeout")
@@ -190,11 +185,11 @@ def test_a_connection_that_breaks_while_it_is_written_to_ends_the_work() -> None
             if message["type"] != "http.response.start":
                 raise OSError("broken pipe")
 
-        client, metrics = Client(), Metrics()
-        stream, log = stream_of(lambda tell: count_to(10**9, tell), metrics)
+        client, ends = Client(), list[End]()
+        stream, log = stream_of(lambda tell: count_to(10**9, tell), ends)
         with pytest.raises(OSError, match="broken pipe"):
             await stream(SCOPE, client.receive, send)
         assert log == ["let go"]
-        assert ended(metrics, "left") == 1
+        assert ends == ["left"]
 
     asyncio.run(check())

@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from fastapi import Request, Response, UploadFile
+from fastapi import HTTPException, Request, Response, UploadFile
 from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from segpipe.server.events import EventStream, until_left
-from segpipe.server.problems import BAD_REQUEST, CLIENT_GONE, TIMED_OUT, RefusedError, too_slow
-from segpipe.server.service import Service
-from segpipe.server.settings import ServerSettings
+from segpipe.web.event_stream import EventStream, until_left
+from segpipe.web.problems import BAD_REQUEST, CLIENT_GONE, TIMED_OUT, RefusedError, too_slow
 
 _MAX_FILES = 1
 _MAX_FIELDS = 8
@@ -24,8 +24,24 @@ _UTF_8 = frozenset({b"utf-8", b"utf8"})
 _FORM, _JSON = "multipart/form-data", "application/json"
 
 
-class ModelRoute(APIRoute):
-    """A route that asks the model.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of a request that takes work; :class:`FormRoute` finds them on the app's state.
+
+    Attributes:
+        admit: Counts a request in for as long as the context lasts; raises a
+            :class:`~segpipe.web.problems.RefusedError` where there is no place for it.
+        upload_timeout_s: Time for a request to arrive whole.
+        request_timeout_s: Time for its answer, waiting included.
+    """
+
+    admit: Callable[[], AbstractContextManager[None]]
+    upload_timeout_s: float
+    request_timeout_s: float
+
+
+class FormRoute(APIRoute):
+    """A route whose requests take work, within the :class:`Bounds` at ``app.state.bounds``.
 
     A request is let in before its body is read; the body has to arrive in time, as a form of a
     few parts in UTF-8; and when its client leaves, or it takes too long, the work on it is
@@ -37,14 +53,13 @@ class ModelRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            service: Service = request.app.state.service
-            settings: ServerSettings = request.app.state.settings
+            bounds: Bounds = request.app.state.bounds
             with ExitStack() as held:
-                held.enter_context(service.admitted())
+                held.enter_context(bounds.admit())
                 try:
-                    await self._read_in_time(request, held, settings.upload_timeout_s)
+                    await self._read_in_time(request, held, bounds.upload_timeout_s)
                     work = asyncio.ensure_future(answer(request))
-                    response = await _unless_gone(request, work, settings.request_timeout_s)
+                    response = await _unless_gone(request, work, bounds.request_timeout_s)
                 except ClientDisconnect:
                     return Response(status_code=CLIENT_GONE)
                 if isinstance(response, EventStream):
@@ -56,10 +71,21 @@ class ModelRoute(APIRoute):
     async def read_body(self, request: Request, held: ExitStack) -> None:
         """Read a form; the framework then finds it on the request."""
         _require_utf_8(request, _FORM)
+        if _media_type(request) != _FORM.encode():
+            return  # nothing that the framework finds a photo in
         try:
-            await request.form(
-                max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
-            )
+            async with aclosing(request.stream()) as stream:
+                # Where the framework looks first. Its own parser reads text as Latin-1 where it is
+                # not UTF-8, and so makes other words of it.
+                request._form = await _Utf8FormParser(
+                    request.headers,
+                    stream,
+                    max_files=_MAX_FILES,
+                    max_fields=_MAX_FIELDS,
+                    max_part_size=_MAX_FIELD_BYTES,
+                ).parse()
+        except MultiPartException as error:
+            raise HTTPException(BAD_REQUEST, error.message) from error
         except UnicodeError as error:
             raise _not_utf_8("the form is not in UTF-8", _FORM) from error
 
@@ -76,8 +102,8 @@ class ModelRoute(APIRoute):
             ) from error
 
 
-class JsonRoute(ModelRoute):
-    """A route that asks the model, within the same bounds, by JSON in place of a form."""
+class JsonRoute(FormRoute):
+    """A route whose requests take work, within the same bounds, by JSON in place of a form."""
 
     async def read_body(self, request: Request, held: ExitStack) -> None:
         """Read the body into a file, for :func:`body_of`."""
@@ -97,6 +123,16 @@ class JsonRoute(ModelRoute):
         upload = UploadFile(file)  # its writes to disk keep nobody waiting
         async for chunk in request.stream():
             await upload.write(chunk)
+
+
+class _Utf8FormParser(MultiPartParser):
+    """Refuses a text that is not UTF-8, by a UnicodeError."""
+
+    def on_part_end(self) -> None:
+        part = self._current_part
+        if part.file is None:
+            part.data.decode()
+        super().on_part_end()
 
 
 def body_of(request: Request) -> BinaryIO:

@@ -1,17 +1,17 @@
-"""What a request has to pass before the service looks at it: the token, the size."""
+"""What a request has to pass before anybody looks at it: the token, the size."""
 
 import asyncio
 import hmac
-import re
 from contextlib import suppress
 
+from fastapi import Request
+from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segpipe.server.problems import UNAUTHORIZED, RefusedError, too_large
+from segpipe.web.problems import UNAUTHORIZED, RefusedError, too_large
 
 _LINGER_S = 2.0
-_BEARER = re.compile(r"Bearer +(\S+) *", re.IGNORECASE)
 
 
 class RequireToken:
@@ -21,13 +21,17 @@ class RequireToken:
         self._app = app
         self._token = token.encode()
         self._open_paths = open_paths
+        # Asked here and not as a dependency of routes, which come after the body is read, and not
+        # at all on paths that are not there.
+        self._bearer = HTTPBearer(auto_error=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on when it may."""
         if scope["type"] == "http" and scope["path"] not in self._open_paths:
-            given = _BEARER.fullmatch(Headers(scope=scope).get("authorization", ""))
+            given = await self._bearer(Request(scope))
+            token = given.credentials.strip() if given else ""
             # Constant time: how long a wrong token takes to compare must not tell how wrong it is.
-            if not hmac.compare_digest((given[1] if given else "").encode(), self._token):
+            if not hmac.compare_digest(token.encode(), self._token):
                 refusal = RefusedError(
                     UNAUTHORIZED,
                     "Unauthorized",

@@ -1,6 +1,16 @@
 """Answers that tell how far they are: server-sent events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+FastAPI's own (``fastapi.sse``, read at 0.165) formats the events here, and no more. Its stream
+could not be used, since it
+
+- makes a path operation answer events always (it is a generator), where ours answers JSON or
+  events as the body asks, and may still refuse with a status;
+- keeps one event for a slow reader and then lets the work wait for it, so that who does not read
+  holds a place in front of the model for as long as it likes;
+- breaks the connection where the work fails, where ours ends with an ``error`` event;
+- says that it is alive every 15 s, which no setting changes.
 """
 
 import asyncio
@@ -8,24 +18,26 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from typing import Literal
 
 from fastapi import Response
-from pydantic import BaseModel
+from fastapi.sse import format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from segpipe.errors import InputError
-from segpipe.server.metrics import Metrics
-from segpipe.server.problems import RefusedError, refusal_of, too_slow
+from segpipe.progress import Event, Tell
+from segpipe.web.problems import RefusedError, refusal_of, too_slow
 
 _log = logging.getLogger(__name__)
 
-Tell = Callable[[BaseModel], None]
-"""Sends a ``progress`` event; to be called in the event loop's thread."""
 Work = Callable[[Tell], Awaitable[bytes]]
-"""What a stream waits for; gives the data of the ``final`` event."""
+"""What a stream waits for: it tells how far it is, and gives the data of the ``final`` event."""
+Show = Callable[[Event], bytes | None]
+"""The data of the ``progress`` event of what was told; None where clients are told nothing."""
+End = Literal["final", "error", "left"]
+"""How a stream ended: with its answer, with an error, or without its client."""
 
-PROGRESS, FINAL, ERROR = "progress", "final", "error"
-_LEFT = "left"
+PROGRESS = "progress"
 _MAX_UNSENT = 256
 _HEARTBEAT = b": \n\n"
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -41,7 +53,8 @@ class EventStream(Response):
 
     Args:
         work: What to do; its errors are what ``error`` events tell.
-        metrics: Where the end of the stream is counted.
+        show: How what it tells is shown.
+        on_end: Is told how the stream ended.
         timeout_s: The longest that the work may take.
         heartbeat_s: How often something is sent while there is nothing to tell.
     """
@@ -49,13 +62,20 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, work: Work, metrics: Metrics, *, timeout_s: float, heartbeat_s: float
+        self,
+        work: Work,
+        show: Show,
+        on_end: Callable[[End], None],
+        *,
+        timeout_s: float,
+        heartbeat_s: float,
     ) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers(_HEADERS)
         self._work = work
-        self._metrics = metrics
+        self._show = show
+        self._on_end = on_end
         self._timeout_s = timeout_s
         self._heartbeat_s = heartbeat_s
         self._held = ExitStack()
@@ -82,30 +102,34 @@ class EventStream(Response):
         if not sending.cancelled():
             sending.result()
 
-    def _tell(self, progress: BaseModel) -> None:
-        self._unsent.append(_event(PROGRESS, progress.model_dump_json(exclude_none=True).encode()))
-        self._news.set()
-
     async def _result(self) -> bytes:
         """The last event. What the work held is let go before a slow client has read it."""
-        end = _LEFT
+        end: End = "left"
         with self._held:
             try:
                 data = await self._in_time()
-                end = FINAL
+                end = "final"
             except Exception as error:  # noqa: BLE001 - told, and logged where it is our fault
                 if not isinstance(error, RefusedError | InputError):
                     _log.exception("a stream failed")
-                data, end = refusal_of(error).problem.model_dump_json().encode(), ERROR
+                data, end = refusal_of(error).problem.model_dump_json().encode(), "error"
             finally:
-                self._metrics.streams.labels(end).inc()
+                self._on_end(end)
         return _event(end, data)
 
     async def _in_time(self) -> bytes:
+        loop = asyncio.get_running_loop()
+
+        def tell(event: Event) -> None:
+            data = self._show(event)
+            if data is not None:
+                self._unsent.append(_event(PROGRESS, data))
+                loop.call_soon_threadsafe(self._news.set)
+
         limit = asyncio.timeout(self._timeout_s)
         try:
             async with limit:
-                return await self._work(self._tell)
+                return await self._work(tell)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -122,6 +146,8 @@ class EventStream(Response):
             if work.done():
                 break
             self._news.clear()
+            if self._unsent or work.done():  # told by another thread in between
+                continue
             try:
                 async with asyncio.timeout(self._heartbeat_s):
                     await self._news.wait()
@@ -137,7 +163,7 @@ async def until_left(receive: Receive) -> None:
 
 
 def _event(name: str, data: bytes) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    return format_sse_event(event=name, data_str=data.decode())
 
 
 async def _send(send: Send, body: bytes, *, is_last: bool = False) -> None:

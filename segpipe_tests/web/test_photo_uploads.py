@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segpipe.server.problems import RefusedError
-from segpipe.server.v1 import data_url
-from segpipe.server.v1.data_url import read_data_url
+from segpipe.web import photo_uploads
+from segpipe.web.photo_uploads import read_data_url
+from segpipe.web.problems import RefusedError
 
 PREFIX = "data:image/png;base64,"
 PIECE_BYTES = 6
@@ -18,8 +18,8 @@ PIECE_BYTES = 6
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_url, "_PIECE", PIECE_BYTES // 3 * 4)
-    monkeypatch.setattr(data_url, "_PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(photo_uploads, "_PIECE", PIECE_BYTES // 3 * 4)
+    monkeypatch.setattr(photo_uploads, "_PIECE_BYTES", PIECE_BYTES)
 
 
 def test_bytes_come_back_whatever_their_number() -> None:
