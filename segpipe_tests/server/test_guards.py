@@ -1,6 +1,7 @@
 """Who may ask, and how much they may send."""
 
 import socket
+from typing import Any
 
 import httpx
 import pytest
@@ -196,7 +197,7 @@ def test_a_form_of_too_many_or_too_large_parts_is_400(more: dict[str, object]) -
     assert answer.json()["error"] == "InvalidRequest"
 
 
-def form_of(charset: str = "", *, prompt: bytes = b"{}", name: bytes = b"i") -> dict[str, object]:
+def form_of(charset: str = "", *, prompt: bytes = b"{}", name: bytes = b"i") -> dict[str, Any]:
     """A form that says what it is written in."""
     parts = [
         b'Content-Disposition: form-data; name="image"; filename="%b"\r\n\r\n' % name
@@ -217,7 +218,7 @@ def form_of(charset: str = "", *, prompt: bytes = b"{}", name: bytes = b"i") -> 
 def test_a_form_in_another_charset_than_utf_8_is_400(charset: str) -> None:
     model = ToldModel()
     with running(lambda: model) as service, ready(service) as client:
-        answer = client.post("/segment", **form_of(charset))  # type: ignore[arg-type]
+        answer = client.post("/segment", **form_of(charset))
     assert answer.status_code == 400
     assert answer.json()["error"] == "InvalidRequest"
     assert "UTF-8" in answer.json()["detail"]
@@ -227,7 +228,7 @@ def test_a_form_in_another_charset_than_utf_8_is_400(charset: str) -> None:
 @pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf8"'])
 def test_a_form_may_say_that_it_is_utf_8(charset: str) -> None:
     with running(ToldModel) as service, ready(service) as client:
-        answer = client.post("/segment", **form_of(charset))  # type: ignore[arg-type]
+        answer = client.post("/segment", **form_of(charset))
     assert answer.status_code == 200
 
 
@@ -235,7 +236,7 @@ def test_a_text_of_a_form_that_is_not_utf_8_is_refused_and_not_read_as_other_wor
     model = ToldModel()
     with running(lambda: model) as service, ready(service) as client:
         words = '{"text": "Schlüssel"}'
-        answer = client.post("/segment", **form_of(prompt=words.encode("latin-1")))  # type: ignore[arg-type]
+        answer = client.post("/segment", **form_of(prompt=words.encode("latin-1")))
         assert answer.status_code == 400
         assert answer.json()["error"] == "InvalidRequest"
         assert "UTF-8" in answer.json()["detail"]
