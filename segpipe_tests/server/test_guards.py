@@ -244,6 +244,6 @@ def test_a_text_of_a_form_that_is_not_utf_8_is_refused_and_not_read_as_other_wor
         # A file's name is nobody's business.
         answer = client.post(
             "/segment", **form_of(prompt=words.encode(), name="ü".encode("latin-1"))
-        )  # type: ignore[arg-type]
+        )
         assert answer.status_code == 200
         assert answer.json()["labels"] == ["Schlüssel"]
