@@ -53,6 +53,7 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed ## The documentation as a site, into build/site
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo build/site/index.html
 
 pictures: $(VENV)/.installed ## Draw the pictures of the documentation from the sample deals
 	$(BIN)/python -m docs.pictures
