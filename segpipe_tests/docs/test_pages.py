@@ -1,21 +1,30 @@
 """What the pages say is there: commands, options, targets, names, links, examples."""
 
+import asyncio
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from benchmarks.__main__ import BENCHMARKS
 from docs import diagrams
 from segpipe.cli.app import app
 from segpipe.definitions import defs
+from segpipe.errors import UnsupportedPromptError
+from segpipe.prompt import Prompt
+from segpipe.segmenters.segmenter import Segmenter
+from segpipe.vision.boxes import Box
 from segpipe_tests.docs.pages import PAGES, ROOT, Page, pages
 
 MAX_README_LINES = 150
@@ -175,3 +184,54 @@ def test_pictures_are_small_and_shown() -> None:
     for path in (PAGES / "pictures").iterdir():
         assert path.stat().st_size <= MAX_PICTURE_BYTES, path.name
         assert f"pictures/{path.name}" in shown
+
+
+def test_the_example_of_a_segmenter_finds_what_is_bright() -> None:
+    names: dict[str, Any] = {}
+    (block,) = (
+        block for block in page("extending.md").blocks("python") if "class BrightSegmenter" in block
+    )
+    exec(block, names)
+    segmenter: Segmenter = names["BrightSegmenter"](names["BrightConfig"](level=100))
+    photo = np.zeros((20, 30, 3), np.uint8)
+    photo[2:6, 3:9] = photo[10:15, 20:28] = 255
+    found = asyncio.run(segmenter.segment(photo, Prompt())).detections
+    assert [detection.box for detection in found] == [Box(3, 2, 9, 6), Box(20, 10, 28, 15)]
+    with pytest.raises(UnsupportedPromptError, match="the bright segmenter"):
+        asyncio.run(segmenter.segment(photo, Prompt(texts=("ring",))))
+
+
+def test_every_module_and_folder_that_is_named_exists() -> None:
+    missing = []
+    for shown in pages():
+        for code in shown.code():
+            path = re.fullmatch(r"((?:segpipe|segpipe_tests|docs|benchmarks)/[\w/.]*)", code)
+            if path and not (ROOT / path[1]).exists():
+                missing.append(f"{shown.name}: {code}")
+            if re.fullmatch(r"segpipe(\.\w+)+", code):
+                try:
+                    resolve_name(code)
+                except (ImportError, AttributeError):
+                    missing.append(f"{shown.name}: {code}")
+    assert not missing
+
+
+def test_the_rooms_that_are_drawn_are_those_there_are() -> None:
+    (drawn,) = (
+        block for block in page("architecture.md").blocks("text") if block.startswith("segpipe/\n")
+    )
+    rooms = set(re.findall(r"^  (\w+(?:/|\.py))", drawn, re.MULTILINE))
+    real = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (ROOT / "segpipe").iterdir()
+        if not path.name.startswith("__") and path.suffix in {"", ".py"}
+    }
+    assert rooms == real
+
+
+def test_every_extra_and_every_benchmark_is_on_its_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extra in project["optional-dependencies"]:
+        assert f"`{extra}`" in page("quickstart.md").text
+    for benchmark in BENCHMARKS:
+        assert f"`{benchmark}`" in page("performance.md").text
