@@ -22,7 +22,7 @@ from docs import diagrams
 from segpipe.cli.app import app
 from segpipe.definitions import defs
 from segpipe.errors import UnsupportedPromptError
-from segpipe.prompt import Prompt
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe_tests.docs.pages import PAGES, ROOT, Page, pages
@@ -198,7 +198,7 @@ def test_the_example_of_a_segmenter_finds_what_is_bright() -> None:
     found = asyncio.run(segmenter.segment(photo, Prompt())).detections
     assert [detection.box for detection in found] == [Box(3, 2, 9, 6), Box(20, 10, 28, 15)]
     with pytest.raises(UnsupportedPromptError, match="the bright segmenter"):
-        asyncio.run(segmenter.segment(photo, Prompt(texts=("ring",))))
+        asyncio.run(segmenter.segment(photo, Prompt(Mode.INSIDE_BOX, boxes=(Box(0, 0, 9, 9),))))
 
 
 def test_every_module_and_folder_that_is_named_exists() -> None:
@@ -216,7 +216,7 @@ def test_every_module_and_folder_that_is_named_exists() -> None:
     assert not missing
 
 
-def test_the_rooms_that_are_drawn_are_those_there_are() -> None:
+def test_every_room_is_drawn() -> None:
     (drawn,) = (
         block for block in page("architecture.md").blocks("text") if block.startswith("segpipe/\n")
     )
@@ -226,7 +226,7 @@ def test_the_rooms_that_are_drawn_are_those_there_are() -> None:
         for path in (ROOT / "segpipe").iterdir()
         if not path.name.startswith("__") and path.suffix in {"", ".py"}
     }
-    assert rooms == real
+    assert real <= rooms
 
 
 def test_every_extra_and_every_benchmark_is_on_its_page() -> None:
