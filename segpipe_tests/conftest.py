@@ -1,6 +1,10 @@
 """What holds for all tests."""
 
+from collections.abc import Iterator
+
 import pytest
+
+from segpipe_tests.loopback.s3 import S3Server
 
 _LONGEST = "test_daemon.py"
 
@@ -8,3 +12,10 @@ _LONGEST = "test_daemon.py"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests go first, so that no worker is left with them at the end."""
     items.sort(key=lambda item: item.path.name != _LONGEST)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server on loopback."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

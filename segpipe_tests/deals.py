@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from upath import UPath
-
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.todo import Todo, todo_of
@@ -151,7 +149,7 @@ def leftovers(root: Path, store: DealStore, deal: str = DEAL) -> set[str]:
             named.add(f"commits/{mode}/{commit.generation:010}.json")
             snapshot = store.snapshot(deal, mode, commit.generation)
             for asset in commit.assets:
-                version = Path(snapshot.folder(asset).path).relative_to(folder)
+                version = Path(snapshot.folder(asset)).relative_to(folder)
                 named.add(f"{version}/manifest.json")
                 named.update(f"{version}/{entry.path}" for entry in snapshot.files(asset))
     found = {
@@ -164,6 +162,6 @@ def leftovers(root: Path, store: DealStore, deal: str = DEAL) -> set[str]:
     return {name for name in found - named - layout if not name.startswith("images/a")}
 
 
-def memory_root() -> UPath:
+def memory_root() -> str:
     """A data root in memory that no other test uses."""
-    return UPath(f"memory://{uuid.uuid4().hex}")
+    return f"memory://{uuid.uuid4().hex}"

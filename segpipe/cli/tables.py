@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
-from upath import UPath
 
 from segpipe.cli.console import err
 from segpipe.cli.run import RunResult
@@ -75,7 +74,7 @@ def places(store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
         snapshot = store.current(deal, mode)
         if snapshot and snapshot.has(Stage.CROPS) and snapshot.has(Stage.DEAL_REPORT):
             sheet = snapshot.path(Stage.DEAL_REPORT, SHEET_FILE)
-            lines.append(f"{deal}: crops    {_short(snapshot.folder(Stage.CROPS) / 'crops')}")
+            lines.append(f"{deal}: crops    {_short(f'{snapshot.folder(Stage.CROPS)}/crops')}")
             lines.append(f"{deal}: preview  {_short(sheet)}")
     return lines
 
@@ -169,10 +168,10 @@ def costs_table(costs: Sequence[DealCost]) -> Table:
     return table
 
 
-def _short(path: UPath) -> str:
+def _short(path: str) -> str:
     """A path as people would type it: relative to where they are, when it is below."""
     here = f"{Path.cwd()}/"
-    return str(path).removeprefix(here)
+    return path.removeprefix(here)
 
 
 def _counts(summary: DealSummary) -> list[str]:

@@ -29,7 +29,7 @@ from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell,
 from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.inputs import Photo
-from segpipe.store.store import DealStore, is_local
+from segpipe.store.store import DealStore
 
 _FILE_SUFFIX = ".json"  # nobody calls a folder so
 
@@ -169,7 +169,7 @@ class _File:
     @property
     def path(self) -> Path:
         key = f"{layout.images_key(self.photo.deal)}/{self.photo.file_name}"
-        return Path((self.store.root / key).path)
+        return Path(self.store.root.at(key))
 
     def place(self, folder: ExportFolder, name: str) -> None:
         if not self.goes_along:
@@ -197,7 +197,7 @@ def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> Non
                 field="images",
             )
     points_to_photos = chosen.points_to_photos and task.images is Images.NONE
-    if not is_local(store.root):
+    if not store.root.is_local:
         if task.images is Images.LINK or points_to_photos:
             raise ConfigError(
                 "photos on an object store can only be copied, or left out where the format does "
@@ -205,7 +205,7 @@ def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> Non
                 field="images",
             )
         return
-    deals = Path((store.root / layout.DEALS).path).resolve()
+    deals = Path(store.root.at(layout.DEALS)).resolve()
     out = task.out.resolve()
     if deals.is_relative_to(out):
         raise ConfigError(

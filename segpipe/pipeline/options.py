@@ -114,10 +114,12 @@ class LocalRoot(dg.Config):
 
 
 class RemoteRoot(dg.Config):
-    """Deals behind a URL that fsspec opens."""
+    """Deals in an object store."""
 
     kind: Literal["remote"] = "remote"
-    url: str = Field(description="The data root, such as memory://segpipe.")
+    url: str = Field(
+        description="The data root: s3://bucket/prefix, gs://…, az://… or memory://name."
+    )
 
 
 RootOptions = LocalRoot | RemoteRoot

@@ -165,7 +165,7 @@ def _metadata(
         "pass_stats": dg.MetadataValue.json([stats.model_dump() for stats in summary.pass_stats]),
         "files": dg.MetadataValue.int(len(manifest.files)),
         "bytes": dg.MetadataValue.int(sum(entry.size for entry in manifest.files)),
-        "folder": dg.MetadataValue.path(str(snapshot.folder(stage))),
+        "folder": dg.MetadataValue.path(snapshot.folder(stage)),
     }
     for name, seconds in summary.seconds.items():
         metadata[f"seconds/{name}"] = dg.MetadataValue.float(round(seconds, 3))

@@ -1,107 +1,123 @@
-"""Storage on an object store, or any other file system of fsspec.
+"""Storage on an object store: S3 and what speaks it, Google's, Azure's, or this process's memory.
 
-Atomic steps are single PUTs: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+Atomic steps are single PUTs, with the condition that no object has the name, or that the one that
+has it is still the one that was read:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 A PUT is durable when it is answered, and there are no folders to sync or to remove.
+
+The answer to a PUT may get lost, and a client that repeats it is then refused by its own success.
+So whoever is refused, or told of a fault, first reads back what is there.
 """
 
 import contextlib
+import errno
+import functools
 import io
-import posixpath
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import random
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple, cast
 
-from fsspec import AbstractFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
-from typing_extensions import override
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import MemoryStore, from_url
+from typing_extensions import Buffer, override
 
-from segpipe.errors import StoreError
+from segpipe.errors import ConfigError
 from segpipe.store.storage import Entry, Kind, Storage
 
+if TYPE_CHECKING:
+    from obstore import ObjectMeta, PutMode, UpdateVersion
+    from obstore.store import ObjectStore
+
 _NS_PER_S = 1_000_000_000
-# The names under which file systems of fsspec give the time of the last change.
-_MODIFIED_FIELDS = ("LastModified", "last_modified", "modified", "updated", "mtime", "created")
-_S3 = "s3"
-# What S3 answers when an object is not, or is just ceasing to be, the one that was asked for.
-_OTHER_OBJECT_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-# MemoryFileSystem looks whether a name is free and then takes it, in two steps.
-_memory_lock = threading.Lock()
+_CREATE: Literal["create"] = "create"
+_FIRST_READ_BYTES = 1024 * 1024
+_BUFFER_BYTES = 8 * 1024 * 1024
+# AWS answers 409 while somebody else's PUT of the same name is under way, which may yet fail.
+_PUT_TRIES = 10
+_PUT_TRIES_AT_FAULT = 3
+_PAUSE_S = 0.01
+
+
+class _Object(NamedTuple):
+    data: bytes
+    meta: "ObjectMeta"
 
 
 class ObjectStorage(Storage):
-    """A tree of files on a file system of fsspec.
-
-    ``put_if_absent`` is exactly as atomic as the file system's ``pipe_file(mode="create")``: on S3
-    one PUT with ``If-None-Match: *``, in memory a lock of this process. ``swap`` is one PUT with
-    ``If-Match`` on S3, and is refused by file systems that have nothing of the kind.
+    """A tree of files in a bucket, or below a prefix of one.
 
     Args:
-        fs: The file system.
-        root: The data root in it, without protocol.
+        store: The bucket.
+        prefix: The data root in it; empty for all of it.
     """
 
     settles: ClassVar[bool] = False
 
-    def __init__(self, fs: AbstractFileSystem, root: str) -> None:
-        self._fs = fs
-        self._root = root.rstrip("/")
+    def __init__(self, store: "ObjectStore", prefix: str) -> None:
+        self._store = store
+        self._above = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     @override
     def entry(self, key: str) -> Entry | None:
         path = self._path(key)
-        self._fs.invalidate_cache(posixpath.dirname(path))
-        try:
-            return _entry(posixpath.basename(path), self._fs.info(path))
-        except FileNotFoundError:
-            return None
+        with _os_errors(key):
+            try:
+                return _entry(_name_of(key), obstore.head(self._store, path))
+            except FileNotFoundError:
+                pass
+            below = next(iter(obstore.list(self._store, path, chunk_size=1)), [])
+            return Entry(_name_of(key), Kind.FOLDER) if below else None
 
     @override
     def list(self, key: str) -> list[Entry]:
         path = self._path(key)
-        self._fs.invalidate_cache(path)
-        try:
-            infos = self._fs.ls(path, detail=True)
-        except FileNotFoundError:
-            return []
+        with _os_errors(key):
+            found = obstore.list_with_delimiter(self._store, path)
+        folders = [Entry(_name_of(prefix), Kind.FOLDER) for prefix in found["common_prefixes"]]
         # Some stores list an empty object that stands for the folder itself.
-        return [
-            _entry(posixpath.basename(info["name"].rstrip("/")), info)
-            for info in infos
-            if info["name"].rstrip("/") != path
-        ]
+        files = (meta for meta in found["objects"] if meta["path"] != path)
+        return [*folders, *(_entry(_name_of(meta["path"]), meta) for meta in files)]
 
     @override
     def walk(self, key: str) -> Iterator[Entry]:
         path = self._path(key)
-        self._fs.invalidate_cache(path)
-        for name, info in self._fs.find(path, detail=True).items():
-            yield _entry(posixpath.relpath(name, path), info)
+        with _os_errors(key):
+            for chunk in obstore.list(self._store, path):
+                for meta in chunk:
+                    name = meta["path"].removeprefix(f"{path}/")
+                    if name != meta["path"]:
+                        yield _entry(name, meta)
 
     @override
     def open(self, key: str) -> BinaryIO:
-        if isinstance(self._fs, MemoryFileSystem):  # its readers share one position
-            return io.BytesIO(self.read(key))
-        return cast("BinaryIO", self._fs.open(self._path(key), "rb"))
+        reader = io.BufferedReader(_ObjectReader(self._store, self._path(key), key), _BUFFER_BYTES)
+        return cast("BinaryIO", reader)
 
     @override
     def read(self, key: str) -> bytes:
-        return cast("bytes", self._fs.cat_file(self._path(key)))
+        return self._get(key).data
 
     @override
     def read_input(self, key: str) -> tuple[bytes, Entry]:
-        data = self.read(key)
-        found = self.entry(key)
-        if found is None:
-            raise FileNotFoundError(key)
-        return data, found
+        data, meta = self._get(key)
+        return data, _entry(_name_of(key), meta)
 
     @override
     def create(self, key: str) -> "_ObjectFile":
-        path = self._path(key)
-        if self._fs.exists(path):
-            raise FileExistsError(key)
-        return _ObjectFile(self._fs.open(path, "wb"))
+        return _ObjectFile(self, key)
 
     @override
     def sync_folders(self, keys: Iterable[str]) -> None:
@@ -109,14 +125,13 @@ class ObjectStorage(Storage):
 
     @override
     def put_if_absent(self, key: str, chunks: Iterable[bytes]) -> None:
-        data = b"".join(chunks)
-        in_memory = isinstance(self._fs, MemoryFileSystem)
-        with _memory_lock if in_memory else contextlib.nullcontext():
-            self._fs.pipe_file(self._path(key), data, mode="create")
+        if not self._put_if(key, b"".join(chunks), None, _CREATE):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), key)
 
     @override
     def replace(self, key: str, data: bytes) -> None:
-        self._fs.pipe_file(self._path(key), data)
+        with _os_errors(key):
+            obstore.put(self._store, self._path(key), data, use_multipart=False)
 
     @override
     def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
@@ -124,98 +139,234 @@ class ObjectStorage(Storage):
             try:
                 self.put_if_absent(key, [data])
             except FileExistsError:
-                return self._holds(key, data)
+                return False
             return True
-        if _S3 in _protocols(self._fs):
-            return self._put_if_match(key, expected, data)
-        if not isinstance(self._fs, MemoryFileSystem):
-            raise StoreError(
-                f"{type(self._fs).__name__} cannot replace a file only if it is still the one that "
-                "was read, which editing prompts needs; use a local folder or S3"
-            )
-        with _memory_lock:
-            is_expected = self._holds(key, expected)
-            if is_expected:
-                self.replace(key, data)
-            return is_expected
+        try:
+            present = self._get(key)
+        except FileNotFoundError:
+            return False
+        if present.data != expected:
+            return False
+        return self._put_if(key, data, expected, _version_of(present.meta))
 
     @override
     def refresh(self, key: str) -> None:
         # No object store can do it without writing the object again.
-        if self.entry(key) is None:
-            raise FileNotFoundError(key)
+        with _os_errors(key):
+            obstore.head(self._store, self._path(key))
 
     @override
     def remove(self, key: str) -> None:
-        self._fs.rm_file(self._path(key))
+        with _os_errors(key):
+            obstore.delete(self._store, self._path(key))
 
     @override
     def remove_folder(self, key: str) -> bool:
         return False
 
-    def _put_if_match(self, key: str, expected: bytes, data: bytes) -> bool:
-        path = self._path(key)
-        self._fs.invalidate_cache(posixpath.dirname(path))
-        try:
-            # The tag first: should another object come before we read, its tag is another, too.
-            tag = self._fs.info(path)["ETag"]
-            if not self._holds(key, expected):
-                return False
-            self._fs.pipe_file(path, data, IfMatch=tag)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            if _s3_code(error) not in _OTHER_OBJECT_CODES:
-                raise
-            return self._holds(key, data)
-        return True
+    def put_file(self, key: str, file: BinaryIO) -> None:
+        """Put a file of any size from its beginning, in parts; its name is nobody else's."""
+        with _os_errors(key):
+            obstore.put(self._store, self._path(key), file)
 
-    def _holds(self, key: str, data: bytes) -> bool:
-        """Whether these bytes are there.
+    def _get(self, key: str) -> _Object:
+        with _os_errors(key):
+            found = obstore.get(self._store, self._path(key))
+            return _Object(bytes(found.bytes()), found.meta)
 
-        After a refusal: a client that repeats a request whose answer was lost is refused by its
-        own success.
+    def _put_if(self, key: str, data: bytes, expected: bytes | None, mode: "PutMode") -> bool:
+        """Put an object if what is there is what was expected; tell whether it was.
+
+        Tried again while nothing has changed: a refusal was then for a PUT of somebody else that
+        came to nothing, and a request that got lost is not repeated by obstore, which cannot know
+        that this one may be.
         """
+        for number in range(1, _PUT_TRIES + 1):
+            fault: OSError | None = None
+            try:
+                with _os_errors(key):
+                    obstore.put(self._store, self._path(key), data, mode=mode, use_multipart=False)
+                    return True
+            except (FileExistsError, FileNotFoundError):
+                pass
+            except OSError as error:
+                fault = error
+            held = self._held(key)
+            if held == data:
+                return True
+            if held != expected:
+                return False
+            if fault and (fault.errno or number >= _PUT_TRIES_AT_FAULT):
+                raise fault
+            time.sleep(random.uniform(0, _PAUSE_S * 2**number))  # noqa: S311 - no secret
+        return False
+
+    def _held(self, key: str) -> bytes | None:
         try:
-            return self.read(key) == data
+            return self.read(key)
         except FileNotFoundError:
-            return False
+            return None
 
     def _path(self, key: str) -> str:
-        return f"{self._root}/{key}"
+        return f"{self._above}{key}"
 
 
 class _ObjectFile:
-    """An object under creation."""
+    """An object under creation: in memory while it is small, else in a temporary file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, storage: ObjectStorage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+        self._data: io.BytesIO | BinaryIO = io.BytesIO()
 
     def write(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
+        is_in_memory = isinstance(self._data, io.BytesIO)
+        if is_in_memory and self._data.tell() + len(data) > _BUFFER_BYTES:
+            memory, self._data = self._data, cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
+            self._data.write(cast("io.BytesIO", memory).getbuffer())
+        self._data.write(data)
 
     def finish(self) -> None:
-        self._file.close()
+        try:
+            if isinstance(self._data, io.BytesIO):
+                self._storage.put_if_absent(self._key, [self._data.getvalue()])
+            else:
+                self._data.seek(0)
+                self._storage.put_file(self._key, self._data)
+        finally:
+            self._data.close()
 
     def abandon(self) -> None:
-        if hasattr(self._file, "discard"):  # an upload in parts, not to be completed
-            self._file.discard()
+        self._data.close()
 
 
-def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+class _ObjectReader(io.RawIOBase):
+    """Reads an object piece by piece; a small one came whole with the first request."""
+
+    def __init__(self, store: "ObjectStore", path: str, key: str) -> None:
+        super().__init__()
+        self._store = store
+        self._path = path
+        self._key = key
+        self._position = 0
+        self._first, self._size = self._read_first()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move there."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read what fits; 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        start, end = self._position, min(self._position + len(view), self._size)
+        if start >= end:
+            return 0
+        if end <= len(self._first):
+            data: Buffer = self._first[start:end]
+        else:
+            with _os_errors(self._key):
+                data = obstore.get_range(self._store, self._path, start=start, end=end)
+        view[: end - start] = memoryview(data)
+        self._position = end
+        return end - start
+
+    def _read_first(self) -> tuple[bytes, int]:
+        with _os_errors(self._key):
+            try:
+                found = obstore.get(
+                    self._store, self._path, options={"range": (0, _FIRST_READ_BYTES)}
+                )
+                return bytes(found.bytes()), found.meta["size"]
+            except BaseError:
+                # An empty object has no range.
+                if obstore.head(self._store, self._path)["size"]:
+                    raise
+                return b"", 0
 
 
-def _s3_code(error: OSError) -> str | None:
-    """The code that S3 gave; s3fs tells refused conditions by EINVAL, as a dozen other things."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return cast("str | None", response.get("Error", {}).get("Code"))
+def open_bucket(scheme: str, name: str) -> "ObjectStore":
+    """A bucket or container, as the environment describes it; nothing is asked of it yet.
+
+    https://developmentseed.org/obstore/latest/authentication/ has the variables: with S3,
+    ``AWS_ACCESS_KEY_ID`` and so on, ``AWS_ENDPOINT_URL`` for what only speaks it.
+
+    Args:
+        scheme: ``s3``, ``gs``, ``az`` or another scheme of obstore, or ``memory``.
+        name: The bucket; with ``memory`` any name, the same objects for all who give it.
+
+    Raises:
+        ConfigError: The environment lacks something, such as the account.
+    """
+    if scheme == "memory":
+        return _memory_of(name)
+    try:
+        return from_url(f"{scheme}://{name}")
+    except (BaseError, ValueError) as error:
+        raise ConfigError(
+            f"{scheme}://{name} cannot be opened: {_first_line(error)}", field="root"
+        ) from error
 
 
-def _entry(name: str, info: Mapping[str, Any]) -> Entry:
-    if info["type"] == "directory":
-        return Entry(name, Kind.FOLDER)
-    modified = next((info[field] for field in _MODIFIED_FIELDS if info.get(field)), 0)
-    seconds = modified.timestamp() if isinstance(modified, datetime) else float(modified)
-    modified_ns = round(seconds * _NS_PER_S)
-    return Entry(name, Kind.FILE, info["size"], modified_ns, modified_ns)
+@functools.cache
+def _memory_of(name: str) -> "ObjectStore":
+    return MemoryStore()
+
+
+@contextlib.contextmanager
+def _os_errors(key: str) -> Iterator[None]:
+    """Raise obstore's errors as the OSErrors that they would be on a disk."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key) from error
+    except (AlreadyExistsError, PreconditionError) as error:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), key) from error
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), key) from error
+    except (InvalidPathError, ValueError) as error:
+        raise OSError(f"a name that the object store refuses: {key!r}") from error
+    except BaseError as error:
+        raise OSError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What obstore says, without its dump of structures, and without signatures in URLs."""
+    return re.sub(r"\?\S*", "", str(error).partition("\n")[0])
+
+
+def _version_of(meta: "ObjectMeta") -> "UpdateVersion":
+    """What names an object as it is: a tag, for Google a version beside it."""
+    version: UpdateVersion = {"e_tag": meta["e_tag"]}
+    if meta["version"] is not None:
+        version["version"] = meta["version"]
+    return version
+
+
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _entry(name: str, meta: "ObjectMeta") -> Entry:
+    modified_ns = _whole_seconds_ns(meta["last_modified"])
+    return Entry(name, Kind.FILE, meta["size"], modified_ns, modified_ns)
+
+
+def _whole_seconds_ns(moment: datetime) -> int:
+    """A listing and an answer to a read give one object's time with different precision."""
+    return int(moment.timestamp()) * _NS_PER_S

@@ -6,11 +6,10 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from upath import UPath
-
 from segpipe.errors import CorruptVersionError, NotPromotedError, VersionNotFoundError
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
+from segpipe.store.data_root import DataRoot
 from segpipe.store.documents import Commit, FileEntry, Manifest, Version
 from segpipe.store.faults import store_errors
 from segpipe.store.storage import Storage
@@ -23,7 +22,7 @@ class Snapshot:
     manifest each file's. Made by ``DealStore.current`` and ``DealStore.snapshot``.
     """
 
-    def __init__(self, root: UPath, storage: Storage, log: CommitLog, commit: Commit) -> None:
+    def __init__(self, root: DataRoot, storage: Storage, log: CommitLog, commit: Commit) -> None:
         self.deal = commit.deal
         self.mode = commit.mode
         self.generation = commit.generation
@@ -86,15 +85,15 @@ class Snapshot:
         self._check(asset, name, hashlib.sha256(data).hexdigest(), entry.sha256)
         return data
 
-    def path(self, asset: str, name: str) -> UPath:
-        """Where a file that the manifest names lies; raises as :meth:`manifest`."""
+    def path(self, asset: str, name: str) -> str:
+        """The path or URL of a file that the manifest names; raises as :meth:`manifest`."""
         self._entry(asset, name)
-        return self._root / self._key(asset, name)
+        return self._root.at(self._key(asset, name))
 
-    def folder(self, asset: str) -> UPath:
-        """Where the files of an asset's current version lie; raises NotPromotedError."""
+    def folder(self, asset: str) -> str:
+        """The path or URL of an asset's current version; raises NotPromotedError."""
         version = self.version(asset).name
-        return self._root / layout.version_key(self.deal, version, self.mode, asset)
+        return self._root.at(layout.version_key(self.deal, version, self.mode, asset))
 
     def _entry(self, asset: str, name: str) -> FileEntry:
         for entry in self.manifest(asset).files:

@@ -7,20 +7,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from upath import UPath
-
 from segpipe.errors import ConfigError, InputError, StoreError, VersionNotFoundError
 from segpipe.store import failures, layout
 from segpipe.store import rollback as rollbacks
 from segpipe.store import verify as verification
 from segpipe.store.commits import CommitLog, modes_of
+from segpipe.store.data_root import DataRoot
 from segpipe.store.documents import Commit, Failure, Version
 from segpipe.store.faults import store_errors
 from segpipe.store.ids import check_deal_id, check_id
 from segpipe.store.inputs import Inputs, Photo, check_inside
 from segpipe.store.inputs import fingerprint as fingerprint_of
-from segpipe.store.local_storage import LocalStorage
-from segpipe.store.object_storage import ObjectStorage
 from segpipe.store.prompts.files import PromptFiles
 from segpipe.store.scan import ScannedDeal, scan_deal
 from segpipe.store.snapshot import Snapshot
@@ -38,31 +35,18 @@ __all__ = [
     "Staging",
     "SweepReport",
     "Version",
-    "is_local",
-    "storage_at",
 ]
 
 DEFAULT_KEEP_COMMITS = 20
 DEFAULT_MIN_AGE_S = 86_400
 _NS_PER_S = 1_000_000_000
-_LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
-
-
-def storage_at(root: UPath) -> Storage:
-    """The storage for a data root: the local disk, or an object store through fsspec."""
-    return LocalStorage(Path(root.path)) if is_local(root) else ObjectStorage(root.fs, root.path)
-
-
-def is_local(root: UPath) -> bool:
-    """Whether a data root is a folder of this machine."""
-    return root.protocol in _LOCAL_PROTOCOLS
 
 
 class DealStore:
     """The deals under one data root.
 
     Args:
-        root: A local folder, or what universal_pathlib takes, such as ``s3://bucket/prefix``.
+        root: A local folder, or the URL of an object store, such as ``s3://bucket/prefix``.
         keep_commits: How many generations of a deal and mode stay readable and can be rolled back
             to. Everyone who sweeps or rolls back under one root has to use the same number.
         storage: Where the files are; by default what the root names.
@@ -76,7 +60,7 @@ class DealStore:
 
     def __init__(
         self,
-        root: str | os.PathLike[str] | UPath,
+        root: str | os.PathLike[str],
         *,
         keep_commits: int = DEFAULT_KEEP_COMMITS,
         storage: Storage | None = None,
@@ -86,9 +70,9 @@ class DealStore:
                 f"at least the current commit has to be kept, got {keep_commits}",
                 field="keep_commits",
             )
-        self.root = UPath(root).absolute()
+        self.root = DataRoot.parse(root)
         self._keep_commits = keep_commits
-        self._storage = storage or storage_at(self.root)
+        self._storage = storage or self.root.storage()
         self._inputs = Inputs(self._storage)
         self.prompts = PromptFiles(self._storage)
 

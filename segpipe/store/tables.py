@@ -19,6 +19,7 @@ from segpipe.errors import CorruptVersionError, InputError, StoreError
 from segpipe.store.schemas import DEAL_FIELD, MASK_TYPE
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Staging
+from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import pack_bits, unpack_bits
 
@@ -189,11 +190,6 @@ class TableReader:
         with self._read_errors():
             return _without_deal(self._file.read_row_group(group))
 
-    def read_all(self) -> pa.Table:
-        """The rows of all images."""
-        with self._read_errors():
-            return _without_deal(self._file.read())
-
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:
         try:
@@ -204,6 +200,31 @@ class TableReader:
                 f"{self._name!r} is no table of segpipe, or damaged ({error}); run verify",
                 deal=self._snapshot.deal,
             ) from error
+
+
+def current_tables(store: DealStore, mode: str, asset: str, file: str) -> list[str]:
+    """Where the current versions of one table lie, deal by deal in the order of their ids.
+
+    Each file stays what it is for as long as its version is kept, whatever is promoted meanwhile.
+
+    Args:
+        store: The deals.
+        mode: The mode.
+        asset: The asset.
+        file: The table's file name in the asset, such as ``detections.parquet``.
+
+    Returns:
+        A path or URL for each deal in which the asset was promoted; the other deals have none.
+
+    Raises:
+        VersionNotFoundError: The asset has no such file.
+        CorruptVersionError: A commit or a manifest of a deal is damaged.
+        StoreError: The data root cannot be read.
+    """
+    snapshots = (store.current(deal, mode) for deal in store.deals())
+    return [
+        snapshot.path(asset, file) for snapshot in snapshots if snapshot and snapshot.has(asset)
+    ]
 
 
 def _without_deal(table: pa.Table) -> pa.Table:

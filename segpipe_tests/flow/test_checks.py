@@ -47,7 +47,7 @@ def test_a_deal_that_is_all_right_passes_but_for_the_photo_without_goods(
 @pytest.mark.parametrize("damage", ["changed", "removed"])
 def test_the_manifest_check_sees_a_damaged_file(tmp_path: Path, stage: Stage, damage: str) -> None:
     snapshot = made(tmp_path)
-    path = Path(str(snapshot.path(stage, snapshot.files(stage)[0].path)))
+    path = Path(snapshot.path(stage, snapshot.files(stage)[0].path))
     if damage == "removed":
         path.unlink()
     else:

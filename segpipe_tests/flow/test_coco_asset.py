@@ -37,7 +37,7 @@ def test_every_survivor_of_a_deal_decodes_to_its_very_mask(
     snapshot = store.current("lot", mode)
     assert snapshot
 
-    coco = COCO(str(snapshot.path(Stage.COCO, COCO_FILE)))
+    coco = COCO(snapshot.path(Stage.COCO, COCO_FILE))
 
     capsys.readouterr()  # it prints
     with snapshot.open(Stage.REFINEMENT, "refinement.parquet") as stream:

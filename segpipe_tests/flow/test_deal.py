@@ -32,7 +32,7 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe.vision.mask import Mask
-from segpipe_tests.deals import make_deal, make_tools, put_photos
+from segpipe_tests.deals import make_deal, make_tools, memory_root, put_photos
 from segpipe_tests.goods import BrightSegmenter, goods_image, goods_photo
 
 
@@ -403,13 +403,9 @@ def test_results_stay_in_the_order_of_the_photos(tmp_path: Path) -> None:
     assert [image.counts.survivors for image in outcome.summary.images] == [5, 4, 3, 2, 1]
 
 
-def test_a_deal_is_processed_in_memory_storage_too(tmp_path: Path) -> None:
-    from upath import UPath
-
-    root = UPath(f"memory://segpipe-{os.getpid()}-{tmp_path.name}")
-    (root / "deals" / "lot" / "images").mkdir(parents=True)
-    (root / "deals" / "lot" / "images" / "a.png").write_bytes(goods_photo(2))
-    store = DealStore(root)
+def test_a_deal_is_processed_in_memory_storage_too() -> None:
+    store = DealStore(memory_root())
+    store.root.storage().replace("deals/lot/images/a.png", goods_photo(2))
     outcome = process(store)
     assert outcome.summary.counts.crops == 2
     assert not list(store.verify())

@@ -270,7 +270,7 @@ def test_deals_without_results_are_named_and_the_others_go_on(
 def test_damaged_results_leave_out_the_deal(store: DealStore, tmp_path: Path) -> None:
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot
-    path = Path(snapshot.path("refinement", "refinement.parquet").path)
+    path = Path(snapshot.path("refinement", "refinement.parquet"))
     second_photo = pq.ParquetFile(path).metadata.row_group(1)
     chunks = [second_photo.column(number) for number in range(second_photo.num_columns)]
     (bits,) = (chunk for chunk in chunks if chunk.path_in_schema == "coarse_mask.bits")
@@ -351,11 +351,11 @@ def test_an_export_never_takes_the_place_of_the_deals(
 def test_photos_of_an_object_store_are_copied_and_never_pointed_to(
     store: DealStore, tmp_path: Path, file_format: str, images: Images, can: bool
 ) -> None:
-    root = memory_root()
+    remote = DealStore(memory_root())
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
-            (root / path.relative_to(tmp_path / "data").as_posix()).write_bytes(path.read_bytes())
-    remote = DealStore(root)
+            key = path.relative_to(tmp_path / "data").as_posix()
+            remote.root.storage().replace(key, path.read_bytes())
     if can:
         assert set(export(remote, file_format, tmp_path / "goods", images=images).deals) == {
             "lot",

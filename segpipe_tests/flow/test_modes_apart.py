@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
-from upath import UPath
 
 from segpipe.errors import DealFailedError, UnsupportedPromptError
 from segpipe.flow.batch import process_in_run, record_finds
@@ -26,7 +24,7 @@ from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
-from segpipe_tests.deals import make_deal, make_tools, todo
+from segpipe_tests.deals import make_deal, make_tools, memory_root, todo
 from segpipe_tests.drawing import boxed, draw
 from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, table
@@ -57,7 +55,7 @@ def on_disk(folder: Path) -> DealStore:
 
 
 def in_memory(folder: Path) -> DealStore:
-    return DealStore(UPath(f"memory://segpipe-{os.getpid()}-{folder.name}"))
+    return DealStore(memory_root())
 
 
 Open = Callable[[Path], DealStore]
@@ -65,9 +63,7 @@ EVERYWHERE = pytest.mark.parametrize("where", [on_disk, in_memory])
 
 
 def fill(store: DealStore) -> DealStore:
-    images = store.root / "deals" / "lot" / "images"
-    images.mkdir(parents=True)
-    (images / "a.png").write_bytes(discs())
+    store.root.storage().replace("deals/lot/images/a.png", discs())
     return store
 
 

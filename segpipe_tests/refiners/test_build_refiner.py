@@ -34,7 +34,7 @@ def test_a_deal_is_refined_by_every_kind(
     assert outcome.summary.refiner == kind
     snapshot = store.current("goods", "find_all")
     assert snapshot
-    path = Path(snapshot.path("refinement", "refinement.parquet").path)
+    path = Path(snapshot.path("refinement", "refinement.parquet"))
     rows = pq.read_table(path).to_pylist()
     assert len(rows) == 5
     assert all(row["accepted"] or row["reason"] for row in rows)

@@ -1,4 +1,4 @@
-"""Stores on a local disk and in memory."""
+"""Stores on a local disk, in memory and on a real S3 server."""
 
 import os
 import shutil
@@ -9,22 +9,29 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from upath import UPath
 
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import memory_root
+from segpipe_tests.loopback.s3 import S3Server, use_s3
 
 SHARED_MEMORY = Path("/dev/shm")
 SMALL_DISK_BYTES = 256 * 1024
 
 
-@pytest.fixture(params=["local", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
-    return UPath(tmp_path) if request.param == "local" else memory_root()
+@pytest.fixture(params=["local", "memory", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A data root of each kind that no other test uses."""
+    if request.param == "local":
+        return str(tmp_path)
+    if request.param == "memory":
+        return memory_root()
+    server: S3Server = request.getfixturevalue("s3_server")
+    use_s3(monkeypatch, server.url)
+    return server.root()
 
 
 @pytest.fixture
-def store(root: UPath) -> DealStore:
+def store(root: str) -> DealStore:
     return DealStore(root)
 
 

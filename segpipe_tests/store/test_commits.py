@@ -8,7 +8,7 @@ import pytest
 from segpipe.errors import PromotionConflictError, StaleUpstreamError, StoreError
 from segpipe.store import commits
 from segpipe.store.local_storage import LocalStorage
-from segpipe.store.object_storage import ObjectStorage
+from segpipe.store.object_storage import ObjectStorage, open_bucket
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import (
     ASSETS,
@@ -65,6 +65,7 @@ def test_who_loses_the_race_is_refused_if_its_upstream_was_replaced(tmp_path: Pa
 
 def test_on_an_object_store_a_refused_run_leaves_nothing_either() -> None:
     root = memory_root()
+    name = root.removeprefix("memory://")
     others = DealStore(root)
 
     class Overtaken(ObjectStorage):
@@ -77,10 +78,13 @@ def test_on_an_object_store_a_refused_run_leaves_nothing_either() -> None:
             super().put_if_absent(key, chunks)
 
     promote(others, "r1")
-    store = DealStore(root, storage=Overtaken(root.fs, root.path))
+    store = DealStore(root, storage=Overtaken(open_bucket("memory", name), ""))
     with pytest.raises(StaleUpstreamError):
         promote(store, "late", ["crops"])
-    assert {path.name for path in (root / "deals" / DEAL / "runs").iterdir()} == {"r1.0", "r2.0"}
+    assert {entry.name for entry in others.root.storage().list(f"deals/{DEAL}/runs")} == {
+        "r1.0",
+        "r2.0",
+    }
 
 
 def test_who_loses_too_often_gives_up_and_may_be_retried(

@@ -50,7 +50,7 @@ def test_a_rollback_does_not_make_a_failure_void(store: DealStore) -> None:
 
 
 def test_a_failure_older_than_all_kept_commits_is_void(store: DealStore) -> None:
-    few = DealStore(store.root, keep_commits=2)
+    few = DealStore(store.root.place, keep_commits=2)
     promote(few, "r1")
     few.record_failure(DEAL, MODE, FAILURE)
     promote(few, "r2")
@@ -61,17 +61,17 @@ def test_a_failure_older_than_all_kept_commits_is_void(store: DealStore) -> None
 
 def test_a_damaged_record_is_an_error(store: DealStore) -> None:
     store.record_failure(DEAL, MODE, FAILURE)
-    (store.root / "deals" / DEAL / "failures" / f"{MODE}.json").write_bytes(b"{}")
+    store.root.storage().replace(f"deals/{DEAL}/failures/{MODE}.json", b"{}")
     with pytest.raises(CorruptVersionError):
         store.last_failure(DEAL, MODE)
 
 
 def test_a_record_of_a_release_that_knew_no_prompts_is_read(store: DealStore) -> None:
     store.record_failure(DEAL, MODE, FAILURE)
-    file = store.root / "deals" / DEAL / "failures" / f"{MODE}.json"
-    record = json.loads(file.read_text())
+    storage, key = store.root.storage(), f"deals/{DEAL}/failures/{MODE}.json"
+    record = json.loads(storage.read(key))
     del record["failure"]["prompts_version"]
-    file.write_text(json.dumps(record))
+    storage.replace(key, json.dumps(record).encode())
     assert store.last_failure(DEAL, MODE) == FAILURE.model_copy(update={"prompts_version": ""})
 
 

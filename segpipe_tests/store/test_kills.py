@@ -48,7 +48,7 @@ def sweeping(store: DealStore) -> None:
 
 
 def adding_photos(store: DealStore) -> None:
-    photo = Path(str(store.root)).parent / "a.jpg"
+    photo = Path(store.root.place).parent / "a.jpg"
     photo.write_bytes(b"photo")
     store.add_photos(DEAL, [photo])
     store.mark_complete(DEAL)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from upath import UPath
 
 from segpipe.errors import StaleUpstreamError, VersionNotFoundError
 from segpipe.store.store import DealStore
@@ -37,7 +36,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp()) if self.is_local else None
-        root = UPath(self.folder) if self.folder else memory_root()
+        root = str(self.folder) if self.folder else memory_root()
         self.store = DealStore(root, keep_commits=KEEP_COMMITS)
         self.history: list[Versions] = []
         self.runs = 0

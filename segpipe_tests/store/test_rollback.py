@@ -102,7 +102,7 @@ def test_a_version_beyond_the_kept_commits_is_refused(tmp_path: Path) -> None:
 
 def test_a_version_whose_manifest_is_gone_is_refused(local_store: DealStore) -> None:
     promote(local_store, "r1")
-    Path((current(local_store).folder("crops") / "manifest.json").path).unlink()
+    Path(current(local_store).folder("crops"), "manifest.json").unlink()
     promote(local_store, "r2")
     with pytest.raises(VersionNotFoundError):
         local_store.rollback(DEAL, MODE, "crops", "r1")

@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
-from upath import UPath
 
+from segpipe.store.data_root import DataRoot
 from segpipe.store.local_storage import LOCK_NAME, LocalStorage
 from segpipe.store.prompts import DealPrompts, ImagePrompts
 from segpipe.store.scan import ScannedDeal
 from segpipe.store.storage import Entry
-from segpipe.store.store import DealStore, storage_at
+from segpipe.store.store import DealStore
 from segpipe_tests.deals import DEAL
 
 CLOCK_TICK_S = 0.02
@@ -28,8 +28,8 @@ def say(store: DealStore, text: str) -> None:
 
 
 @pytest.fixture
-def deal(store: DealStore, root: UPath) -> DealStore:
-    storage_at(root).replace(f"deals/{DEAL}/images/a.jpg", b"photo")
+def deal(store: DealStore, root: str) -> DealStore:
+    DataRoot.parse(root).storage().replace(f"deals/{DEAL}/images/a.jpg", b"photo")
     return store
 
 

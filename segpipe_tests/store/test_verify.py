@@ -17,7 +17,7 @@ def crops(local_store: DealStore) -> Path:
     """The folder of the crops of the second of three generations."""
     promote(local_store, "r1")
     promote(local_store, "r2")
-    folder = Path(current(local_store).folder("crops").path)
+    folder = Path(current(local_store).folder("crops"))
     promote(local_store, "r3", ["segmentation"])
     return folder
 
@@ -102,15 +102,16 @@ def test_a_commit_that_lies_about_its_sources_is_found(
 def test_one_deal_or_all_are_verified(local_store: DealStore) -> None:
     for deal in ("d1", "d2"):
         promote(local_store, "r1", deal=deal)
-        flip(Path(current(local_store, deal).path("crops", FILE).path))
+        flip(Path(current(local_store, deal).path("crops", FILE)))
     assert {problem.deal for problem in local_store.verify()} == {"d1", "d2"}
     assert {problem.deal for problem in local_store.verify("d2")} == {"d2"}
 
 
-def test_memory_is_verified_the_same_way(store: DealStore) -> None:
+def test_every_kind_of_storage_is_verified_the_same_way(store: DealStore) -> None:
     promote(store, "r1")
     assert list(store.verify()) == []
-    (current(store).path("crops", FILE)).write_bytes(b"r1.0 drops")
+    key = current(store).path("crops", FILE).removeprefix(f"{store.root}/")
+    store.root.storage().replace(key, b"r1.0 drops")
     expected = Problem(DEAL, MODE, 1, "crops", FILE, "content changed: its sha256 differs")
     assert list(store.verify(DEAL)) == [expected]
 

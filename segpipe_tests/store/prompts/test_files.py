@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from upath import UPath
 
 from segpipe.errors import (
     BadPromptsError,
@@ -16,10 +15,11 @@ from segpipe.errors import (
     UnsafePathError,
 )
 from segpipe.prompt import Mode
+from segpipe.store.data_root import DataRoot
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, files
 from segpipe.store.storage import Storage
-from segpipe.store.store import DealStore, storage_at
+from segpipe.store.store import DealStore
 from segpipe_tests.deals import DEAL, promote
 from segpipe_tests.store.no_files import make_dangling_link, make_fifo, make_folder, make_socket
 
@@ -46,8 +46,8 @@ def saying(text: str) -> Change:
 
 
 @pytest.fixture
-def deal(store: DealStore, root: UPath) -> DealStore:
-    storage_at(root).replace(f"deals/{DEAL}/images/a.jpg", b"photo")
+def deal(store: DealStore, root: str) -> DealStore:
+    DataRoot.parse(root).storage().replace(f"deals/{DEAL}/images/a.jpg", b"photo")
     return store
 
 
@@ -82,14 +82,14 @@ def test_prompts_are_read_changed_and_read_again(deal: DealStore) -> None:
     assert list(deal.prompts.images(DEAL)) == ["a", "b"]
 
 
-def test_a_change_that_changes_nothing_writes_nothing(deal: DealStore, root: UPath) -> None:
+def test_a_change_that_changes_nothing_writes_nothing(deal: DealStore, root: str) -> None:
     deal.prompts.edit_image(DEAL, "a", saying("ring"))
     deal.prompts.edit_deal(DEAL, lambda present: present)
-    data = storage_at(root).read(f"deals/{DEAL}/prompts/a.json")
+    data = DataRoot.parse(root).storage().read(f"deals/{DEAL}/prompts/a.json")
     same = deal.prompts.edit_image(DEAL, "a", lambda _: ImagePrompts(image="a", text="ring"))
     assert same.generation == 1
-    assert storage_at(root).read(f"deals/{DEAL}/prompts/a.json") == data
-    names = {entry.name for entry in storage_at(root).list(f"deals/{DEAL}/prompts")}
+    assert DataRoot.parse(root).storage().read(f"deals/{DEAL}/prompts/a.json") == data
+    names = {entry.name for entry in DataRoot.parse(root).storage().list(f"deals/{DEAL}/prompts")}
     assert {name for name in names if not name.startswith(".")} == {"a.json"}
 
 
@@ -105,13 +105,15 @@ def test_a_change_that_came_first_is_seen_and_kept(deal: DealStore) -> None:
 
 
 def test_a_change_by_hand_that_leaves_the_generation_is_seen_and_kept(
-    deal: DealStore, root: UPath
+    deal: DealStore, root: str
 ) -> None:
     by_hand = ImagePrompts(image="a", annotations=(box("by-hand"),))
 
     def change(present: ImagePrompts) -> ImagePrompts:
         if not present.annotations:
-            storage_at(root).replace(f"deals/{DEAL}/prompts/a.json", by_hand.to_bytes())
+            DataRoot.parse(root).storage().replace(
+                f"deals/{DEAL}/prompts/a.json", by_hand.to_bytes()
+            )
         return adding(box("ours"))(present)
 
     edited = deal.prompts.edit_image(DEAL, "a", change)
@@ -142,11 +144,11 @@ def test_an_editor_that_read_an_older_generation_is_refused(deal: DealStore) -> 
 
 
 def test_an_editor_that_says_what_it_read_notices_a_change_by_hand(
-    deal: DealStore, root: UPath
+    deal: DealStore, root: str
 ) -> None:
     read = deal.prompts.edit_image(DEAL, "a", saying("ring"))
     by_hand = saying("by hand")(read)
-    storage_at(root).replace(f"deals/{DEAL}/prompts/a.json", by_hand.to_bytes())
+    DataRoot.parse(root).storage().replace(f"deals/{DEAL}/prompts/a.json", by_hand.to_bytes())
     with pytest.raises(PromptConflictError, match="by hand"):
         deal.prompts.save_image(DEAL, saying("coin")(read), read_digest=read.digest())
     saved = deal.prompts.save_image(DEAL, saying("coin")(read), read_digest=by_hand.digest())
@@ -183,7 +185,7 @@ def test_a_change_may_refuse(deal: DealStore) -> None:
     assert deal.prompts.images(DEAL) == {}
 
 
-def test_there_are_no_prompts_of_a_deal_that_is_not_there(deal: DealStore, root: UPath) -> None:
+def test_there_are_no_prompts_of_a_deal_that_is_not_there(deal: DealStore, root: str) -> None:
     calls: list[Callable[[], object]] = [
         lambda: deal.prompts.of_image("d2", "a"),
         lambda: deal.prompts.of_deal("d2"),
@@ -196,7 +198,7 @@ def test_there_are_no_prompts_of_a_deal_that_is_not_there(deal: DealStore, root:
         with pytest.raises(DealNotFoundError) as caught:
             call()
         assert caught.value.deal == "d2"
-    assert storage_at(root).entry("deals/d2") is None
+    assert DataRoot.parse(root).storage().entry("deals/d2") is None
 
 
 @pytest.mark.parametrize("image", ["", "../a", "a/b", ".hidden", "x" * 129])
