@@ -73,7 +73,7 @@ def run(
 
 def make_photos_change(store: DealStore, deal: str) -> None:
     run(store, deal)
-    put_photos(Path(store.root.path), deal, {"a.png": goods_photo(5)})
+    put_photos(Path(store.root.place), deal, {"a.png": goods_photo(5)})
 
 
 def make_prompts_change(store: DealStore, deal: str) -> None:
@@ -99,7 +99,7 @@ def make_with_other_settings(store: DealStore, deal: str) -> None:
 
 def make_other_settings_and_photos(store: DealStore, deal: str) -> None:
     make_with_other_settings(store, deal)
-    put_photos(Path(store.root.path), deal, {"a.png": goods_photo(5)})
+    put_photos(Path(store.root.place), deal, {"a.png": goods_photo(5)})
 
 
 def make_rolled_back(store: DealStore, deal: str) -> None:
@@ -115,17 +115,17 @@ _LIKE = PromptType.POSITIVE_EXEMPLAR
 
 def make_rolled_back_and_changed(store: DealStore, deal: str) -> None:
     make_rolled_back(store, deal)
-    put_photos(Path(store.root.path), deal, {"a.png": goods_photo(5)})
+    put_photos(Path(store.root.place), deal, {"a.png": goods_photo(5)})
 
 
 def make_known_bad(store: DealStore, deal: str) -> None:
-    put_photos(Path(store.root.path), deal, {"x.jpg": b"text"})
+    put_photos(Path(store.root.place), deal, {"x.jpg": b"text"})
     run(store, deal)
 
 
 def make_mended(store: DealStore, deal: str) -> None:
     make_known_bad(store, deal)
-    put_photos(Path(store.root.path), deal, {"x.jpg": goods_photo(1)})
+    put_photos(Path(store.root.place), deal, {"x.jpg": goods_photo(1)})
 
 
 class Busy(BrightSegmenter):
@@ -149,7 +149,7 @@ def make_finds_unrecorded(store: DealStore, deal: str) -> None:
 
 def make_unreadable(store: DealStore, deal: str) -> None:
     run(store, deal)
-    (commit,) = Path(store.root.path).glob(f"deals/{deal}/commits/find_all/*.json")
+    (commit,) = Path(store.root.place).glob(f"deals/{deal}/commits/find_all/*.json")
     commit.write_bytes(b"{")
 
 
