@@ -82,7 +82,7 @@ def pipeline(runtime: TransformersRuntime, config: LocalConfig, photos: Bytes) -
         async def one(data: bytes) -> None:
             async with waiting:
                 decoded = await asyncio.to_thread(decode_image, data)
-                await model.find(decoded.rgb, Prompt(text=TEXT), config.thresholds)
+                await model.find(decoded.rgb, Prompt(texts=(TEXT,)), config.thresholds)
 
         await asyncio.gather(*map(one, photos))
         await model._batcher.aclose()  # the weights are wanted again
@@ -106,7 +106,7 @@ def seconds_of_texts(runtime: TransformersRuntime, config: LocalConfig, image: R
     async def run() -> float:
         model = LocalModel(runtime, config)
         started = time.perf_counter()
-        prompts = [Prompt(text=f"{TEXT} {number}") for number in range(TEXTS)]
+        prompts = [Prompt(texts=(f"{TEXT} {number}",)) for number in range(TEXTS)]
         await asyncio.gather(*(model.find(image, one, config.thresholds) for one in prompts))
         seconds = time.perf_counter() - started
         await model._batcher.aclose()

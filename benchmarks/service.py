@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.photos import photo
-from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.prompt import Point, Prompt
 from segpipe.segmenters.http import HttpSettings
-from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.server.run import build_server
 from segpipe.server.settings import ServerSettings

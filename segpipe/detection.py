@@ -95,3 +95,31 @@ class SegmentationResult:
     pass_stats: tuple[PassStats, ...]
     usage: Usage = Usage()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What counts as found.
+
+    Attributes:
+        score: Detections that score less are left out, 0 to 1.
+        mask: Pixels whose probability is above this are in a mask, 0 to 1.
+        max_masks: Detections at most, those with the best scores.
+    """
+
+    score: float = 0.5
+    mask: float = 0.5
+    max_masks: int = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One reading of what some points mean.
+
+    Attributes:
+        mask: The pixels; empty when there is nothing to see there.
+        score: The model's own estimate of how good the mask is, 0 to 1.
+    """
+
+    mask: Mask
+    score: float

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.asked import Asked
 from segpipe.flow.crops import CROPS_FILE
 from segpipe.flow.dedup import DEDUP_FILE
+from segpipe.flow.prompts import prompt_from_row
 from segpipe.flow.refinement import REFINEMENT_FILE
 from segpipe.flow.segmentation import DETECTIONS_FILE, IMAGES_FILE
 from segpipe.flow.settings import CheckSettings
@@ -93,7 +93,7 @@ def _has_detections(snapshot: Snapshot, _: CheckSettings) -> Finding:
     found: dict[str, int] = {}
     for table in _tables(snapshot, Stage.SEGMENTATION, IMAGES_FILE):
         for row in table.select(["image", "prompt"]).to_pylist():
-            if Asked.model_validate_json(row["prompt"]).prompt():
+            if prompt_from_row(row["prompt"]):
                 found[row["image"]] = 0
     for table in _tables(snapshot, Stage.SEGMENTATION, DETECTIONS_FILE):
         for row in table.select(["image", "reason"]).to_pylist():

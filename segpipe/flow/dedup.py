@@ -43,7 +43,7 @@ def dedup_image(segmented: SegmentedImage, settings: DedupSettings) -> DedupedIm
         iou_threshold=settings.iou_threshold,
         containment_threshold=settings.containment_threshold,
     )
-    if segmented.asked.mode is Mode.INSIDE_BOX:
+    if segmented.prompt and segmented.prompt.mode is Mode.INSIDE_BOX:
         return DedupedImage(segmented.image, tuple(range(len(found))), (), result.rejections)
     return DedupedImage(segmented.image, tuple(result.kept_indices.tolist()), result.rejections)
 

@@ -1,15 +1,39 @@
 """The prompts of a deal in one mode, read once at the start of a run."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from segpipe.errors import DealFailedError, PromptError
-from segpipe.flow.asked import Asked
 from segpipe.flow.settings import PromptSettings
-from segpipe.prompt import Mode
+from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.store.inputs import Photo
-from segpipe.store.prompts import DealPrompts, ImagePrompts, prompts_version
+from segpipe.store.prompts import (
+    Annotation,
+    DealPrompts,
+    ImagePrompts,
+    PromptType,
+    prompts_version,
+)
 from segpipe.store.store import DealStore
+from segpipe.vision.boxes import Box
+
+POINTS_WITHOUT_A_BOX = "its points are not used: there is no box around them"
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoPrompt:
+    """What one photo is asked for.
+
+    Attributes:
+        prompt: For the segmenter; None when there is nothing to ask: no box to look into.
+        box_ids: The ids of the annotations that its boxes are, in their order.
+        notes: What of the photo's prompts is not used, in sentences.
+    """
+
+    prompt: Prompt | None
+    box_ids: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +52,20 @@ class ModePrompts:
     deal: DealPrompts
     images: Mapping[str, ImagePrompts]
 
-    def ask(self, image: str, *, width: int, height: int, settings: PromptSettings) -> Asked:
+    def ask(self, image: str, *, width: int, height: int, settings: PromptSettings) -> PhotoPrompt:
         """What a photo is asked for; its width and height are those of the upright photo, pixels.
 
         Raises:
-            PromptError: An annotation does not lie in the photo; or nothing says what to find, and
-                the settings want somebody to.
+            PromptError: An annotation does not lie in the photo, or they make no sense together;
+                or nothing says what to find, and the settings want somebody to.
         """
         own = self.images.get(image) or ImagePrompts(image=image)
         counted = own.counted(self.mode)
         # What the other mode is asked is no business of this one.
         own.model_copy(update={"annotations": counted}).require_inside(width, height)
         text = own.text or self.deal.text if self.mode is Mode.FIND_ALL else None
-        asked = Asked(mode=self.mode, text=text, annotations=counted)
-        if self.mode is Mode.FIND_ALL and not (asked.says_what or settings.everything):
+        asked = _asked(self.mode, text, counted)
+        if asked.prompt and not (asked.prompt.says_what or settings.everything):
             raise PromptError(
                 "find_all requires text or exemplar boxes: give the photo or its deal a text, draw "
                 "an example, or allow everything to be found",
@@ -83,11 +107,61 @@ def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo
 def has_boxes(images: Mapping[str, ImagePrompts]) -> bool:
     """Whether there is a box for ``inside_box`` to look into."""
     return any(
-        Asked(mode=Mode.INSIDE_BOX, annotations=own.counted(Mode.INSIDE_BOX)).boxes()
+        each.prompt_type is PromptType.SEGMENT
         for own in images.values()
+        for each in own.counted(Mode.INSIDE_BOX)
     )
 
 
 def read_prompts_version(store: DealStore, deal: str, mode: Mode) -> str:
     """The data version of what a mode is asked for now; raises what :func:`read_prompts` does."""
     return prompts_version(store.prompts.of_deal(deal), store.prompts.images(deal), mode)
+
+
+_NOTHING_ASKED: Mapping[str, object] = {
+    "mode": "inside_box",
+    "text": None,
+    "boxes": [],
+    "points": [],
+    "exemplars": [],
+}
+
+
+def prompt_to_row(prompt: Prompt | None) -> str:
+    """What the table of images keeps of a prompt: JSON."""
+    return json.dumps(prompt.to_json() if prompt else _NOTHING_ASKED, ensure_ascii=False)
+
+
+def prompt_from_row(stored: str) -> Prompt | None:
+    """The prompt that :func:`prompt_to_row`, or an earlier release, has written."""
+    values = json.loads(stored)
+    if "annotations" in values:  # written until release 0.1
+        annotations = [Annotation.model_validate(each) for each in values["annotations"]]
+        return _asked(Mode(values["mode"]), values["text"], annotations).prompt
+    return None if values == _NOTHING_ASKED else Prompt.from_json(values)
+
+
+def _asked(mode: Mode, text: str | None, annotations: Sequence[Annotation]) -> PhotoPrompt:
+    """What annotations of a mode ask for, in their order."""
+    boxes: dict[str, Box] = {}
+    points: list[Point] = []
+    exemplars: list[Exemplar] = []
+    for each in annotations:
+        if each.point:
+            points.append(Point(*each.point, positive=each.label == 1))
+        elif each.box and each.prompt_type is PromptType.SEGMENT:
+            if mode is Mode.INSIDE_BOX:
+                boxes[each.id] = Box(*each.box)
+        elif each.box:
+            positive = each.prompt_type is PromptType.POSITIVE_EXEMPLAR
+            exemplars.append(Exemplar(Box(*each.box), positive))
+    if mode is Mode.INSIDE_BOX and not boxes:
+        return PhotoPrompt(None, notes=(POINTS_WITHOUT_A_BOX,) if annotations else ())
+    prompt = Prompt(
+        mode,
+        texts=(text,) if text else (),
+        boxes=tuple(boxes.values()),
+        points=tuple(points),
+        exemplars=tuple(exemplars),
+    )
+    return PhotoPrompt(prompt, tuple(boxes))

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import SegmenterError
-from segpipe.flow.asked import Asked
 from segpipe.flow.photo import LoadedPhoto
-from segpipe.prompt import Mode
+from segpipe.flow.prompts import PhotoPrompt, prompt_from_row, prompt_to_row
+from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.schemas import DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.tables import masks_from_arrow, masks_to_arrow
@@ -19,7 +19,6 @@ IMAGES_FILE = "images.parquet"
 DETECTIONS_FILE = "detections.parquet"
 
 NOTHING_IN_BOX = "nothing was found in the box"
-POINTS_WITHOUT_A_BOX = "its points are not used: there is no box around them"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,10 +31,11 @@ class SegmentedImage:
         digest: The sha256 of its bytes.
         format: Its file format.
         warnings: What is to be known of the photo or the answer.
-        asked: What the segmenter was asked; with ``inside_box`` there is a detection for each
-            drawn box, in their order.
+        prompt: What the segmenter was asked; None when it was not. With ``inside_box`` there is a
+            detection for each drawn box, in their order.
         missing: For each detection that stands for a box in which nothing was found, the reason.
         result: The segmenter's answer.
+        box_ids: The ids of the annotations that the boxes are; none for boxes of a client.
     """
 
     image: str
@@ -43,12 +43,15 @@ class SegmentedImage:
     digest: str
     format: str
     warnings: tuple[str, ...]
-    asked: Asked
+    prompt: Prompt | None
     missing: Mapping[int, str]
     result: SegmentationResult
+    box_ids: tuple[str, ...] = ()
 
 
-async def segment_photo(loaded: LoadedPhoto, segmenter: Segmenter, asked: Asked) -> SegmentedImage:
+async def segment_photo(
+    loaded: LoadedPhoto, segmenter: Segmenter, asked: PhotoPrompt
+) -> SegmentedImage:
     """Segment one photo.
 
     Raises:
@@ -56,16 +59,15 @@ async def segment_photo(loaded: LoadedPhoto, segmenter: Segmenter, asked: Asked)
         PromptError: The segmenter cannot follow the prompt.
     """
     height, width = loaded.decoded.rgb.shape[:2]
-    prompt = asked.prompt()
+    prompt = asked.prompt
     if prompt is None:
-        notes = (POINTS_WITHOUT_A_BOX,) if asked.annotations else ()
-        result = SegmentationResult((), width, height, segmenter.id, 0.0, (), notes=notes)
+        result = SegmentationResult((), width, height, segmenter.id, 0.0, (), notes=asked.notes)
     else:
         result = await segmenter.segment(loaded.decoded.rgb, prompt)
     _check_result(result, width, height)
     missing: dict[int, str] = {}
-    if asked.mode is Mode.INSIDE_BOX:
-        _check_one_a_box(result, len(asked.boxes()))
+    if prompt and prompt.mode is Mode.INSIDE_BOX:
+        _check_one_a_box(result, len(prompt.boxes))
         missing = {
             index: NOTHING_IN_BOX
             for index, found in enumerate(result.detections)
@@ -84,7 +86,8 @@ async def segment_photo(loaded: LoadedPhoto, segmenter: Segmenter, asked: Asked)
         digest=loaded.digest,
         format=loaded.decoded.format,
         warnings=(*loaded.decoded.warnings, *result.notes),
-        asked=asked,
+        prompt=prompt,
+        box_ids=asked.box_ids,
         missing=missing,
         result=result,
     )
@@ -133,7 +136,7 @@ def images_table(segmented: SegmentedImage) -> pa.Table:
         "pass_stats": [asdict(stats) for stats in result.pass_stats],
         "warnings": list(segmented.warnings),
         "usage": asdict(result.usage),
-        "prompt": segmented.asked.model_dump_json(),
+        "prompt": prompt_to_row(segmented.prompt),
     }
     return pa.Table.from_pylist([row], schema=IMAGES_SCHEMA)
 
@@ -141,7 +144,6 @@ def images_table(segmented: SegmentedImage) -> pa.Table:
 def detections_table(segmented: SegmentedImage) -> pa.Table:
     """One row for each raw detection."""
     found = segmented.result.detections
-    boxes = segmented.asked.boxes()
     columns = {
         "image": [segmented.image] * len(found),
         "detection": range(len(found)),
@@ -152,7 +154,7 @@ def detections_table(segmented: SegmentedImage) -> pa.Table:
         "score": [detection.score for detection in found],
         "label": [detection.label for detection in found],
         "pass_index": [detection.pass_index for detection in found],
-        "annotation": [box.id for box in boxes] if boxes else [None] * len(found),
+        "annotation": segmented.box_ids or [None] * len(found),
         "reason": [segmented.missing.get(index) for index in range(len(found))],
         "mask": masks_to_arrow([detection.mask for detection in found]),
     }
@@ -181,7 +183,8 @@ def segmented_from_tables(images: pa.Table, detections: pa.Table) -> SegmentedIm
         digest=row["digest"],
         format=row["format"],
         warnings=tuple(row["warnings"]),
-        asked=Asked.model_validate_json(row["prompt"]),
+        prompt=prompt_from_row(row["prompt"]),
+        box_ids=tuple(item["annotation"] for item in rows if item["annotation"] is not None),
         missing={item["detection"]: item["reason"] for item in rows if item["reason"]},
         result=SegmentationResult(
             detections=found,

@@ -91,7 +91,7 @@ def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
         )
     if isinstance(config.backend, SegmindConfig):
         segmenter = BoxByBox(segmenter)
-    return EachText(segmenter, config.texts) if config.texts else segmenter
+    return EachText(segmenter, config.texts)
 
 
 def _build_backend(

@@ -1,4 +1,4 @@
-"""A segmenter for pictures in which several texts name what to find."""
+"""A segmenter that asks another one for each of several texts."""
 
 import asyncio
 import time
@@ -7,28 +7,27 @@ from dataclasses import replace
 
 from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
 from segpipe.errors import ConfigError
-from segpipe.prompt import Mode, Prompt
+from segpipe.prompt import Prompt
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.image import RgbImage
 
 
 class EachText:
-    """Wraps a segmenter and asks it for each of several texts where a prompt says nothing.
+    """Wraps a segmenter that reads one text, and asks it for each text of a prompt.
 
-    What several texts name is found several times: dedup is to reject the copies. A prompt with a
-    text, points, exemplars or boxes goes through as it is.
+    What several texts name is found several times: dedup is to reject the copies. A prompt that
+    says nothing is asked for the default texts; one with a single text or none goes through as it
+    is.
 
     Args:
         inner: The segmenter that is asked, for all texts at once.
-        texts: What to find; one that is given twice is asked for once.
+        texts: What to find where a prompt says nothing; one that is given twice is asked for once.
 
     Raises:
-        ConfigError: There is no text, or a blank one.
+        ConfigError: A text is blank.
     """
 
-    def __init__(self, inner: Segmenter, texts: Sequence[str]) -> None:
-        if not texts:
-            raise ConfigError("give at least one text", field="texts")
+    def __init__(self, inner: Segmenter, texts: Sequence[str] = ()) -> None:
         for index, text in enumerate(texts):
             if not text.strip():
                 raise ConfigError(
@@ -56,13 +55,15 @@ class EachText:
         Raises what the inner segmenter raises, once every text has its answer: what was asked is
         perhaps paid for, and a cache keeps it for the next try.
         """
-        if not _says_nothing(prompt):
+        texts = prompt.texts if prompt.says_what else self._texts
+        # A single text of the prompt needs no label: the inner segmenter has given it.
+        if not texts or (texts == prompt.texts and len(texts) == 1):
             return await self._inner.segment(image, prompt)
         started = time.perf_counter()
-        results = await self._ask_for_each(image, prompt)
+        results = await self._ask_for_each(image, prompt, texts)
         detections = [
             _labelled(detection, text)
-            for text, result in zip(self._texts, results, strict=True)
+            for text, result in zip(texts, results, strict=True)
             for detection in result.detections
         ]
         detections.sort(key=lambda detection: detection.score, reverse=True)
@@ -83,9 +84,11 @@ class EachText:
         """Close the inner segmenter."""
         await self._inner.aclose()
 
-    async def _ask_for_each(self, image: RgbImage, prompt: Prompt) -> list[SegmentationResult]:
+    async def _ask_for_each(
+        self, image: RgbImage, prompt: Prompt, texts: Sequence[str]
+    ) -> list[SegmentationResult]:
         """The answers in the order of the texts."""
-        questions = (replace(prompt, text=text) for text in self._texts)
+        questions = (replace(prompt, texts=(text,)) for text in texts)
         answers = await asyncio.gather(
             *(self._inner.segment(image, question) for question in questions),
             return_exceptions=True,
@@ -96,13 +99,6 @@ class EachText:
                 raise answer
             results.append(answer)
         return results
-
-
-def _says_nothing(prompt: Prompt) -> bool:
-    has_text = bool(prompt.text and prompt.text.strip())
-    return prompt.mode is Mode.FIND_ALL and not (
-        has_text or prompt.points or prompt.exemplars or prompt.boxes
-    )
 
 
 def _labelled(detection: Detection, text: str) -> Detection:

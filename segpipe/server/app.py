@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field, Json
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import Candidate, SegmentationResult
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import Candidate, PromptableModel
+from segpipe.segmenters.promptable import PromptableModel
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
-from segpipe.server.prompts import require_few, to_points, to_prompt, to_thresholds
+from segpipe.server.prompts import require_few, to_points, to_prompt
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import endpoint as v1
@@ -35,6 +35,7 @@ from segpipe.wire.inference import (
     WireSize,
     encode_mask,
 )
+from segpipe.wire.prompts import thresholds_of
 
 _HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
 _OPEN_PATHS = frozenset({_HEALTH})
@@ -205,7 +206,7 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
         require_few(len(prompt.points), max_points)
 
         async def find(model: PromptableModel, photo: RgbImage) -> SegmentationResult:
-            return await model.find(photo, to_prompt(prompt, photo), to_thresholds(prompt))
+            return await model.find(photo, to_prompt(prompt, photo), thresholds_of(prompt))
 
         result = await service.ask(image.read, find)
         return await asyncio.to_thread(_to_segments, result, prompt.encoding, service.name)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,8 +12,8 @@ import pytest
 from segpipe.errors import DealFailedError, PromptError, PromptFileError
 from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealOutcome, DealTask
+from segpipe.flow.prompts import POINTS_WITHOUT_A_BOX
 from segpipe.flow.refinement import REFINEMENT_FILE
-from segpipe.flow.segmentation import POINTS_WITHOUT_A_BOX
 from segpipe.flow.settings import FlowSettings, PromptSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.table_files import TABLES
@@ -408,7 +407,7 @@ def test_a_deal_level_text_is_no_prompt_of_inside_box(tmp_path: Path) -> None:
     segmenter = BrightSegmenter()
     process(store, segmenter=segmenter)
     assert segmenter.prompts[0].text is None
-    assert replace(segmenter.prompts[0], boxes=()).exemplars == ()
+    assert segmenter.prompts[0].exemplars == ()
     assert isinstance(store.prompts.of_deal("lot"), DealPrompts)
 
 

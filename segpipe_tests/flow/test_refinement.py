@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.detection import Detection, SegmentationResult
-from segpipe.flow.asked import Asked
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.dedup import DedupedImage
 from segpipe.flow.refinement import RefinedItem, refine_image, refined_from_table, refinement_table
 from segpipe.flow.segmentation import SegmentedImage
 from segpipe.flow.stages import Stage
 from segpipe.progress import Tell, tell_nobody
-from segpipe.prompt import Mode
+from segpipe.prompt import Mode, Prompt
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.refiner import NoneRefiner, Refinement, Refiner
 from segpipe.store.schemas import REFINEMENT_SCHEMA
@@ -67,7 +66,7 @@ def refined(coarse: Mask | None, *answers: Refinement) -> tuple[SegmentedImage, 
     result = SegmentationResult(
         (Detection(DRAWN, 0.9, mask=coarse),), WIDTH, HEIGHT, "test", 1.0, ()
     )
-    segmented = SegmentedImage("a", "a.jpg", "digest", "JPEG", (), Asked(), {}, result)
+    segmented = SegmentedImage("a", "a.jpg", "digest", "JPEG", (), Prompt(), {}, result)
     done = asyncio.run(refine_image(RGB, segmented, DedupedImage("a", (0,), ()), Answers(*answers)))
     (read,) = refined_from_table(segmented, refinement_table(done)).items
     (item,) = done.items

@@ -1,7 +1,6 @@
 """Several texts are asked for at once where a prompt says nothing."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -51,10 +50,9 @@ def ask(segmenter: EachText, prompt: Prompt) -> SegmentationResult:
     return asyncio.run(segmenter.segment(IMAGE, prompt))
 
 
-@pytest.mark.parametrize("text", [None, "", " \n"])
-def test_each_text_is_asked_for_and_the_answers_are_one(text: str | None) -> None:
+def test_each_text_is_asked_for_and_the_answers_are_one() -> None:
     inner = Lexicon({"cup": [0.9, 0.5], "lid": [0.7, 0.5, 0.4]})
-    result = ask(EachText(inner, ["cup", "lid"]), Prompt(text=text))
+    result = ask(EachText(inner, ["cup", "lid"]), Prompt())
 
     found = [(one.label, one.score) for one in result.detections]
     assert found == [("cup", 0.9), ("lid", 0.7), ("cup", 0.5), ("lid", 0.5), ("lid", 0.4)]
@@ -81,15 +79,27 @@ def test_a_text_given_twice_is_asked_for_once() -> None:
     assert [prompt.text for prompt in inner.prompts] == ["cup"]
 
 
+def test_the_texts_of_a_prompt_come_before_the_default_ones() -> None:
+    inner = Lexicon({"cup": [0.9], "lid": [0.7]})
+    examples = (Exemplar(A_BOX, positive=False),)
+    result = ask(EachText(inner, ["pan"]), Prompt(texts=("lid", "cup"), exemplars=examples))
+    assert [one.label for one in result.detections] == ["cup", "lid"]
+    assert inner.prompts == [Prompt(texts=(text,), exemplars=examples) for text in ("lid", "cup")]
+
+
+def test_without_default_texts_everything_is_asked_for() -> None:
+    inner = Lexicon({None: [0.9]})
+    ask(EachText(inner), Prompt())
+    assert inner.prompts == [Prompt()]
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
-        Prompt(text="pan"),
+        Prompt(texts=("pan",)),
         Prompt(points=(Point(1, 1),)),
         Prompt(exemplars=(Exemplar(A_BOX),)),
-        Prompt(boxes=(A_BOX,)),
         Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,)),
-        Prompt(mode=Mode.INSIDE_BOX),
     ],
     ids=repr,
 )
@@ -121,10 +131,9 @@ def test_the_error_of_one_text_is_raised_once_the_others_have_their_answers() ->
     assert answered == ["cup"]
 
 
-@pytest.mark.parametrize(("texts", "what"), [([], "at least one"), (["cup", " "], "text 1 is")])
-def test_no_text_or_a_blank_one_is_refused(texts: list[str], what: str) -> None:
-    with pytest.raises(ConfigError, match=what) as failure:
-        EachText(Lexicon({}), texts)
+def test_a_blank_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="text 1 is") as failure:
+        EachText(Lexicon({}), ["cup", " "])
     assert failure.value.field == "texts"
 
 
@@ -139,4 +148,4 @@ def test_it_has_the_id_of_the_inner_one_and_closes_it() -> None:
 def test_the_other_parts_of_a_prompt_are_kept() -> None:
     inner = Lexicon({"cup": []})
     ask(EachText(inner, ["cup"]), Prompt())
-    assert inner.prompts == [replace(Prompt(), text="cup")]
+    assert inner.prompts == [Prompt(texts=("cup",))]

@@ -11,10 +11,10 @@ from functools import partial
 import httpx
 from fastapi import FastAPI
 
-from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.prompt import Point, Prompt
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import Candidate, PromptableModel, Thresholds
+from segpipe.segmenters.promptable import PromptableModel
 from segpipe.server.run import ModelServer, build_server
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box

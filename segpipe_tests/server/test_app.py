@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe.detection import Thresholds
 from segpipe.errors import BackendUnavailableError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.promptable import PromptableModel, Thresholds
+from segpipe.segmenters.promptable import PromptableModel
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.wire.inference import Problem, Readings, Segments, decode_mask
@@ -334,7 +335,7 @@ def test_the_model_is_asked_what_the_client_asked() -> None:
     points = (Point(1, 2), Point(3, 4, positive=False))
     assert model.prompts == [
         (
-            Prompt(text="mug ☕", points=points, exemplars=examples),
+            Prompt(texts=("mug ☕",), points=points, exemplars=examples),
             Thresholds(score=0.25, mask=0.75, max_masks=7),
         ),
         (Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(1, 2, 3, 4),)), Thresholds()),

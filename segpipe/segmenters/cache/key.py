@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from typing import Any
 
 import numpy as np
 
 from segpipe.prompt import Prompt
-from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 
 FORMAT_VERSION = 1
@@ -24,23 +22,6 @@ def pixels_digest(image: RgbImage) -> str:
     return digest.hexdigest()
 
 
-def canonical_prompt(prompt: Prompt) -> dict[str, Any]:
-    """A prompt as JSON values that are equal for prompts that mean the same.
-
-    Boxes keep their order, since the answers come in it. Points are taken together, and so are
-    exemplars: their order means nothing, so they are sorted; one given twice stays twice, as it
-    may weigh more. A blank text is none; any other is kept letter by letter, since a model may
-    read "Box" and " box" as it likes.
-    """
-    return {
-        "mode": prompt.mode.value,
-        "text": prompt.text if prompt.text and prompt.text.strip() else None,
-        "boxes": [_numbers(box) for box in prompt.boxes],
-        "points": sorted([*_numbers((one.x, one.y)), bool(one.positive)] for one in prompt.points),
-        "exemplars": sorted([*_numbers(one.box), bool(one.positive)] for one in prompt.exemplars),
-    }
-
-
 def answer_key(
     *, pixels: str, prompt: Prompt, segmenter_id: str, identity: str, revision: str | None
 ) -> str:
@@ -53,10 +34,5 @@ def answer_key(
         identity: The digest of the settings that decide the answer.
         revision: What names the model's weights, where the segmenter knows.
     """
-    parts = [FORMAT_VERSION, pixels, canonical_prompt(prompt), segmenter_id, identity, revision]
+    parts = [FORMAT_VERSION, pixels, prompt.to_json(), segmenter_id, identity, revision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _numbers(values: Box | tuple[float, ...]) -> list[float]:
-    # Adding 0.0 turns -0.0 and whole numbers into what they are equal to.
-    return [float(value) + 0.0 for value in values]

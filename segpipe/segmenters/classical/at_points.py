@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from segpipe.errors import PromptError, SegmenterError
-from segpipe.prompt import Point
+from segpipe.detection import Candidate
+from segpipe.errors import SegmenterError
+from segpipe.prompt import Point, require_points
 from segpipe.segmenters.classical.arrays import (
     Labels,
     LabImage,
@@ -25,7 +26,6 @@ from segpipe.segmenters.classical.foreground import colour_distance, mark_foregr
 from segpipe.segmenters.classical.score import score_item
 from segpipe.segmenters.classical.split import split_items
 from segpipe.segmenters.classical.watershed import flood
-from segpipe.segmenters.promptable import Candidate
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask
 
@@ -93,7 +93,8 @@ def at_points(
         PromptError: No point is positive, or one lies outside the image.
         SegmenterError: Nobody waits any more.
     """
-    _check(points, image)
+    height, width = image.shape[:2]
+    require_points(points, width, height)
     view = _look(image, points, config)
 
     part = _same_colour(view, is_wanted)
@@ -111,18 +112,6 @@ def at_points(
     ]
     first, second, third = sorted(candidates, key=lambda candidate: -candidate.score)
     return first, second, third
-
-
-def _check(points: Sequence[Point], image: RgbImage) -> None:
-    height, width = image.shape[:2]
-    if not any(point.positive for point in points):
-        raise PromptError("at least one point must be positive: on the item", field="points")
-    for index, point in enumerate(points):
-        if not (0 <= point.x < width and 0 <= point.y < height):
-            raise PromptError(
-                f"({point.x:g}, {point.y:g}) lies outside the image of {width} x {height} pixels",
-                field=f"points[{index}]",
-            )
 
 
 def _look(image: RgbImage, points: Sequence[Point], config: ClassicalConfig) -> _View:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.detection import Detection
-from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar
 from segpipe.segmenters.classical.appearance import (
     Appearance,
@@ -17,7 +16,6 @@ from segpipe.segmenters.classical.appearance import (
 from segpipe.segmenters.classical.at_points import always
 from segpipe.segmenters.classical.claims import Claims, claim_items
 from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.inside_box import window_of
 from segpipe.segmenters.classical.items import look_at, to_detection
 from segpipe.vision.image import RgbImage
 
@@ -43,7 +41,7 @@ def find_like(
 
     Args:
         image: The picture.
-        exemplars: At least one is positive. A box that reaches over the image's edge is clipped.
+        exemplars: At least one is positive; each has a part in the image.
         config: The settings.
         is_wanted: Whether somebody still waits for the answer; asked at every exemplar.
 
@@ -54,11 +52,8 @@ def find_like(
 
     Raises:
         SegmenterError: Nobody waits any more.
-        PromptError: No exemplar is positive; a positive and a negative one are drawn around the
-            same item; or a box has a coordinate that is no number, is inverted, or lies outside
-            the image.
+        PromptError: A positive and a negative one are drawn around the same item.
     """
-    _check(exemplars, image)
     look = look_at(image, config)
     if look is None:
         return ()
@@ -84,16 +79,6 @@ def find_like(
         to_detection(item, score, work_shape=look.lab.shape, image=image)
         for score, item in kept[: config.max_detections]
     )
-
-
-def _check(exemplars: Sequence[Exemplar], image: RgbImage) -> None:
-    for index, one in enumerate(exemplars):
-        window_of(one.box, f"exemplars[{index}]", image)
-    if not any(one.positive for one in exemplars):
-        raise PromptError(
-            "negative exemplars alone do not say what to find; add a positive one",
-            field="exemplars",
-        )
 
 
 def _scores(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.detection import NO_EVIDENCE, Detection
-from segpipe.errors import InputError, PromptError, SegmenterError
+from segpipe.errors import SegmenterError
 from segpipe.segmenters.classical.arrays import enlarge, filled, shrink, to_lab
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.score import score_item
@@ -31,55 +31,25 @@ def inside_box(
 ) -> tuple[Detection, ...]:
     """Cut out the item in each box of an upright RGB image, one detection for each, in order.
 
-    A box that reaches over the image's edge is clipped. Where nothing sets itself off from the
-    surroundings, the box itself is the mask, with score 0.
+    Where nothing sets itself off from the surroundings, the box itself is the mask, with score 0.
 
     Args:
         image: The picture.
-        boxes: The drawn boxes.
+        boxes: The drawn boxes; each has a part in the image.
         config: The settings.
         is_wanted: Whether somebody still waits for the answer; asked at every box.
 
     Raises:
         SegmenterError: Nobody waits any more.
-        PromptError: A box has a coordinate that is no number, is inverted, or lies outside the
-            image; the message names its index.
-    """
-    windows = [window_of(box, f"boxes[{index}]", image) for index, box in enumerate(boxes)]
-    detections = []
-    for window in windows:
-        if not is_wanted():
-            raise SegmenterError("nobody waits for what is in the boxes any more")
-        detections.append(_cut_out(image, window, config))
-    return tuple(detections)
-
-
-def window_of(box: Box, name: str, image: RgbImage) -> PixelWindow:
-    """The pixels of an upright image, (h, w, 3), that a drawn box touches; at least one.
-
-    Args:
-        box: As somebody drew it; what reaches over the image's edge is clipped.
-        name: The field of the prompt that holds it, for the error.
-        image: The picture.
-
-    Raises:
-        PromptError: The box has a coordinate that is no number, is inverted, or lies outside the
-            image; the message names the field.
     """
     height, width = image.shape[:2]
-    try:
+    detections = []
+    for box in boxes:
+        if not is_wanted():
+            raise SegmenterError("nobody waits for what is in the boxes any more")
         window = pixel_window(box, image_width=width, image_height=height)
-    except InputError as error:
-        raise PromptError(f"{name}: {error.message}", field=name) from error
-    if box.x1 >= box.x2 or box.y1 >= box.y2:
-        raise PromptError(
-            f"{name} needs x1 < x2 and y1 < y2, got {tuple(box)}; draw it again", field=name
-        )
-    if window.is_empty:
-        raise PromptError(
-            f"{name} {tuple(box)} lies outside the image of {width} x {height} pixels", field=name
-        )
-    return window
+        detections.append(_cut_out(image, window, config))
+    return tuple(detections)
 
 
 def _cut_out(image: RgbImage, window: PixelWindow, config: ClassicalConfig) -> Detection:

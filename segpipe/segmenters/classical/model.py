@@ -8,13 +8,12 @@ from importlib import metadata
 from threading import Event
 from typing import TypeVar
 
-from segpipe.detection import PassStats, SegmentationResult
+from segpipe.detection import Candidate, PassStats, SegmentationResult, Thresholds
 from segpipe.digests import settings_digest
 from segpipe.prompt import Mode, Point, Prompt
 from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.segmenter import ClassicalSegmenter, opencv_errors
-from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.vision.image import RgbImage
 
 R = TypeVar("R")

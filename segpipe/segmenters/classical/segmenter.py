@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import cv2
 
 from segpipe.detection import Detection, PassStats, SegmentationResult
-from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
-from segpipe.prompt import Mode, Prompt
+from segpipe.errors import SegmenterError
+from segpipe.prompt import Mode, Prompt, Supports
 from segpipe.segmenters.classical.at_points import always, at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.exemplars import find_like
@@ -17,7 +17,7 @@ from segpipe.segmenters.classical.find_all import find_all
 from segpipe.segmenters.classical.inside_box import inside_box
 from segpipe.vision.image import RgbImage
 
-_SAM3 = "the SAM3 backends (segmind, internal, local)"
+_SUPPORTS = Supports(texts=0, points_in_boxes=False)
 
 
 class ClassicalSegmenter:
@@ -59,17 +59,19 @@ class ClassicalSegmenter:
                 and exemplar.
 
         Raises:
-            UnsupportedPromptError: The prompt has text, points beside boxes or exemplars, or
-                exemplars beside boxes.
+            UnsupportedPromptError: The prompt has text, or points beside boxes or exemplars.
             SegmenterError: OpenCV failed, or nobody waits any more.
-            PromptError: Boxes with ``find_all``, no boxes with ``inside_box``, a box that is no
-                box of this image, or exemplars that do not say what to find.
+            PromptError: Something lies outside the image, or two exemplars contradict each other.
         """
-        _check(prompt)
+        prompt.require(
+            _SUPPORTS,
+            by="the classical segmenter",
+            instead="use one of the SAM3 backends (segmind, internal, local)",
+        )
         started = time.perf_counter()
-        detections = self._detect(image, prompt, is_wanted)
-        elapsed_ms = (time.perf_counter() - started) * 1000
         height, width = image.shape[:2]
+        detections = self._detect(image, prompt.for_image(width, height), is_wanted)
+        elapsed_ms = (time.perf_counter() - started) * 1000
         count = len(detections)
         return SegmentationResult(
             detections=detections,
@@ -102,32 +104,3 @@ def opencv_errors(image: RgbImage) -> Iterator[None]:
         yield
     except cv2.error as error:
         raise SegmenterError(f"OpenCV failed on {image.shape} {image.dtype}: {error}") from error
-
-
-def _check(prompt: Prompt) -> None:
-    if prompt.text is not None and prompt.text.strip():
-        raise UnsupportedPromptError(
-            f"the classical segmenter cannot read text, got {prompt.text!r}; leave the text out to "
-            f"find every item, or use one of {_SAM3}",
-            field="text",
-        )
-    if prompt.points and (prompt.exemplars or prompt.mode is Mode.INSIDE_BOX):
-        raise UnsupportedPromptError(
-            "the classical segmenter cannot follow points in boxes or beside exemplars; leave one "
-            f"of them out, or use one of {_SAM3}",
-            field="points",
-        )
-    if prompt.exemplars and prompt.mode is Mode.INSIDE_BOX:
-        raise UnsupportedPromptError(
-            "inside_box has one answer a box and takes no exemplars; use the mode find_all to find "
-            "more of the same",
-            field="exemplars",
-        )
-    if prompt.mode is Mode.FIND_ALL and prompt.boxes:
-        raise PromptError(
-            "find_all takes no boxes; use the mode inside_box to cut out what is in them, or "
-            "exemplars to find more of the same",
-            field="boxes",
-        )
-    if prompt.mode is Mode.INSIDE_BOX and not prompt.boxes:
-        raise PromptError("inside_box needs at least one box; draw one", field="boxes")

@@ -7,16 +7,15 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from segpipe.errors import InputError, PhotoError
-from segpipe.prompt import Mode, Prompt
-from segpipe.server.prompts import to_prompt
+from segpipe.errors import PhotoError
+from segpipe.prompt import Mode, Point, Prompt
+from segpipe.server.prompts import renamed_fields
+from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.web.photo_uploads import read_data_url
 from segpipe.web.problems import malformed
-from segpipe.wire.inference import WireBox, WirePoint, WirePrompt
 from segpipe.wire.outlines import PointPrompt, Question, SegmentRequest
-
-_EXEMPLARS, _BOXES = "exemplars", "boxes"
+from segpipe.wire.prompts import with_signed_boxes
 
 
 def unpack(body: BinaryIO) -> Question:
@@ -51,38 +50,31 @@ def prompt_for(question: Question, image: RgbImage) -> Prompt:
         PromptError: It makes no sense.
     """
     height, width = image.shape[:2]
-    wire = WirePrompt(
-        mode=_mode_of(question),
-        text=question.object,
+    boxes = [
+        (
+            Box(box.x_min * width, box.y_min * height, box.x_max * width, box.y_max * height),
+            box.positive,
+        )
+        for box in question.boxes
+    ]
+    prompt = with_signed_boxes(
+        _mode_of(question),
+        boxes,
+        texts=[question.object] if question.object else [],
         points=[_place(point, width, height) for point in question.points],
-        boxes=[
-            WireBox(
-                x1=box.x_min * width,
-                y1=box.y_min * height,
-                x2=box.x_max * width,
-                y2=box.y_max * height,
-                positive=box.positive,
-            )
-            for box in question.boxes
-        ],
     )
-    return to_prompt(wire, image)
+    return prompt.for_image(width, height)
 
 
 @contextmanager
 def own_fields() -> Iterator[None]:
     """Have errors name the fields as this endpoint's clients know them."""
-    try:
-        yield
-    except InputError as error:
-        if error.field == "text":
-            error.field = "object"
-        elif error.field and error.field.startswith(_EXEMPLARS):
-            error.field = error.field.replace(_EXEMPLARS, _BOXES)
-            error.message = error.message.replace(f"{_EXEMPLARS}[", f"{_BOXES}[")
-        elif error.field is None and isinstance(error, PhotoError):
-            error.field = "image_url"
-        raise
+    with renamed_fields({"text": "object", "exemplars": "boxes"}):
+        try:
+            yield
+        except PhotoError as error:
+            error.field = error.field or "image_url"
+            raise
 
 
 def _mode_of(question: Question) -> Mode:
@@ -92,9 +84,9 @@ def _mode_of(question: Question) -> Mode:
     return Mode.INSIDE_BOX if question.boxes and is_wordless else Mode.FIND_ALL
 
 
-def _place(point: PointPrompt, width: int, height: int) -> WirePoint:
+def _place(point: PointPrompt, width: int, height: int) -> Point:
     """A point in pixels; one on the right or lower edge is in the last pixel."""
-    return WirePoint(
+    return Point(
         x=min(point.x * width, nextafter(width, 0)),
         y=min(point.y * height, nextafter(height, 0)),
         positive=point.positive,

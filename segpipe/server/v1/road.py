@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from segpipe.detection import SegmentationResult
-from segpipe.flow.asked import Asked
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.flow.dedup import dedup_image
 from segpipe.flow.photo import LoadedPhoto
+from segpipe.flow.prompts import PhotoPrompt
 from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
 from segpipe.flow.settings import DedupSettings
 from segpipe.progress import StageStarted, Tell
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import PromptableModel, Thresholds
+from segpipe.segmenters.promptable import PromptableModel
 from segpipe.server.service import Service, UploadedPhoto
 from segpipe.server.v1.question import prompt_for
 from segpipe.store.inputs import Photo
@@ -44,7 +44,7 @@ async def find_objects(
         RefusedError: The model failed (500), or is gone (503).
     """
     rgb, settings = photo.decoded.rgb, question.settings
-    asked = Asked.of(prompt_for(question, rgb))
+    asked = PhotoPrompt(prompt_for(question, rgb))
     loaded = LoadedPhoto(Photo(_IMAGE, _IMAGE, 0, 0), photo.digest, photo.decoded)
 
     # Everything that the model finds.

@@ -23,7 +23,7 @@ from pydantic import (
 
 from segpipe.digests import bytes_digest, settings_digest
 from segpipe.errors import PromptError, PromptFileError
-from segpipe.prompt import Mode
+from segpipe.prompt import Mode, require_box, require_unicode
 from segpipe.store.prompts.json_files import explain, json_lines, parse_object
 
 VERSION: Final = 1
@@ -60,14 +60,11 @@ COUNTED = {
 
 
 def _check_unicode(value: str) -> str:
-    """JSON can spell half a character, which no file can hold."""
-    if not value.isprintable() and any(map(_is_half, value)):
-        raise ValueError("holds half a character (a lone surrogate); write it anew")
+    try:
+        require_unicode(value)
+    except PromptError as error:
+        raise ValueError(error.message) from error
     return value
-
-
-def _is_half(character: str) -> bool:
-    return "\ud800" <= character <= "\udfff"
 
 
 def _not_blank(text: str | None) -> str | None:
@@ -120,8 +117,11 @@ class Annotation(BaseModel):
     def _check_box(
         cls, box: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
-        if box and not (box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(f"{box} is no box: x1 has to be less than x2, and y1 less than y2")
+        try:
+            if box:
+                require_box(box, "box")
+        except PromptError as error:
+            raise ValueError(error.message) from error
         return box
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
-from segpipe.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.prompt import Prompt
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
@@ -19,18 +19,6 @@ from segpipe.vision.mask import Mask
 WIDTH, HEIGHT = 23, 17
 
 numbers = st.floats(allow_nan=False)
-finite = st.floats(allow_nan=False, allow_infinity=False)
-boxes = st.builds(Box, finite, finite, finite, finite)
-points = st.builds(Point, finite, finite, st.booleans())
-exemplars = st.builds(Exemplar, boxes, st.booleans())
-prompts = st.builds(
-    Prompt,
-    mode=st.sampled_from(Mode),
-    text=st.none() | st.text(),
-    boxes=st.lists(boxes, max_size=3).map(tuple),
-    points=st.lists(points, max_size=4).map(tuple),
-    exemplars=st.lists(exemplars, max_size=3).map(tuple),
-)
 
 
 @st.composite

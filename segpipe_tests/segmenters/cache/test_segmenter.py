@@ -24,7 +24,7 @@ from segpipe_tests.segmenters.cache.answers import (
     picture,
 )
 
-CUPS = Prompt(text="cup")
+CUPS = Prompt(texts=("cup",))
 
 
 def cached(inner: Any, folder: Path, **options: Any) -> CachedSegmenter:

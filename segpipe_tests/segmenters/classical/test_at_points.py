@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segpipe.detection import Candidate, Thresholds
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou, make_scene

@@ -94,23 +94,10 @@ def test_holes_are_filled() -> None:
     assert iou(full(found), truth) > 0.95
 
 
-@pytest.mark.parametrize(
-    ("box", "message"),
-    [
-        (Box(10, 10, math.nan, 50), "finite"),
-        (Box(10, 10, math.inf, 50), "finite"),
-        (Box(50, 10, 10, 50), "x1 < x2"),
-        (Box(10, 50, 50, 10), "y1 < y2"),
-        (Box(10, 10, 10, 50), "x1 < x2"),
-        (Box(400, 10, 450, 50), "outside the image of 320 x 240"),
-        (Box(-50, 10, 0, 50), "outside the image"),
-    ],
-)
-def test_a_box_that_makes_no_sense_is_named(box: Box, message: str) -> None:
-    with pytest.raises(PromptError, match=message) as caught:
-        inside(table(), Box(10, 10, 50, 50), box)
+def test_a_box_outside_the_photo_is_named() -> None:
+    with pytest.raises(PromptError, match="outside the image of 320 x 240") as caught:
+        inside(table(), Box(10, 10, 50, 50), Box(400, 10, 450, 50))
     assert caught.value.field == "boxes[1]"
-    assert "boxes[1]" in caught.value.message
 
 
 @given(

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from segpipe.detection import Thresholds
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Exemplar, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.classical import model as classical
 from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.vision.boxes import Box
 from segpipe_tests.segmenters.classical.pictures import BLUE, disc, table
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from segpipe.detection import Detection
-from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
+from segpipe.errors import SegmenterError, UnsupportedPromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.vision.boxes import Box
@@ -73,43 +73,31 @@ def test_many_calls_at_once_give_the_bytes_of_a_single_one(scene: Scene, index: 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_text_is_refused_with_the_names_of_the_backends_that_read(mode: Mode) -> None:
-    prompt = Prompt(mode=mode, text="blue mug", boxes=(A_BOX,) if mode is Mode.INSIDE_BOX else ())
+    prompt = Prompt(
+        mode=mode, texts=("blue mug",), boxes=(A_BOX,) if mode is Mode.INSIDE_BOX else ()
+    )
 
     with pytest.raises(UnsupportedPromptError, match=r"cannot read text.*segmind, internal, local"):
         asyncio.run(ClassicalSegmenter().segment(table(), prompt))
 
 
 def test_empty_text_counts_as_none() -> None:
-    result = asyncio.run(ClassicalSegmenter().segment(table(), Prompt(text="  ")))
+    result = asyncio.run(ClassicalSegmenter().segment(table(), Prompt(texts=("  ",))))
     assert result.detections == ()
 
 
 @pytest.mark.parametrize(
     ("prompt", "field"),
     [
-        (Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,), exemplars=(Exemplar(A_BOX),)), "exemplars"),
         (Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,), points=(Point(1, 2),)), "points"),
         (Prompt(exemplars=(Exemplar(A_BOX),), points=(Point(1, 2),)), "points"),
-        (Prompt(exemplars=(Exemplar(A_BOX),), text="mug"), "text"),
+        (Prompt(exemplars=(Exemplar(A_BOX),), texts=("mug",)), "text"),
     ],
 )
 def test_what_cannot_be_followed_together_is_refused(prompt: Prompt, field: str) -> None:
     with pytest.raises(UnsupportedPromptError) as caught:
         asyncio.run(ClassicalSegmenter().segment(table(), prompt))
     assert caught.value.field == field
-
-
-@pytest.mark.parametrize(
-    ("prompt", "message"),
-    [
-        (Prompt(boxes=(A_BOX,)), "find_all takes no boxes"),
-        (Prompt(boxes=(A_BOX,), exemplars=(Exemplar(A_BOX),)), "find_all takes no boxes"),
-        (Prompt(mode=Mode.INSIDE_BOX), "needs at least one box"),
-    ],
-)
-def test_boxes_belong_to_inside_box(prompt: Prompt, message: str) -> None:
-    with pytest.raises(PromptError, match=message):
-        asyncio.run(ClassicalSegmenter().segment(table(), prompt))
 
 
 def test_a_picture_that_is_no_rgb_is_a_segmenter_error() -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import httpx
 
-from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.progress import StepDone, Tell, tell_nobody
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import STAGE, Refinement
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.threads import IsWanted, stoppable_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

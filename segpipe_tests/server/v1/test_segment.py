@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.detection import Detection
+from segpipe.detection import Detection, Thresholds
 from segpipe.errors import CheckpointError, RefinerError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
@@ -20,7 +20,6 @@ from segpipe.refiners.loop.loop_refiner import HqSamRefiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.refiners.refiner import Refinement
 from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import answer as answers
 from segpipe.vision.boxes import Box
@@ -339,18 +338,18 @@ PIXELS = Box(40, 30, 80, 60)
     [
         ({}, Prompt()),
         ({"object": None}, Prompt()),
-        ({"object": "mug ☕"}, Prompt(text="mug ☕")),
+        ({"object": "mug ☕"}, Prompt(texts=("mug ☕",))),
         ({"boxes": [BOX]}, Prompt(mode=Mode.INSIDE_BOX, boxes=(PIXELS,))),
-        ({"object": " ", "boxes": [BOX]}, Prompt(Mode.INSIDE_BOX, text=" ", boxes=(PIXELS,))),
-        ({"object": "mug", "boxes": [BOX]}, Prompt(text="mug", exemplars=(Exemplar(PIXELS),))),
+        ({"object": " ", "boxes": [BOX]}, Prompt(Mode.INSIDE_BOX, texts=(" ",), boxes=(PIXELS,))),
+        ({"object": "mug", "boxes": [BOX]}, Prompt(texts=("mug",), exemplars=(Exemplar(PIXELS),))),
         ({"mode": "find_all", "boxes": [BOX]}, Prompt(exemplars=(Exemplar(PIXELS),))),
         (
-            {"mode": "find_all", "boxes": [{**BOX, "positive": False}]},
-            Prompt(exemplars=(Exemplar(PIXELS, positive=False),)),
+            {"object": "mug", "mode": "find_all", "boxes": [{**BOX, "positive": False}]},
+            Prompt(texts=("mug",), exemplars=(Exemplar(PIXELS, positive=False),)),
         ),
         (
             {"mode": "inside_box", "object": "mug", "boxes": [BOX]},
-            Prompt(mode=Mode.INSIDE_BOX, text="mug", boxes=(PIXELS,)),
+            Prompt(mode=Mode.INSIDE_BOX, texts=("mug",), boxes=(PIXELS,)),
         ),
         (
             {"points": [{"x": 0.5, "y": 0.5}, {"x": 0, "y": 0, "positive": False}]},

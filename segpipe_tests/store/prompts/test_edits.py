@@ -56,7 +56,7 @@ def test_what_a_run_found_there_is_no_prompt_yet() -> None:
 @pytest.mark.parametrize(
     ("mark", "says"),
     [
-        (Mark(Mode.FIND_ALL, PromptType.SEGMENT, box=Box(3, 0, 1, 1)), "x1 has to be less"),
+        (Mark(Mode.FIND_ALL, PromptType.SEGMENT, box=Box(3, 0, 1, 1)), "x1 < x2"),
         (Mark(Mode.FIND_ALL, PromptType.SEGMENT), "takes box"),
         (Mark(Mode.FIND_ALL, PromptType.POINT, point=(1, float("nan")), label=1), "finite"),
         (Mark(Mode.FIND_ALL, PromptType.POINT, point=(1, 1)), "takes point and label"),

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from segpipe.detection import Thresholds
 from segpipe.segmenters.http import HttpSettings
 from segpipe.settings import Settings
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
@@ -59,3 +60,8 @@ class InternalConfig(Settings):
         default=DEFAULT_JPEG_QUALITY, ge=1, le=100, description="Quality of jpeg uploads."
     )
     http: HttpSettings = Field(default=HttpSettings(), description="The connection to the service.")
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What counts as found."""
+        return Thresholds(self.threshold, self.mask_threshold, self.max_masks)

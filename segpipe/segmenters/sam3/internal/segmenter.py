@@ -19,7 +19,6 @@ from segpipe.prompt import Prompt
 from segpipe.segmenters.http import Attempt, BackendClient
 from segpipe.segmenters.sam3.internal.answer import to_detections
 from segpipe.segmenters.sam3.internal.config import InternalConfig
-from segpipe.segmenters.sam3.internal.question import own_field, to_wire
 from segpipe.vision.encode import encode_jpeg, encode_png
 from segpipe.vision.image import RgbImage
 from segpipe.wire.inference import (
@@ -29,6 +28,7 @@ from segpipe.wire.inference import (
     Segments,
     WirePrompt,
 )
+from segpipe.wire.prompts import own_field, to_wire
 from segpipe.wire.service_token import read_token
 
 _NAME = "the inference service"
@@ -84,7 +84,7 @@ class InternalSegmenter:
                 one than it was.
         """
         started = time.perf_counter()
-        wire = to_wire(prompt, self._config)
+        wire = to_wire(prompt, self._config.thresholds)
         calls = _Calls()
         expected = self._revision  # now: by the time of the answer another task may have reset it
         body = await self._ask(image, wire, calls)

@@ -4,8 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from segpipe.detection import Thresholds
 from segpipe.models.checkpoint import CHECKPOINT, ModelSettings
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.settings import Settings
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.detection import Thresholds
 from segpipe.prompt import Point
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import EverythingSettings
 from segpipe.segmenters.sam3.local.masks import rough_boxes
 from segpipe.segmenters.sam3.local.runtime import RawMasks, Runtime

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from segpipe.detection import Thresholds
 from segpipe.errors import PromptError
 from segpipe.models.checkpoint import locate
 from segpipe.models.sam3 import SAM3, resize
 from segpipe.models.torch_model import choose_device, choose_dtype
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.meta_model import (
     build_meta_model,

@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult
-from segpipe.errors import PromptError
-from segpipe.prompt import Point, Prompt
+from segpipe.detection import (
+    NO_EVIDENCE,
+    Candidate,
+    Detection,
+    PassStats,
+    SegmentationResult,
+    Thresholds,
+)
+from segpipe.prompt import Point, Prompt, require_points
 from segpipe.segmenters.batching import MicroBatcher
-from segpipe.segmenters.promptable import Candidate, Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.everything import find_everything
 from segpipe.segmenters.sam3.local.faults import FAULTS
@@ -25,7 +30,6 @@ from segpipe.segmenters.sam3.local.prompts import (
     OneItem,
     Question,
     read_prompt,
-    require_points,
 )
 from segpipe.segmenters.sam3.local.runtime import Prepared, RawMasks, Runtime
 from segpipe.vision.boxes import Box
@@ -124,13 +128,11 @@ class LocalModel:
         """Three readings of what the points mean, taken together, the best score first.
 
         Raises:
-            PromptError: There is no point, or one lies outside the image.
+            PromptError: No point is positive, or one lies outside the image.
             SegmenterError: The model failed.
         """
         height, width, _ = image.shape
-        if not points:
-            raise PromptError("at least one point is needed", field="points")
-        checked = require_points(points, width=width, height=height)
+        checked = require_points(points, width, height)
         raw = await self._ask(
             image,
             lambda features: self._runtime.at_points(features, checked, _CANDIDATES_MASK_THRESHOLD),

@@ -23,8 +23,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.detection import Thresholds
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 

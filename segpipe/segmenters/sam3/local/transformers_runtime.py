@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
+from segpipe.detection import Thresholds
 from segpipe.errors import PromptError
 from segpipe.models.checkpoint import locate
 from segpipe.models.sam3 import SAM3, digest_of, normalise, resize, tracker_levels
 from segpipe.models.torch_model import choose_device, choose_dtype
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.runtime import RawMasks, logit
 from segpipe.segmenters.sam3.local.transformers_models import load_models

@@ -13,15 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segpipe.errors import PromptError, UnsupportedPromptError
-from segpipe.prompt import Mode, Point, Prompt
+from segpipe.prompt import Point, Prompt, Supports
 from segpipe.segmenters.sam3.segmind.config import SegmindConfig
-from segpipe.vision.boxes import Box, pixel_window
+from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import RgbImage
 
-_MAX_TEXT_CHARS = 300
-_MAX_TEXT_WORDS = 30  # SAM 3 reads 32 tokens with its start and end, and a word is one at least
+# SAM 3 reads 32 tokens with its start and end, and a word is one at least.
+_SUPPORTS = Supports(text_chars=300, text_words=30, negative_exemplars=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,55 +98,24 @@ def make_upload(image: RgbImage, config: SegmindConfig) -> Upload:
     return Upload(base64.b64encode(jpeg).decode("ascii"), sent_width, sent_height, width, height)
 
 
-def check_prompt(prompt: Prompt, *, width: int, height: int) -> None:
-    """Refuse what makes no sense for an image, or what the endpoint has no words for.
+def check_prompt(prompt: Prompt, *, width: int, height: int) -> Prompt:
+    """The prompt for an image of this size, pixels; refuses what the endpoint has no words for.
 
     Raises:
         UnsupportedPromptError: A negative exemplar (the endpoint takes boxes without labels),
-            exemplars with ``inside_box``, or points with a text or exemplars.
-        PromptError: Boxes with ``find_all``, none with ``inside_box``, negative points alone, a
-            box or point that is none of this image, or a text that is too long.
+            points with a text or exemplars, or a text that is too long.
+        PromptError: A box or point is none of this image.
     """
-    if prompt.mode is Mode.INSIDE_BOX:
-        _check_inside_box(prompt)
-    else:
-        _check_find_all(prompt)
-    for index, exemplar in enumerate(prompt.exemplars):
-        _check_box(exemplar.box, f"exemplars[{index}]", width, height)
-        if not exemplar.positive:
-            raise UnsupportedPromptError(
-                "Segmind's API knows no negative exemplars; leave them out, or use the backend "
-                "internal or local",
-                field=f"exemplars[{index}]",
-            )
-    for index, box in enumerate(prompt.boxes):
-        _check_box(box, f"boxes[{index}]", width, height)
-    for index, point in enumerate(prompt.points):
-        if not (0 <= point.x < width and 0 <= point.y < height):  # NaN fails, too
-            raise PromptError(
-                f"the point ({point.x}, {point.y}) lies outside the image of {width} x {height} "
-                "pixels",
-                field=f"points[{index}]",
-            )
-    text = prompt.text or ""
-    if len(text) > _MAX_TEXT_CHARS or len(text.split()) > _MAX_TEXT_WORDS:
-        raise PromptError(
-            f"a text may have {_MAX_TEXT_WORDS} words and {_MAX_TEXT_CHARS} characters at most, "
-            f"got {len(text.split())} and {len(text)}: SAM 3 reads no more; use a short noun "
-            "phrase",
-            field="text",
-        )
-
-
-def clean_text(prompt: Prompt) -> str | None:
-    """The text of a prompt; a blank one is none."""
-    return (prompt.text or "").strip() or None
+    prompt.require(
+        _SUPPORTS, by="SAM 3 behind Segmind's API", instead="use the backend internal or local"
+    )
+    return prompt.for_image(width, height)
 
 
 def ask_for_all(prompt: Prompt) -> Question:
     """The question of a ``find_all`` prompt."""
     boxes = tuple(exemplar.box for exemplar in prompt.exemplars)
-    return Question(clean_text(prompt), boxes, prompt.points)
+    return Question(prompt.text, boxes, prompt.points)
 
 
 def ask_for_boxes(boxes: Sequence[Box], points: Sequence[Point]) -> list[Question]:
@@ -158,7 +126,7 @@ def ask_for_boxes(boxes: Sequence[Box], points: Sequence[Point]) -> list[Questio
     """
     plain, refined = [], []
     for box in dict.fromkeys(boxes):
-        inside = tuple(point for point in points if _lies_in(point, box))
+        inside = tuple(point for point in points if point.lies_in(box))
         if inside:
             refined.append(Question(boxes=(box,), points=inside))
         else:
@@ -169,51 +137,5 @@ def ask_for_boxes(boxes: Sequence[Box], points: Sequence[Point]) -> list[Questio
 def stray_points(prompt: Prompt) -> tuple[Point, ...]:
     """The points of an ``inside_box`` prompt that lie in none of its boxes."""
     return tuple(
-        point for point in prompt.points if not any(_lies_in(point, box) for box in prompt.boxes)
+        point for point in prompt.points if not any(point.lies_in(box) for box in prompt.boxes)
     )
-
-
-def _lies_in(point: Point, box: Box) -> bool:
-    """Whether a point lies in a half-open box."""
-    return box.x1 <= point.x < box.x2 and box.y1 <= point.y < box.y2
-
-
-def _check_inside_box(prompt: Prompt) -> None:
-    if not prompt.boxes:
-        raise PromptError("inside_box needs at least one box; draw one", field="boxes")
-    if prompt.exemplars:
-        raise UnsupportedPromptError(
-            "inside_box has one answer a box and takes no exemplars; use the mode find_all to find "
-            "more of the same",
-            field="exemplars",
-        )
-
-
-def _check_find_all(prompt: Prompt) -> None:
-    if prompt.boxes:
-        raise PromptError(
-            "find_all takes no boxes; use the mode inside_box to cut out what is in them, or "
-            "exemplars to find more of the same",
-            field="boxes",
-        )
-    if prompt.points and (clean_text(prompt) or prompt.exemplars):
-        raise UnsupportedPromptError(
-            "SAM 3 cannot combine points with a text or exemplars; ask for one of them",
-            field="points",
-        )
-    if prompt.points and not any(point.positive for point in prompt.points):
-        raise PromptError(
-            "negative points alone do not say which item is meant; add a positive one",
-            field="points",
-        )
-
-
-def _check_box(box: Box, field: str, width: int, height: int) -> None:
-    if not all(map(math.isfinite, box)) or box.x1 >= box.x2 or box.y1 >= box.y2:
-        raise PromptError(
-            f"a box needs finite x1 < x2 and y1 < y2, got {tuple(box)}; draw it again", field=field
-        )
-    if pixel_window(box, image_width=width, image_height=height).is_empty:
-        raise PromptError(
-            f"{tuple(box)} lies outside the image of {width} x {height} pixels", field=field
-        )

@@ -20,7 +20,6 @@ from segpipe.segmenters.sam3.segmind.question import (
     ask_for_all,
     ask_for_boxes,
     check_prompt,
-    clean_text,
     make_upload,
     stray_points,
 )
@@ -70,7 +69,7 @@ class SegmindSegmenter:
             StoreError: The ledger cannot be written.
         """
         height, width = image.shape[:2]
-        check_prompt(prompt, width=width, height=height)
+        prompt = check_prompt(prompt, width=width, height=height)
         started = time.perf_counter()
         bill = self._bill(current_occasion())
         upload = await asyncio.to_thread(make_upload, image, self._config)
@@ -102,7 +101,7 @@ class SegmindSegmenter:
         return reading
 
     async def _inside_boxes(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
-        label = clean_text(prompt)
+        label = prompt.text
         found: dict[Box, Detection] = {}
         notes: list[str] = []
         for question in ask_for_boxes(prompt.boxes, prompt.points):

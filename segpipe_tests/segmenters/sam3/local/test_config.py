@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from segpipe.segmenters.promptable import Thresholds
+from segpipe.detection import Thresholds
 from segpipe.segmenters.sam3.local import EverythingSettings, LocalConfig
 
 

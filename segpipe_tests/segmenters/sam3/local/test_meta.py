@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from segpipe.detection import Thresholds
 from segpipe.errors import CheckpointError, PromptError
 from segpipe.models.checkpoint import locate
 from segpipe.models.sam3 import SAM3
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local import meta_model
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.masks import to_mask

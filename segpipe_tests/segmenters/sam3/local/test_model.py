@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import PromptError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
-from segpipe.segmenters.promptable import PromptableModel, Thresholds
+from segpipe.segmenters.promptable import PromptableModel
 from segpipe.segmenters.sam3.local import (
     EverythingSettings,
     LocalConfig,
@@ -98,10 +98,10 @@ def find(model: LocalModel, prompt: Prompt, thresholds: Thresholds = ALL) -> Seg
 
 
 PROMPTS = {
-    "text": Prompt(text="red chip"),
-    "unicode": Prompt(text="Größe 大 ✂"),
+    "text": Prompt(texts=("red chip",)),
+    "unicode": Prompt(texts=("Größe 大 ✂",)),
     "exemplars": Prompt(exemplars=(Exemplar(BOXES[0]), Exemplar(BOXES[2], False))),
-    "text and exemplars": Prompt(text="chip", exemplars=(Exemplar(BOXES[0]),)),
+    "text and exemplars": Prompt(texts=("chip",), exemplars=(Exemplar(BOXES[0]),)),
     "points": Prompt(points=(Point(40, 50), Point(100, 100, False))),
     "everything": Prompt(),
     "boxes": Prompt(Mode.INSIDE_BOX, boxes=BOXES),
@@ -216,7 +216,7 @@ def test_a_plain_picture_of_any_shape_is_answered(
     plain = np.full((height, width, 3), 200, np.uint8)
     scaled = Prompt(
         prompt.mode,
-        prompt.text,
+        prompt.texts,
         tuple(Box(0, 0, width, height) for _ in prompt.boxes),
         tuple(Point(width / 2, height / 2, point.positive) for point in prompt.points),
         tuple(Exemplar(Box(0, 0, width, height), one.positive) for one in prompt.exemplars),
@@ -239,7 +239,7 @@ def test_a_huge_picture_is_answered_at_its_own_size(loaded: LocalModel) -> None:
 def test_many_texts_on_one_image_cost_one_pass_of_the_vision_encoder(counter: Counter) -> None:
     async def ask(model: LocalModel) -> None:
         image = picture()
-        texts = [Prompt(text=f"thing {number}") for number in range(6)]
+        texts = [Prompt(texts=(f"thing {number}",)) for number in range(6)]
         await asyncio.gather(*(model.find(image, prompt, ALL) for prompt in texts))
         for prompt in (*texts, *PROMPTS.values()):
             await model.find(image.copy(), prompt, ALL)
@@ -304,7 +304,7 @@ def test_who_leaves_while_waiting_is_not_computed_for(counter: Counter) -> None:
 
 def test_a_text_that_is_too_long_fails_alone(counter: Counter) -> None:
     async def ask(model: LocalModel) -> list[Any]:
-        prompts = [Prompt(text="x" * 100), PROMPTS["text"]]
+        prompts = [Prompt(texts=("x" * 100,)), PROMPTS["text"]]
         return await asyncio.gather(
             *(model.find(picture(), prompt, ALL) for prompt in prompts), return_exceptions=True
         )
@@ -368,7 +368,7 @@ def test_a_segmenter_loads_its_model_once_when_it_is_first_needed(tiny_checkpoin
         segmenter = LocalSegmenter(config(tiny_checkpoint, threshold=0.0, max_masks=3))
         assert segmenter._model is None
         results = await asyncio.gather(
-            *(segmenter.segment(picture(seed=seed), Prompt(text="chip")) for seed in range(3))
+            *(segmenter.segment(picture(seed=seed), Prompt(texts=("chip",))) for seed in range(3))
         )
         revision = await segmenter.revision()
         await segmenter.aclose()

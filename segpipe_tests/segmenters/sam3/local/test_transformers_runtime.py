@@ -16,9 +16,9 @@ from transformers.models.sam3_tracker.processing_sam3_tracker import Sam3Tracker
 from transformers.models.sam3_video.configuration_sam3_video import Sam3VideoConfig
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
+from segpipe.detection import Thresholds
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.promptable import Thresholds
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.masks import to_mask
 from segpipe.segmenters.sam3.local.runtime import RawMasks

@@ -90,7 +90,7 @@ def test_a_fault_is_a_typed_error_in_time_and_without_the_key(
     with Loopback(script) as server:
         http = FAST.model_copy(update={"deadline_s": 1.0, "max_response_mb": 1})
         with pytest.raises(BackendError) as caught:
-            segment(config_for(server.url, tmp_path, http=http), Prompt(text="goods"))
+            segment(config_for(server.url, tmp_path, http=http), Prompt(texts=("goods",)))
     error = caught.value
     assert type(error) is kind
     assert len(server.requests) == sent
@@ -149,7 +149,7 @@ def test_the_key_is_in_nothing_that_a_success_leaves_behind(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with Loopback(GOOD) as server:
-        result = segment(config_for(server.url, tmp_path), Prompt(text="goods"), IMAGE)
+        result = segment(config_for(server.url, tmp_path), Prompt(texts=("goods",)), IMAGE)
     assert server.requests[0].headers["x-api-key"] == KEY
     assert "httpcore" in caplog.text or caplog.records
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
