@@ -16,8 +16,8 @@ from segpipe_tests.compatibility.files import digest
 
 PROMPTS = {
     "everything": Prompt(),
-    "text": Prompt(text="Ring aus Gold, é"),
-    "blank text": Prompt(text=" "),
+    "text": Prompt(texts=("Ring aus Gold, é",)),
+    "blank text": Prompt(texts=(" ",)),
     "examples": Prompt(
         exemplars=(Exemplar(Box(1, 2, 3, 4)), Exemplar(Box(0.5, 2, 3, 4), positive=False))
     ),
