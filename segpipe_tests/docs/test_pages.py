@@ -22,6 +22,7 @@ from docs import diagrams
 from segpipe.cli.app import app
 from segpipe.definitions import defs
 from segpipe.errors import UnsupportedPromptError
+from segpipe.flow.todo import State
 from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
@@ -235,3 +236,9 @@ def test_every_extra_and_every_benchmark_is_on_its_page() -> None:
         assert f"`{extra}`" in page("quickstart.md").text
     for benchmark in BENCHMARKS:
         assert f"`{benchmark}`" in page("performance.md").text
+
+
+def test_every_answer_to_whether_a_deal_needs_a_run_is_told() -> None:
+    rows = page("dagster.md").text.partition("## When a deal needs a run")[2]
+    for state in State:
+        assert state.value in rows
