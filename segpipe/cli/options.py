@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from segpipe.errors import DealNotFoundError
-from segpipe.pipeline.defs import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.prompt import Mode
 from segpipe.store.ids import check_deal_id
+from segpipe.store.layout import DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.store.store import DealStore
 
 

@@ -16,9 +16,7 @@ from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
 from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
-
-ROOT_VARIABLE = "SEGPIPE_ROOT"
-DEFAULT_ROOT = "data"
+from segpipe.store.layout import DEFAULT_ROOT, ROOT_VARIABLE
 
 
 def build_defs(

@@ -14,6 +14,11 @@
 from segpipe.errors import PromptError
 from segpipe.store.ids import check_deal_id, check_id, is_id
 
+ROOT_VARIABLE = "SEGPIPE_ROOT"
+"""The environment variable that names the data root."""
+DEFAULT_ROOT = "data"
+"""The data root where nobody names one."""
+
 DEALS = "deals"
 IMAGES = "images"
 COMPLETE = "_COMPLETE"

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
-from segpipe.cli.run import RunProgress
+from segpipe.cli.run_deals import RunProgress
 from segpipe.progress import DealDone, Event
 from segpipe.prompt import Mode
 from segpipe.segmenters.http import Attempt, Outcome

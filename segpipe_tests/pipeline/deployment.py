@@ -15,9 +15,10 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.instance.ref import InstanceRef
 
 from segpipe.flow.stages import Stage
-from segpipe.pipeline.defs import ROOT_VARIABLE, build_defs
+from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
+from segpipe.store.layout import ROOT_VARIABLE
 from segpipe.store.store import DealStore
 
 PROJECT = Path(__file__).parents[2]

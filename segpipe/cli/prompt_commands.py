@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from segpipe.cli.console import err, out, told_errors
+from segpipe.cli.console import err, out
 from segpipe.cli.options import ROOT, Root, existing
 from segpipe.cli.prompt_tables import prompts_table
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
@@ -33,8 +33,6 @@ _SHOWN_PHOTOS = 10
 _BOX_TYPES = {Mode.FIND_ALL: PromptType.POSITIVE_EXEMPLAR, Mode.INSIDE_BOX: PromptType.SEGMENT}
 """What a box says in each mode."""
 
-app = typer.Typer()
-
 
 class LabelFormat(StrEnum):
     """The formats of label files that can be imported."""
@@ -43,7 +41,6 @@ class LabelFormat(StrEnum):
     YOLO = "yolo"
 
 
-@app.command(epilog="Example: segpipe prompt spring-lot a.jpg --text ring --box 10,20,300,280")
 def prompt(
     deal: str,
     image: Annotated[
@@ -88,68 +85,61 @@ def prompt(
     ] = None,
 ) -> None:
     """Say what to look for in a photo, or in all of a deal; with no option, show it."""
-    with told_errors():
-        store = DealStore(root)
-        deal = existing(store, deal)
-        marks = _marks(mode or Mode.FIND_ALL, box or (), point or (), is_positive=not negative)
-        if text and mode is Mode.INSIDE_BOX:
-            raise ConfigError("inside_box reads no text; write it for find_all", field="--text")
-        if image is None:
-            if marks or remove:
-                raise ConfigError("boxes and points are of one photo: name it", field="IMAGE")
-            _write_for_all(store, deal, text, clear=clear and mode is not Mode.INSIDE_BOX)
-            return
-        if all_photos:
-            raise ConfigError(f"give either --all or the photo {image!r}", field="--all")
-        photo = _photo(store, deal, image)
-        size = _size(store, deal, photo) if marks else (0, 0)
-        author = by or _user_name()
+    store = DealStore(root)
+    deal = existing(store, deal)
+    marks = _marks(mode or Mode.FIND_ALL, box or (), point or (), is_positive=not negative)
+    if text and mode is Mode.INSIDE_BOX:
+        raise ConfigError("inside_box reads no text; write it for find_all", field="--text")
+    if image is None:
+        if marks or remove:
+            raise ConfigError("boxes and points are of one photo: name it", field="IMAGE")
+        _write_for_all(store, deal, text, clear=clear and mode is not Mode.INSIDE_BOX)
+        return
+    if all_photos:
+        raise ConfigError(f"give either --all or the photo {image!r}", field="--all")
+    photo = _photo(store, deal, image)
+    size = _size(store, deal, photo) if marks else (0, 0)
+    author = by or _user_name()
 
-        def change(present: ImagePrompts) -> ImagePrompts:
-            kept = remove_annotations(present, remove or ())
-            if clear:
-                kept = _cleared(kept, mode)
-            if text is not None:
-                kept = kept.model_copy(update={"text": text})
-            changed = add_marks(kept, marks, created_by=author, created_at=utc_now())
-            drawn = changed.annotations[len(kept.annotations) :]
-            ImagePrompts(image=photo.image, annotations=drawn).require_inside(*size)
-            return changed
+    def change(present: ImagePrompts) -> ImagePrompts:
+        kept = remove_annotations(present, remove or ())
+        if clear:
+            kept = _cleared(kept, mode)
+        if text is not None:
+            kept = kept.model_copy(update={"text": text})
+        changed = add_marks(kept, marks, created_by=author, created_at=utc_now())
+        drawn = changed.annotations[len(kept.annotations) :]
+        ImagePrompts(image=photo.image, annotations=drawn).require_inside(*size)
+        return changed
 
-        now = store.prompts.edit_image(deal, photo.image, change)
-        _print_prompts(deal, store.prompts.of_deal(deal), {photo.image: now}, photo.name)
+    now = store.prompts.edit_image(deal, photo.image, change)
+    _print_prompts(deal, store.prompts.of_deal(deal), {photo.image: now}, photo.name)
 
 
-@app.command(epilog="Example: segpipe prompts spring-lot")
 def prompts(deal: str, root: Root = ROOT) -> None:
     """List what to look for in the photos of a deal, and check that it can be used."""
-    with told_errors():
-        store = DealStore(root)
-        deal = existing(store, deal)
-        faults: list[SegpipeError] = []
-        everywhere = DealPrompts()
-        try:
-            everywhere = store.prompts.of_deal(deal)
-        except InputError as error:
-            faults.append(error)
-        images, unreadable = store.prompts.look(deal)
-        _print_prompts(deal, everywhere, images, deal)
-        faults += unreadable
-        try:
-            photos = {photo.image: photo for photo in store.photos(deal)}
-            faults += _misplaced(store, deal, photos, images)
-        except InputError as error:
-            faults.append(error)
-        for fault in faults:
-            err.print(describe(fault), style="red", soft_wrap=True)
-        if faults:
-            raise typer.Exit(1)
+    store = DealStore(root)
+    deal = existing(store, deal)
+    faults: list[SegpipeError] = []
+    everywhere = DealPrompts()
+    try:
+        everywhere = store.prompts.of_deal(deal)
+    except InputError as error:
+        faults.append(error)
+    images, unreadable = store.prompts.look(deal)
+    _print_prompts(deal, everywhere, images, deal)
+    faults += unreadable
+    try:
+        photos = {photo.image: photo for photo in store.photos(deal)}
+        faults += _misplaced(store, deal, photos, images)
+    except InputError as error:
+        faults.append(error)
+    for fault in faults:
+        err.print(describe(fault), style="red", soft_wrap=True)
+    if faults:
+        raise typer.Exit(1)
 
 
-@app.command(
-    "import-prompts",
-    epilog="Example: segpipe import-prompts spring-lot labels.json --format coco --mode inside_box",
-)
 def import_prompts(
     deal: str,
     labels: Annotated[
@@ -173,31 +163,28 @@ def import_prompts(
     ] = None,
 ) -> None:
     """Take over boxes from COCO or YOLO; all are checked before any is written."""
-    with told_errors():
-        store = DealStore(root)
-        deal = existing(store, deal)
-        photos = store.photos(deal)
-        found, unknown = _labels(labels, label_format, photos)
-        boxes: dict[str, list[Box]] = {}
-        for photo, labelled in found:
-            drawn = labelled.in_pixels(*_size(store, deal, photo))
-            boxes.setdefault(photo.image, []).extend(drawn)
-        marks = {image: _boxes(drawn, mode) for image, drawn in boxes.items()}
-        author = by or _user_name()
-        for image in marks:  # what cannot be read stops us here, before anything is written
-            store.prompts.of_image(deal, image)
-        added = 0
-        for image, drawn_now in marks.items():
-            added += len(set(drawn_now) - marks_of(store.prompts.of_image(deal, image)))
-            store.prompts.edit_image(
-                deal, image, _importing(mode, drawn_now, author, replace=replace)
-            )
-        for name in unknown:
-            err.print(f"left out: the deal has no photo for {name!r}", style="yellow")
-        total = sum(map(len, boxes.values()))
-        out.print(f"{total} boxes for {len(boxes)} photos; {added} are new in deal {deal}")
-        if unknown and not found:
-            raise typer.Exit(1)
+    store = DealStore(root)
+    deal = existing(store, deal)
+    photos = store.photos(deal)
+    found, unknown = _labels(labels, label_format, photos)
+    boxes: dict[str, list[Box]] = {}
+    for photo, labelled in found:
+        drawn = labelled.in_pixels(*_size(store, deal, photo))
+        boxes.setdefault(photo.image, []).extend(drawn)
+    marks = {image: _boxes(drawn, mode) for image, drawn in boxes.items()}
+    author = by or _user_name()
+    for image in marks:  # what cannot be read stops us here, before anything is written
+        store.prompts.of_image(deal, image)
+    added = 0
+    for image, drawn_now in marks.items():
+        added += len(set(drawn_now) - marks_of(store.prompts.of_image(deal, image)))
+        store.prompts.edit_image(deal, image, _importing(mode, drawn_now, author, replace=replace))
+    for name in unknown:
+        err.print(f"left out: the deal has no photo for {name!r}", style="yellow")
+    total = sum(map(len, boxes.values()))
+    out.print(f"{total} boxes for {len(boxes)} photos; {added} are new in deal {deal}")
+    if unknown and not found:
+        raise typer.Exit(1)
 
 
 def _marks(
