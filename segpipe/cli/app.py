@@ -123,6 +123,15 @@ class _LazyCommand(TyperCommand):
         """A context of the real command."""
         return self._load().make_context(info_name, *args, **extra)
 
+    @property
+    def params(self) -> Any:
+        """The parameters of the real command, for those who look at them."""
+        return self._load().params
+
+    @params.setter
+    def params(self, _: object) -> None:
+        """Nothing: they are the real command's."""
+
     def _load(self) -> TyperCommand:
         listed = self._listed
         function = getattr(importlib.import_module(f"segpipe.cli.{listed.module}"), listed.function)
