@@ -16,8 +16,9 @@ from rich.table import Table
 
 from benchmarks.timing import median_seconds
 from segpipe.vision.boxes import Box
-from segpipe.vision.contour import DEFAULT_TOLERANCE_PX, mask_to_path, path_to_mask
+from segpipe.vision.contour import DEFAULT_TOLERANCE_PX, mask_to_path
 from segpipe.vision.mask import Mask, iou
+from segpipe.vision.path_fill import path_to_mask
 
 WIDTH, HEIGHT = 2000, 1500
 HOLES = 6

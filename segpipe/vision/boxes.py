@@ -77,6 +77,10 @@ def pixel_window(box: Box, *, image_width: int, image_height: int) -> PixelWindo
 
     Raises:
         InputError: A coordinate is NaN or infinite.
+
+    Examples:
+        >>> pixel_window(Box(1.2, 0.5, 3.0, 99.0), image_width=8, image_height=6)
+        PixelWindow(x1=1, y1=0, x2=3, y2=6)
     """
     if not all(map(math.isfinite, box)):
         raise InputError(f"a box needs finite coordinates, got {tuple(box)}", field="box")

@@ -1,7 +1,6 @@
-"""Masks as SVG path data, and path data as masks."""
+"""The outlines of a mask, as arrays and as SVG path data."""
 
 import math
-from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.errors import InputError, PathError
-from segpipe.vision.boxes import Box, PixelWindow, pixel_window
+from segpipe.errors import InputError
+from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Bitmap, Mask
-from segpipe.vision.svg_path import MAX_CHARACTERS, Lines, flatten, parse_path
+from segpipe.vision.svg_path import MAX_CHARACTERS
 
 DEFAULT_TOLERANCE_PX = 0.25
 """Keeps what is one pixel wide: across a diagonal line of pixels an outline has 0.7 px."""
@@ -28,10 +27,6 @@ _FEWEST_CORNERS = 3
 _FEW_CORNERS = 32  # not worth simplifying: small items stay exact
 # What is written can be read again.
 _MAX_CORNERS = MAX_CHARACTERS // len("M0.1234,0.1234Z")
-
-_FLATNESS_PX = 0.05
-_MAX_BOX_PX = 1e9  # beyond it, places of a path could not be told apart to the pixel
-_MAX_CROSSINGS = 4_000_000
 
 # Directions by (dy, dx) from (-1, -1) on, an eighth of a turn each: east is 0, north 2, west 4.
 # No step at all, of a lone pixel, counts as a diagonal one, so that a turn meets all four sides.
@@ -53,13 +48,6 @@ class Outline(NamedTuple):
     is_hole: bool
 
 
-class FillRule(StrEnum):
-    """What a path that runs round a point more than once makes of it."""
-
-    NONZERO = "nonzero"
-    EVENODD = "evenodd"
-
-
 def mask_to_path(
     mask: Mask, box: Box | None = None, *, tolerance_px: float = DEFAULT_TOLERANCE_PX
 ) -> str:
@@ -79,6 +67,13 @@ def mask_to_path(
     Raises:
         InputError: The box does not hold the mask, the tolerance is negative or not finite, or
             the mask is such a noise that its path would be longer than can be read.
+
+    Examples:
+        >>> mask = Mask.from_box(Box(2, 1, 6, 3), image_width=8, image_height=6)
+        >>> mask_to_path(mask)
+        'M0,0L0,1L1,1L1,0Z'
+        >>> mask_to_path(mask, Box(0, 0, 8, 4))
+        'M0.25,0.25L0.25,0.75L0.75,0.75L0.75,0.25Z'
     """
     _check_tolerance(tolerance_px)
     tight = mask.box
@@ -118,6 +113,15 @@ def mask_outlines(mask: Mask, *, tolerance_px: float = DEFAULT_TOLERANCE_PX) -> 
 
     Raises:
         InputError: The tolerance is negative or not finite.
+
+    Examples:
+        >>> full = np.ones((5, 5), np.uint8)
+        >>> full[2, 2] = 0
+        >>> hole, outer = mask_outlines(Mask.from_full(full))
+        >>> hole.is_hole, hole.corners.tolist()
+        (True, [[2.0, 3.0], [2.0, 2.0], [3.0, 2.0], [3.0, 3.0]])
+        >>> outer.is_hole, outer.corners.tolist()
+        (False, [[0.0, 0.0], [0.0, 5.0], [5.0, 5.0], [5.0, 0.0]])
     """
     _check_tolerance(tolerance_px)
     if mask.is_empty:
@@ -134,65 +138,11 @@ def mask_outlines(mask: Mask, *, tolerance_px: float = DEFAULT_TOLERANCE_PX) -> 
     ]
 
 
-def path_to_mask(
-    path: str,
-    box: Box,
-    *,
-    image_width: int,
-    image_height: int,
-    fill_rule: FillRule = FillRule.NONZERO,
-) -> Mask:
-    """The pixels of an image whose centres are inside an SVG path.
-
-    A centre on the outline belongs to what lies right of it, or below. What reaches out of the
-    image is cut off; open subpaths are closed.
-
-    Args:
-        path: Path data as :func:`segpipe.vision.svg_path.parse_path` reads it; "" is empty.
-        box: The pixels that the path's 0 to 1 stand for; the path may reach out of it.
-        image_width: Width of the upright image, 1 or more.
-        image_height: Height of the upright image, 1 or more.
-        fill_rule: See :class:`FillRule`.
-
-    Returns:
-        The tight mask.
-
-    Raises:
-        PathError: The path is malformed or too long.
-        InputError: The box has no area, or reaches beyond a billion pixels.
-    """
-    if not (np.abs(box).max() <= _MAX_BOX_PX and box.x1 < box.x2 and box.y1 < box.y2):
-        raise InputError(
-            f"the box of a path needs an area and finite corners, none beyond {_MAX_BOX_PX:.0f}, "
-            f"got {tuple(box)}",
-            field="box",
-        )
-    lines, curves = (
-        segments.real * (box.x2 - box.x1)
-        + box.x1
-        + 1j * (segments.imag * (box.y2 - box.y1) + box.y1)
-        for segments in parse_path(path)
-    )
-    lines = np.concatenate([lines, flatten(curves, _FLATNESS_PX)])
-    empty = Mask.empty(image_width=image_width, image_height=image_height)
-    if len(lines) == 0:
-        return empty
-    bounds = Box(lines.real.min(), lines.imag.min(), lines.real.max(), lines.imag.max())
-    window = pixel_window(bounds, image_width=image_width, image_height=image_height)
-    if window.is_empty:
-        return empty
-    bits = _fill(lines, window, fill_rule)
-    return Mask(window.x1, window.y1, bits, image_width, image_height).tight()
-
-
 def _check_tolerance(tolerance_px: float) -> None:
     if not 0 <= tolerance_px < math.inf:
         raise InputError(
             f"a tolerance must be finite, 0 or more, got {tolerance_px}", field="tolerance_px"
         )
-
-
-# Tracing
 
 
 def _trace(bits: Bitmap, *, cut_steps: bool) -> list[Corners]:
@@ -286,44 +236,3 @@ def _sums(values: NDArray[np.generic], lengths: Integers) -> Integers:
 def _directions(steps: Corners) -> Integers:
     directions: Integers = _DIRECTIONS[3 * steps[:, 1] + steps[:, 0] + 4]
     return directions
-
-
-# Filling
-
-
-def _fill(lines: Lines, window: PixelWindow, fill_rule: FillRule) -> Bitmap:
-    """The pixels of a window whose centres are inside closed outlines.
-
-    Where a line crosses the middle of a row, a run of pixels starts or ends; in reading order, the
-    crossings are the runs of the whole bitmap.
-    """
-    # From here on the origin is the first pixel's centre.
-    lines = lines - (window.x1 + 0.5 + (window.y1 + 0.5) * 1j)
-    goes_up = lines[:, 0].imag > lines[:, 1].imag
-    top, bottom = np.where(goes_up[:, None], lines[:, ::-1], lines).T
-    first, end = (_first_from(edge.imag, window.height) for edge in (top, bottom))
-    counts = end - first
-    total = int(counts.sum())
-    if total > _MAX_CROSSINGS:
-        raise PathError(
-            f"the path crosses {total} rows of pixels, more than {_MAX_CROSSINGS}", field="svg_path"
-        )
-
-    line = np.repeat(np.arange(len(lines)), counts)
-    rows = np.arange(total) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    start, span = top[line], (bottom - top)[line]
-    columns = start.real + (rows - start.imag) * span.real / span.imag
-    places = rows * window.width + _first_from(columns, window.width)
-
-    order = np.argsort(places, kind="stable")
-    is_evenodd = fill_rule == FillRule.EVENODD
-    windings = np.cumsum(np.where(goes_up[line[order]], 1, -1))
-    is_inside = windings % 2 if is_evenodd else windings != 0
-    runs = np.diff(places[order], prepend=0, append=window.height * window.width)
-    inside = np.concatenate(([0], is_inside)).astype(np.uint8)
-    return np.repeat(inside, runs).reshape(window.height, window.width)
-
-
-def _first_from(positions: NDArray[np.float64], end: int) -> Integers:
-    """The first of the whole numbers 0 … end that is not below a position."""
-    return np.ceil(np.clip(positions, 0, end)).astype(np.int64)

@@ -70,6 +70,15 @@ def crop_item(
         InputError: When the box is needed and covers no pixel of the image, or the mask is
             one of an image of another size.
         ConfigError: When the padding is negative.
+
+    Examples:
+        >>> image = np.full((6, 8, 3), 200, np.uint8)
+        >>> mask = Mask.from_box(Box(2, 1, 5, 4), image_width=8, image_height=6)
+        >>> crop = crop_item(image, Box(2, 1, 5, 4), mask, padding_px=1)
+        >>> crop.pixels.shape, crop.x, crop.y, crop.kind
+        ((5, 5, 4), 1, 0, 'mask')
+        >>> crop.pixels[0, 0].tolist(), crop.pixels[1, 1].tolist()
+        ([0, 0, 0, 0], [200, 200, 200, 255])
     """
     if padding_px < 0:
         raise ConfigError(f"must be at least 0, got {padding_px}", field="padding_px")
@@ -105,6 +114,12 @@ def encode_crop(
     Raises:
         InputError: When the crop is too large for the format.
         ConfigError: When the quality is out of range.
+
+    Examples:
+        >>> image = np.zeros((6, 8, 3), np.uint8)
+        >>> crop = crop_item(image, Box(0, 0, 4, 3), None)
+        >>> encode_crop(crop, CropFormat.PNG)[1:4], encode_crop(crop, CropFormat.JPG)[6:10]
+        (b'PNG', b'JFIF')
     """
     if format is CropFormat.PNG:
         return encode_png(crop.pixels)

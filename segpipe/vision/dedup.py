@@ -94,6 +94,17 @@ def dedup(
         InputError: Lengths differ, a number is NaN or infinite, a box has x2 < x1 or y2 < y1,
             or the masks belong to images of different sizes.
         ConfigError: A threshold is not between 0 and 1.
+
+    Examples:
+        >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float64)
+        >>> result = dedup(boxes, np.array([0.8, 0.9, 0.7]))
+        >>> result.kept_indices.tolist()
+        [1, 2]
+        >>> (rejection,) = result.rejections
+        >>> rejection.index, rejection.survivor, str(rejection.criterion)
+        (0, 1, 'iou')
+        >>> round(rejection.value, 2)
+        0.82
     """
     limits = _Limits(iou_threshold, containment_threshold)
     boxes, scores = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)

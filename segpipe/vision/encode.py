@@ -31,6 +31,10 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
     Raises:
         InputError: When shape or dtype are others, or there is no pixel.
+
+    Examples:
+        >>> encode_png(np.zeros((4, 6, 3), np.uint8))[1:4]
+        b'PNG'
     """
     _require_pixels(pixels, tuple(_PNG_COLOUR_TYPES))
     height, width, channels = pixels.shape

@@ -65,6 +65,15 @@ class Mask:
 
         Raises:
             InputError: The array is not (H, W), or has no pixels.
+
+        Examples:
+            >>> full = np.zeros((6, 8), np.uint8)
+            >>> full[1:3, 2:6] = 1
+            >>> mask = Mask.from_full(full)
+            >>> mask.x, mask.y, mask.bits.shape, mask.area, tuple(mask.box)
+            (2, 1, (2, 4), 8, (2.0, 1.0, 6.0, 3.0))
+            >>> np.array_equal(mask.to_full(), full)
+            True
         """
         if full.ndim != _PLANE_AXES or full.size == 0:
             raise InputError(f"a full-image mask must be (H, W), got {full.shape}", field="full")
@@ -184,21 +193,16 @@ def iou(a: Mask, b: Mask) -> float:
 
     Raises:
         InputError: The masks belong to images of different sizes.
+
+    Examples:
+        >>> a = Mask.from_box(Box(0, 0, 4, 4), image_width=8, image_height=6)
+        >>> b = Mask.from_box(Box(2, 0, 6, 4), image_width=8, image_height=6)
+        >>> round(iou(a, b), 3)
+        0.333
     """
     intersection = intersection_area(a, b)
     union = a.area + b.area - intersection
     return intersection / union if union else 0.0
-
-
-def intersection_over_smaller(a: Mask, b: Mask) -> float:
-    """Intersection over the smaller of two masks of one image, 0 to 1; 0 when one is empty.
-
-    Raises:
-        InputError: The masks belong to images of different sizes.
-    """
-    intersection = intersection_area(a, b)
-    smaller = min(a.area, b.area)
-    return intersection / smaller if smaller else 0.0
 
 
 def dilate(mask: Mask, radius_px: int) -> Mask:

@@ -75,7 +75,17 @@ def unpack_bits(
 
 
 def to_coco_rle(mask: Mask) -> CocoRle:
-    """The full image's COCO RLE: the bytes that pycocotools' ``encode`` gives."""
+    """The full image's COCO RLE: the bytes that pycocotools' ``encode`` gives.
+
+    Examples:
+        >>> from segpipe.vision.boxes import Box
+        >>> mask = Mask.from_box(Box(2, 1, 6, 3), image_width=8, image_height=6)
+        >>> rle = to_coco_rle(mask)
+        >>> rle
+        {'size': [6, 8], 'counts': b'...'}
+        >>> from_coco_rle(rle).area
+        8
+    """
     height, width = mask.image_height, mask.image_width
     edges = _column_edges(mask)
     counts = np.diff(edges, prepend=0, append=height * width)
@@ -145,7 +155,14 @@ def from_png(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Mask:
 
 
 def to_base64(mask: Mask) -> str:
-    """:func:`to_png` in base64, as JSON carries it."""
+    """:func:`to_png` in base64, as JSON carries it.
+
+    Examples:
+        >>> from segpipe.vision.boxes import Box
+        >>> mask = Mask.from_box(Box(2, 1, 6, 3), image_width=8, image_height=6)
+        >>> from_base64(to_base64(mask)).box
+        Box(x1=2.0, y1=1.0, x2=6.0, y2=3.0)
+    """
     return base64.b64encode(to_png(mask)).decode("ascii")
 
 

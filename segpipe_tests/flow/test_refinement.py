@@ -24,9 +24,9 @@ from segpipe.refiners.refiner import NoneRefiner, Refinement, Refiner
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
-from segpipe.vision.contour import path_to_mask
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
+from segpipe.vision.path_fill import path_to_mask
 from segpipe_tests.deals import make_deal, make_tools
 from segpipe_tests.goods import BrightSegmenter
 

@@ -10,6 +10,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from segpipe.vision.image_formats import FORMATS
+from segpipe_tests.vision.icc import DISPLAY_P3_PRIMARIES, rgb_profile
+
 Upright = NDArray[np.uint8]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -79,3 +82,24 @@ def with_chunk(data: bytes, chunk: bytes, *, before: bytes = b"IDAT") -> bytes:
 def with_segment(data: bytes, code: int, body: bytes) -> bytes:
     """A JPEG with a segment put at its start."""
     return data[:2] + bytes((0xFF, code)) + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+PICTURE = corners()
+LEVELS_LOST = {"JPEG": 6, "GIF": 60, "AVIF": 8, "HEIF": 6}
+"""How far a decoded sample may be from the original; other formats lose nothing."""
+FILES = {name: encode(PICTURE, name) for name in FORMATS} | {
+    "progressive": encode(PICTURE, "JPEG", progressive=True),
+    "grey": encode(Image.fromarray(PICTURE).convert("L"), "JPEG"),
+    "cmyk": encode(Image.fromarray(PICTURE).convert("CMYK"), "JPEG"),
+    "turned": with_orientation(PICTURE, "JPEG", 6),
+    "profile": encode(PICTURE, "JPEG", icc_profile=rgb_profile(DISPLAY_P3_PRIMARIES)),
+    "packed tiff": encode(PICTURE, "TIFF", compression="tiff_lzw"),
+    "deep tiff": tiff(np.arange(600, dtype=np.uint16).reshape(20, 30)),
+    "palette": encode(Image.fromarray(PICTURE).convert("P"), "PNG", transparency=3),
+    "animation": encode(PICTURE, "GIF", save_all=True, append_images=[Image.new("RGB", (48, 32))]),
+}
+
+
+def assert_close(rgb: NDArray[np.uint8], expected: NDArray[np.uint8], name: str) -> None:
+    assert rgb.shape == expected.shape
+    np.testing.assert_allclose(rgb.astype(int), expected, atol=LEVELS_LOST.get(name, 0))

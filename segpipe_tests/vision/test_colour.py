@@ -3,7 +3,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from segpipe.errors import CorruptImageError
 from segpipe.vision.colour import needs_conversion, to_srgb
+from segpipe.vision.image import decode_image
 from segpipe_tests.vision.icc import (
     ADOBE_RGB_PRIMARIES,
     DISPLAY_P3_PRIMARIES,
@@ -13,6 +15,7 @@ from segpipe_tests.vision.icc import (
     grey_profile,
     rgb_profile,
 )
+from segpipe_tests.vision.photos import encode, png, tiff
 
 ADOBE_GAMMA = 2.19921875
 LITTLE_CMS_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -227,3 +230,85 @@ def test_the_array_is_writable_and_contiguous() -> None:
     assert rgb.shape == (2, 3, 3)
     assert rgb.flags.c_contiguous
     assert rgb.flags.writeable
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_16_bit_grey_tiff_is_scaled_not_clipped(byteorder: str, compression: str | None) -> None:
+    samples = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+
+    data = tiff(samples, byteorder=byteorder, compression=compression, photometric="minisblack")
+
+    assert decode_image(data).rgb[0, :, 0].tolist() == [0, 1, 1, 128, 255]
+
+
+def test_16_bit_grey_png_is_scaled_not_clipped() -> None:
+    samples = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+
+    data = encode(Image.frombuffer("I;16", (5, 1), samples), "PNG")
+
+    assert decode_image(data).rgb[0, :, 0].tolist() == [0, 1, 1, 128, 255]
+
+
+def _png_16_bit_rgb(samples: NDArray[np.uint16]) -> bytes:
+    rows = [row.astype(">u2").tobytes() for row in samples]
+    return png(rows, samples.shape[1], bits=16, colour=2)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        _png_16_bit_rgb,
+        lambda samples: tiff(samples, photometric="rgb"),
+        lambda samples: tiff(samples, photometric="rgb", byteorder=">", compression="zlib"),
+    ],
+    ids=["png", "tiff", "big-endian-tiff"],
+)
+def test_16_bit_rgb_is_scaled_not_clipped(encoded: object) -> None:
+    samples = np.linspace(0, 65535, 60).astype(np.uint16).reshape(4, 5, 3)
+
+    rgb = decode_image(encoded(samples)).rgb  # type: ignore[operator]
+
+    np.testing.assert_allclose(rgb.astype(float), samples / 257, atol=1)
+    assert rgb.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 5, 10]], np.float32), [0, 128, 255]),
+        (np.array([[-100, 0, 155]], np.int32), [0, 100, 255]),
+        (np.array([[-100, 0, 155]], np.int16), [0, 100, 255]),
+        (np.array([[0, 2**31, 2**32 - 1]], np.uint32), [0, 128, 255]),
+    ],
+    ids=["float-unit", "float", "int32", "int16", "uint32"],
+)
+def test_tiffs_of_numbers_become_grey(samples: NDArray[np.generic], expected: list[int]) -> None:
+    decoded = decode_image(tiff(samples, photometric="minisblack"))
+
+    assert decoded.rgb[0, :, 0].tolist() == expected
+    assert bool(decoded.warnings) == (samples.max() > 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_whose_white_is_zero_is_not_a_negative(dtype: type[np.generic]) -> None:
+    white = 1 if dtype is np.float32 else np.iinfo(dtype).max  # type: ignore[type-var]
+
+    data = tiff(np.array([[0, white]], dtype), photometric="miniswhite")
+
+    assert decode_image(data).rgb[0, :, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(np.ones((3, 8, 8), np.uint16), photometric="rgb", planarconfig="separate"),
+        tiff(np.ones((8, 8), np.float32), byteorder=">", compression="zlib"),
+        tiff(np.ones((8, 8), np.float64)),
+    ],
+    ids=["planar-16-bit", "packed-big-endian-float", "float64"],
+)
+def test_a_tiff_that_would_be_read_wrongly_is_refused(data: bytes) -> None:
+    with pytest.raises(CorruptImageError, match="cannot be read"):
+        decode_image(data)

@@ -1,5 +1,3 @@
-import struct
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,20 +105,6 @@ def test_no_segment_without_pixels_refuses_a_photo(start: bytes, code: int, body
     decoded = decode_image(with_segment(FILES["JPEG"], code, start + body))
 
     assert {*decoded.rgb.shape[:2]} == {*PICTURE.shape[:2]}
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
-def test_exif_that_is_sound_and_empty_is_no_warning(name: str, order: str) -> None:
-    start = {"<": b"II", ">": b"MM"}[order]
-    for exif in (
-        struct.pack(f"{order}HIHI", 42, 8, 0, 0),
-        struct.pack(f"{order}HIIHI", 42, 12, 0, 0, 0),
-    ):
-        decoded = decode_image(encode(PICTURE, name, exif=b"Exif\0\0" + start + exif))
-
-        assert decoded.rgb.shape == PICTURE.shape
-        assert decoded.warnings == ()
 
 
 @pytest.mark.parametrize("name", ["JPEG", "progressive", "grey", "cmyk"])

@@ -187,26 +187,6 @@ def test_the_transparent_colour_of_a_16_bit_rgb_png_becomes_white(
     assert decoded.alpha.tolist() == [[0, 255, 255]]
 
 
-def test_the_alpha_of_a_photo_is_kept_and_turned_with_it() -> None:
-    alpha = np.zeros((32, 48), np.uint8)
-    alpha[5:20, 10:30] = 255
-    rgba = np.dstack([np.full((32, 48, 3), 255, np.uint8), alpha])
-
-    for name in ("PNG", "WEBP", "TIFF"):
-        decoded = decode_image(encode(Image.fromarray(rgba), name))
-        assert decoded.alpha is not None
-        np.testing.assert_array_equal(decoded.alpha, alpha)
-        assert decoded.rgb.min() == 255
-    turned = with_chunk(encode(Image.fromarray(rgba), "PNG"), png_chunk(b"eXIf", ORIENTATION_6))
-    np.testing.assert_array_equal(decode_image(turned).alpha, np.rot90(alpha, -1))
-
-
-def test_a_photo_that_is_opaque_throughout_has_no_alpha() -> None:
-    assert decode_image(PLAIN).alpha is None
-    opaque = Image.fromarray(PICTURE).convert("RGBA")
-    assert decode_image(encode(opaque, "PNG")).alpha is None
-
-
 def test_an_animation_counts_its_frames_and_the_picture_outside_of_it() -> None:
     frames = [Image.new("RGB", (48, 32), colour) for colour in ("red", "blue")]
     data = encode(PICTURE, "PNG", save_all=True, default_image=True, append_images=frames)

@@ -8,12 +8,11 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
 from segpipe.errors import CorruptImageError, PhotoError, UnsupportedFormatError
 from segpipe.vision.image import decode_image, upright_size
 from segpipe.vision.tiff_pages import camera_raw_name
-from segpipe_tests.vision.photos import corners, encode
+from segpipe_tests.vision.photos import corners
 
 PICTURE = corners()
 THUMBNAIL = corners(12, 8)[:, ::-1].copy()
@@ -171,35 +170,3 @@ def test_pages_that_cost_more_time_than_bytes_are_not_all_read() -> None:
     with pytest.raises((CorruptImageError, UnsupportedFormatError)):
         decode_image(data)
     assert len(data) > 12 * count
-
-
-@pytest.mark.parametrize("is_transparent", [False, True])
-def test_alpha_that_is_0_everywhere_in_a_bmp_means_opaque(is_transparent: bool) -> None:
-    height, width = 32, 48
-    alpha = np.zeros((height, width), np.uint8)
-    if is_transparent:
-        alpha[3:9, 4:20] = 255
-    bgra = np.dstack([PICTURE[..., ::-1], alpha])[::-1]
-    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    info = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 32, 3, bgra.nbytes, 0, 0, 0, 0)
-    head = (info + masks).ljust(124, b"\0")
-    data = struct.pack("<2sIHHI", b"BM", 138 + bgra.nbytes, 0, 0, 138) + head + bgra.tobytes()
-
-    decoded = decode_image(data)
-
-    if is_transparent:
-        assert decoded.alpha is not None
-        np.testing.assert_array_equal(decoded.alpha, alpha)
-        np.testing.assert_array_equal(decoded.rgb[alpha == 255], PICTURE[alpha == 255])
-        assert decoded.rgb[alpha == 0].min() == 255
-    else:
-        assert decoded.alpha is None
-        np.testing.assert_array_equal(decoded.rgb, PICTURE)
-
-
-def test_a_png_whose_alpha_is_0_everywhere_is_transparent() -> None:
-    decoded = decode_image(encode(Image.new("RGBA", (5, 4), (9, 9, 9, 0)), "PNG"))
-
-    assert decoded.rgb.min() == 255
-    assert decoded.alpha is not None
-    assert decoded.alpha.max() == 0

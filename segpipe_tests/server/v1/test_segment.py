@@ -23,9 +23,9 @@ from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import answer as answers
 from segpipe.vision.boxes import Box
-from segpipe.vision.contour import path_to_mask
 from segpipe.vision.encode import encode_png
 from segpipe.vision.mask import Mask, iou
+from segpipe.vision.path_fill import path_to_mask
 from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
 from segpipe_tests.server.running import Service, ToldModel, running, wait_until
 from segpipe_tests.server.v1.asking import (
