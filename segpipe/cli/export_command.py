@@ -10,7 +10,7 @@ from segpipe.cli.console import err, out, progress_bars
 from segpipe.cli.options import ROOT, Root, existing, one_of
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
 from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
-from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.label_format import CocoMasks
 from segpipe.formats.registry import EXPORTS
 from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode

@@ -1,44 +1,34 @@
 """The commands about prompts: draw, list, import."""
 
 import getpass
-from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from segpipe.cli.console import err, out
-from segpipe.cli.options import ROOT, Root, existing
+from segpipe.cli.options import ROOT, Root, existing, one_of
 from segpipe.cli.prompt_tables import prompts_table
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
+from segpipe.flow.import_labels import ImportTask, import_labels, photo_size
+from segpipe.formats.registry import IMPORTS
 from segpipe.prompt import Mode
 from segpipe.store.documents import utc_now
-from segpipe.store.ids import image_id_of
 from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.prompts.edits import (
+    BOX_TYPES,
     Mark,
     add_marks,
     clear_marks,
-    marks_of,
     remove_annotations,
 )
-from segpipe.store.prompts.label_files import LabelledImage, read_coco, read_yolo, yolo_files
 from segpipe.store.store import DealStore, Photo
 from segpipe.vision.boxes import Box
-from segpipe.vision.image import upright_size
 
 _BOX_NUMBERS, _POINT_NUMBERS = 4, 2
 _SHOWN_PHOTOS = 10
-_BOX_TYPES = {Mode.FIND_ALL: PromptType.POSITIVE_EXEMPLAR, Mode.INSIDE_BOX: PromptType.SEGMENT}
-"""What a box says in each mode."""
-
-
-class LabelFormat(StrEnum):
-    """The formats of label files that can be imported."""
-
-    COCO = "coco"
-    YOLO = "yolo"
+_SHOWN_NOTES = 20
 
 
 def prompt(
@@ -98,7 +88,7 @@ def prompt(
     if all_photos:
         raise ConfigError(f"give either --all or the photo {image!r}", field="--all")
     photo = _photo(store, deal, image)
-    size = _size(store, deal, photo) if marks else (0, 0)
+    size = photo_size(store, deal, photo) if marks else (0, 0)
     author = by or _user_name()
 
     def change(present: ImagePrompts) -> ImagePrompts:
@@ -142,10 +132,17 @@ def prompts(deal: str, root: Root = ROOT) -> None:
 
 def import_prompts(
     deal: str,
-    labels: Annotated[
-        Path, typer.Argument(help="COCO's JSON file; YOLO's folder of text files, or one of them.")
+    labels: Annotated[Path, typer.Argument(help="A label file, or a folder of them.")],
+    label_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            parser=one_of(IMPORTS),
+            metavar="|".join(IMPORTS),
+            help="What the labels are: yolo has boxes, yolo-seg outlines, svg is a JSON list of "
+            "outlines (image, path, bbox).",
+        ),
     ],
-    label_format: Annotated[LabelFormat, typer.Option("--format", help="What the labels are.")],
     mode: Annotated[
         Mode,
         typer.Option(
@@ -161,29 +158,35 @@ def import_prompts(
     by: Annotated[
         str | None, typer.Option(help="Who drew them; the name of the user when left out.")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Of YOLO: what each number of a line is, when there are more than usual, such as "
+            "'class x y w h conf id'; 'skip' for what has no meaning here.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Take over boxes from COCO or YOLO; all are checked before any is written."""
+    """Take over boxes, or the boxes of outlines; all are checked before any is written."""
     store = DealStore(root)
     deal = existing(store, deal)
-    photos = store.photos(deal)
-    found, unknown = _labels(labels, label_format, photos)
-    boxes: dict[str, list[Box]] = {}
-    for photo, labelled in found:
-        drawn = labelled.in_pixels(*_size(store, deal, photo))
-        boxes.setdefault(photo.image, []).extend(drawn)
-    marks = {image: _boxes(drawn, mode) for image, drawn in boxes.items()}
-    author = by or _user_name()
-    for image in marks:  # what cannot be read stops us here, before anything is written
-        store.prompts.of_image(deal, image)
-    added = 0
-    for image, drawn_now in marks.items():
-        added += len(set(drawn_now) - marks_of(store.prompts.of_image(deal, image)))
-        store.prompts.edit_image(deal, image, _importing(mode, drawn_now, author, replace=replace))
-    for name in unknown:
-        err.print(f"left out: the deal has no photo for {name!r}", style="yellow")
-    total = sum(map(len, boxes.values()))
-    out.print(f"{total} boxes for {len(boxes)} photos; {added} are new in deal {deal}")
-    if unknown and not found:
+    task = ImportTask(
+        labels=labels,
+        format=label_format,
+        mode=mode,
+        by=by or _user_name(),
+        columns=tuple(columns.split()) if columns else None,
+        replace=replace,
+    )
+    done = import_labels(store, deal, task)
+    notes = [f"left out: the deal has no photo for {name!r}" for name in done.unknown]
+    notes += done.notes
+    for note in notes[:_SHOWN_NOTES]:
+        err.print(note, style="yellow", soft_wrap=True)
+    if len(notes) > _SHOWN_NOTES:
+        err.print(f"and {len(notes) - _SHOWN_NOTES} more", style="yellow")
+    out.print(f"{done.boxes} boxes for {done.photos} photos; {done.added} are new in deal {deal}")
+    if done.unknown and not done.photos:
         raise typer.Exit(1)
 
 
@@ -197,16 +200,12 @@ def _marks(
             "a negative box means nothing in inside_box; take find_all, or points",
             field="--negative",
         )
-    box_type = _BOX_TYPES[mode] if is_positive else PromptType.NEGATIVE_EXEMPLAR
+    box_type = BOX_TYPES[mode] if is_positive else PromptType.NEGATIVE_EXEMPLAR
     marks = [Mark(mode, box_type, box=box) for box in drawn]
     for value in points:
         x, y = _numbers(value, _POINT_NUMBERS, "--point")
         marks.append(Mark(mode, PromptType.POINT, point=(x, y), label=int(is_positive)))
     return marks
-
-
-def _boxes(boxes: Iterable[Box], mode: Mode) -> list[Mark]:
-    return list(dict.fromkeys(Mark(mode, _BOX_TYPES[mode], box=box) for box in boxes))
 
 
 def _numbers(value: str, count: int, option: str) -> list[float]:
@@ -219,19 +218,6 @@ def _numbers(value: str, count: int, option: str) -> list[float]:
             f"{value!r} is not {count} numbers with commas between them", param_hint=option
         )
     return numbers
-
-
-def _importing(
-    mode: Mode, marks: Sequence[Mark], author: str, *, replace: bool
-) -> Callable[[ImagePrompts], ImagePrompts]:
-    """The change that takes over labels."""
-
-    def change(present: ImagePrompts) -> ImagePrompts:
-        if replace:
-            present = clear_marks(present, mode, only=_BOX_TYPES[mode], keep=marks)
-        return add_marks(present, marks, created_by=author, created_at=utc_now())
-
-    return change
 
 
 def _cleared(present: ImagePrompts, mode: Mode | None) -> ImagePrompts:
@@ -269,14 +255,6 @@ def _photo(store: DealStore, deal: str, image: str) -> Photo:
     return found
 
 
-def _size(store: DealStore, deal: str, photo: Photo) -> tuple[int, int]:
-    """Width and height of the upright photo."""
-    try:
-        return upright_size(store.read_photo(deal, photo))
-    except SegpipeError as error:
-        raise error.at(deal=deal, image=photo.name) from error.__cause__
-
-
 def _misplaced(
     store: DealStore, deal: str, photos: dict[str, Photo], images: dict[str, ImagePrompts]
 ) -> Iterable[SegpipeError]:
@@ -291,28 +269,9 @@ def _misplaced(
                 raise PromptError("the deal has no such photo; rename the file, or remove it")
             if drawn and image in photos:
                 of_user = of_image.model_copy(update={"annotations": drawn})
-                of_user.require_inside(*_size(store, deal, photos[image]))
+                of_user.require_inside(*photo_size(store, deal, photos[image]))
         except SegpipeError as error:
             yield error.at(deal=deal, image=image)
-
-
-def _labels(
-    place: Path, label_format: LabelFormat, photos: Sequence[Photo]
-) -> tuple[list[tuple[Photo, LabelledImage]], list[str]]:
-    """The labels of each photo that has some, and the names of those that the deal has not."""
-    by_name = {photo.name: photo for photo in photos}
-    by_image = {photo.image: photo for photo in photos}
-
-    def find(name: str) -> Photo | None:
-        return by_name.get(name) or by_image.get(image_id_of(name))
-
-    if label_format is LabelFormat.COCO:
-        coco = [(find(labelled.image), labelled) for labelled in read_coco(place)]
-        found = [(photo, labelled) for photo, labelled in coco if photo]
-        return found, [labelled.image for photo, labelled in coco if photo is None]
-    files = [(find(file.name), file) for file in yolo_files(place)]
-    read = [(photo, read_yolo(file)) for photo, file in files if photo]
-    return read, [file.name for photo, file in files if photo is None]
 
 
 def _user_name() -> str:

@@ -91,7 +91,9 @@ def _row(annotation: Annotation) -> _Row:
         "mode": annotation.mode.value,
         "id": annotation.id,
         "type": f"{annotation.prompt_type.value}{on_or_off}",
-        "what": _numbers(annotation.box or annotation.point or ()),
+        "what": " ".join(
+            filter(None, (_numbers(annotation.box or annotation.point or ()), annotation.category))
+        ),
         "source": annotation.source.value,
         "by": by if annotation.source is Source.USER else f"run {by[:_RUN_DIGITS]}",
         "at (UTC)": f"{when:{_TIME_FORMAT}}" if when else "",

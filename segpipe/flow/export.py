@@ -17,7 +17,7 @@ from segpipe.errors import (
 from segpipe.flow.coco import labelled_photo
 from segpipe.flow.export_results import DealResults
 from segpipe.formats.destination import EXPORT_FILE, ExportFolder, new_file, new_folder
-from segpipe.formats.export_format import (
+from segpipe.formats.label_format import (
     CocoMasks,
     ExportFormat,
     LabelWriter,

@@ -76,8 +76,14 @@ async def segment_photo(
         result = replace(
             result,
             detections=tuple(
-                replace(found, mask=None) if index in missing else found
-                for index, found in enumerate(result.detections)
+                replace(
+                    found,
+                    mask=None if index in missing else found.mask,
+                    label=box.category or found.label,
+                )
+                for index, (found, box) in enumerate(
+                    zip(result.detections, asked.boxes(), strict=True)
+                )
             ),
         )
     return SegmentedImage(

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from segpipe.flow.stages import Stage
-from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.label_format import CocoMasks
 from segpipe.settings import Settings
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.dedup import Compare

@@ -7,45 +7,35 @@ orientation.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypedDict
+from typing import BinaryIO, Self
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
+from segpipe.errors import PromptError
+from segpipe.formats.coco_segmentation import box_of, segmentation_of
 from segpipe.formats.destination import ExportFolder
-from segpipe.formats.export_format import (
+from segpipe.formats.label_format import (
     CocoMasks,
     ExportFormat,
+    ImportFormat,
     LabelWriter,
     PhotoFile,
     WriteOptions,
 )
-from segpipe.formats.labels import LabelledItem, LabelledPhoto
+from segpipe.formats.label_json import Finite, json_files, parse, place_of, read_json
+from segpipe.formats.labels import DrawnBox, LabelledItem, LabelledPhoto, PhotoBoxes, PhotoLabels
 from segpipe.formats.lines_on_disk import LinesOnDisk
-from segpipe.vision.contour import mask_outlines
-from segpipe.vision.mask import Mask
-from segpipe.vision.mask_codecs import to_coco_rle
+from segpipe.formats.photo_names import photo_path
 
 ANNOTATIONS_FILE = "annotations.json"
 IMAGES_FOLDER = "images"
 
 _AFTER_CATEGORY = b"\t"  # JSON writes a tab inside of a string as \t
-
-
-class CocoRleText(TypedDict):
-    """A mask as COCO's compressed run-length encoding, as JSON holds it."""
-
-    size: list[int]
-    """[image height, image width]."""
-    counts: str
-
-
-Polygons = list[list[int]]
-"""Closed outlines along the edges of pixels, each x, y, x, y, … from the photo's corner on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +77,7 @@ def _annotation(item: LabelledItem, photo: LabelledPhoto, masks: CocoMasks) -> d
     return {
         # The pixels decode to the mask bit for bit. Those of a box without one are all that it
         # touches, as pycocotools has it for detections that are boxes.
-        "segmentation": _polygons(item.mask) if masks is CocoMasks.POLYGONS else _rle(item.mask),
+        "segmentation": segmentation_of(item.mask, masks),
         "area": item.mask.area,
         "bbox": (box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1),
         # One item each: in COCO a crowd is many in one annotation, RLE or not.
@@ -98,23 +88,6 @@ def _annotation(item: LabelledItem, photo: LabelledPhoto, masks: CocoMasks) -> d
         "pass_index": item.pass_index,
         "has_mask": item.has_mask,
     }
-
-
-def _rle(mask: Mask) -> CocoRleText:
-    rle = to_coco_rle(mask)
-    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
-
-
-def _polygons(mask: Mask) -> Polygons | CocoRleText:
-    """Outlines that decode to the very mask; RLE when it has holes.
-
-    Readers take the union of the polygons, so a hole cannot be one. Those along the edges of pixels
-    are exact in pycocotools, which moves any others by up to half a pixel.
-    """
-    outlines = mask_outlines(mask, tolerance_px=0)
-    if any(outline.is_hole for outline in outlines):
-        return _rle(mask)
-    return [outline.corners.astype(int).ravel().tolist() for outline in outlines]
 
 
 class CocoWriter:
@@ -271,3 +244,102 @@ def _info(options: WriteOptions) -> dict[str, JsonValue]:
 
 
 EXPORT = ExportFormat(write_folder=_write_folder, write_file=_write_file, file_suffix=".json")
+
+
+class _Image(BaseModel):
+    id: int | str
+    file_name: str
+    width: int | None = None
+    height: int | None = None
+    deal: str | None = None
+
+
+class _Category(BaseModel):
+    id: int | str
+    name: str
+
+
+class _Annotation(BaseModel):
+    image_id: int | str
+    category_id: int | str | None = None
+    bbox: list[Finite] | None = None
+    segmentation: object = None
+    iscrowd: int | None = None
+
+
+class _File(BaseModel):
+    images: list[object]
+    annotations: list[object]
+    categories: list[object] | None = None
+
+
+def _read(place: Path, _: tuple[str, ...] | None) -> list[PhotoLabels]:
+    """The photos of COCO files that have boxes.
+
+    A box that is missing is that of the segmentation. Crowds (``iscrowd``), being no items, are
+    left out, and noted.
+    """
+    files = json_files(place, ANNOTATIONS_FILE, "_annotations.coco.json", "*.json")
+    return [labels for file in files for labels in _read_file(file)]
+
+
+def _read_file(file: Path) -> list[PhotoLabels]:
+    content = parse(_File, read_json(file), f"{file.name} is no COCO file")
+    images: dict[int | str, _Image] = {}
+    for number, raw in enumerate(content.images, start=1):
+        image = parse(_Image, raw, f"{file.name}, {place_of(raw, 'image', number)}")
+        if image.id in images:
+            raise PromptError(
+                f"{file.name}: two images have the id {image.id!r}, {images[image.id].file_name!r} "
+                f"and {image.file_name!r}: nobody knows whose its annotations are; renumber them"
+            )
+        images[image.id] = image
+    categories = {
+        category.id: category.name
+        for number, raw in enumerate(content.categories or (), start=1)
+        for category in [parse(_Category, raw, f"{file.name}, {place_of(raw, 'category', number)}")]
+    }
+    boxes: dict[int | str, list[DrawnBox]] = {}
+    notes: dict[int | str, list[str]] = {}
+    for number, raw in enumerate(content.annotations, start=1):
+        place = place_of(raw, "annotation", number)
+        annotation = parse(_Annotation, raw, f"{file.name}, {place}")
+        if annotation.image_id not in images:
+            raise PromptError(
+                f"{file.name}, {place}: there is no image {annotation.image_id!r} in the file"
+            )
+        if annotation.iscrowd:
+            notes.setdefault(annotation.image_id, []).append(
+                f"{place} is a crowd, no item: left out"
+            )
+            continue
+        box = box_of(annotation.bbox, annotation.segmentation, f"{file.name}, {place}")
+        label = _label_of(annotation, categories, f"{file.name}, {place}")
+        boxes.setdefault(annotation.image_id, []).append(DrawnBox(place, box, label))
+    return [
+        _photo_labels(file.name, images[key], boxes.get(key, []), notes.get(key, []))
+        for key in images
+        if key in boxes or key in notes
+    ]
+
+
+def _photo_labels(
+    file: str, image: _Image, boxes: Sequence[DrawnBox], notes: Sequence[str]
+) -> PhotoLabels:
+    # Tools that do not know a size leave it out, or write 0.
+    size = (image.width, image.height) if image.width and image.height else None
+    content = PhotoBoxes(tuple(boxes), size, notes=tuple(notes))
+    return PhotoLabels(file, photo_path(image.file_name), lambda: content, image.deal)
+
+
+def _label_of(
+    annotation: _Annotation, categories: Mapping[int | str, str], where: str
+) -> str | None:
+    if annotation.category_id is None or not categories:
+        return None
+    if annotation.category_id not in categories:
+        raise PromptError(f"{where}: there is no category {annotation.category_id!r} in the file")
+    return categories[annotation.category_id]
+
+
+IMPORT = ImportFormat(_read)

@@ -1,9 +1,11 @@
 """The formats there are: a line each; a module is imported when its format is asked for."""
 
+from collections.abc import Mapping
 from pkgutil import resolve_name
+from typing import TypeVar
 
 from segpipe.errors import ConfigError
-from segpipe.formats.export_format import ExportFormat
+from segpipe.formats.label_format import ExportFormat, ImportFormat
 
 EXPORTS = {
     "coco": "segpipe.formats.coco:EXPORT",
@@ -12,18 +14,45 @@ EXPORTS = {
 }
 """Each name that ``segpipe export --format`` takes, and where its :class:`ExportFormat` is."""
 
+IMPORTS = {
+    "coco": "segpipe.formats.coco:IMPORT",
+    "yolo": "segpipe.formats.yolo:IMPORT_BOXES",
+    "yolo-seg": "segpipe.formats.yolo:IMPORT_SEGMENTS",
+    "labelme": "segpipe.formats.labelme:IMPORT",
+    "svg": "segpipe.formats.svg_outlines:IMPORT",
+}
+"""The same for ``segpipe import-prompts --format`` and :class:`ImportFormat`."""
+
+_Format = TypeVar("_Format", ExportFormat, ImportFormat)
+
 
 def export_format(name: str) -> ExportFormat:
-    """The format of that name.
+    """The format of exports of that name.
+
+    Raises:
+        ConfigError: There is none.
+
+    >>> export_format("coco").file_suffix
+    '.json'
+    """
+    return _find(EXPORTS, name, ExportFormat)
+
+
+def import_format(name: str) -> ImportFormat:
+    """The format of label files of that name.
 
     Raises:
         ConfigError: There is none.
     """
-    if name not in EXPORTS:
+    return _find(IMPORTS, name, ImportFormat)
+
+
+def _find(formats: Mapping[str, str], name: str, kind: type[_Format]) -> _Format:
+    if name not in formats:
         raise ConfigError(
-            f"there is no format {name!r}; there are: {', '.join(EXPORTS)}", field="format"
+            f"there is no format {name!r}; there are: {', '.join(formats)}", field="format"
         )
-    found = resolve_name(EXPORTS[name])
-    if not isinstance(found, ExportFormat):
-        raise TypeError(f"{EXPORTS[name]} is no ExportFormat")
+    found = resolve_name(formats[name])
+    if not isinstance(found, kind):
+        raise TypeError(f"{formats[name]} is no {kind.__name__}")
     return found

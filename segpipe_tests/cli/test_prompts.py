@@ -308,24 +308,21 @@ def test_replacing_removes_what_the_labels_do_not_have(
 def test_boxes_are_taken_over_from_yolo(cli: Cli, store: DealStore, tmp_path: Path) -> None:
     labels = tmp_path / "labels"
     labels.mkdir()
-    (labels / "a.txt").write_text("0 0.5 0.5 0.25 0.5\n\n3 0.25 0.25 0.125 0.25 0.97\n")
-    (labels / "b.txt").write_text(
-        "1 0.25 0.25 0.75 0.25 0.75 0.75\n0 0.1 0.1 0.3 0.1 0.3 0.4 0.9\n"
-    )
+    (labels / "a.txt").write_text("0 0.5 0.5 0.25 0.5\n\n1 0.25 0.25 0.125 0.25\n")
     (labels / "turned.txt").write_text("0 0.5 0.5 1.000002 1\n")
+    (labels / "notes.txt").write_text("no label at all")
     (labels / "classes.txt").write_text("ring\nbracelet\n")
-    result = cli("import-prompts", DEAL, str(labels), "--format", "yolo")
+    result = cli("import-prompts", DEAL, str(labels), "--format", "YOLO")
     assert result.exit_code == 0
-    assert "5 boxes for 3 photos; 5 are new" in result.stdout
-    assert "'classes.txt'" in result.stderr
+    assert "3 boxes for 2 photos; 3 are new" in result.stdout
+    assert "'labels/notes.txt'" in result.stderr
     found = {
-        image: [each.box for each in prompts.annotations]
+        image: [(each.box, each.category) for each in prompts.annotations]
         for image, prompts in store.prompts.images(DEAL).items()
     }
     assert found == {
-        "a": [(60, 30, 100, 90), (30, 15, 50, 45)],
-        "b": [(40, 30, 120, 90), pytest.approx((16, 12, 48, 48))],
-        "turned": [(0, 0, 120, 160)],
+        "a": [((60, 30, 100, 90), "ring"), ((30, 15, 50, 45), "bracelet")],
+        "turned": [((0, 0, 120, 160), "ring")],
     }
     (labels / "a.txt").write_text("")
     cli("import-prompts", DEAL, str(labels / "a.txt"), "--format", "yolo", "--replace")
@@ -337,7 +334,7 @@ def test_boxes_are_taken_over_from_yolo(cli: Cli, store: DealStore, tmp_path: Pa
     [
         ("{", "coco", "labels.x is no JSON"),
         ("[]", "coco", "labels.x is no COCO file"),
-        ('{"images": [], "annotations": [{}]}', "coco", "annotations.0"),
+        ('{"images": [], "annotations": [{}]}', "coco", "annotation number 1: image_id"),
         ('{"images": [], "annotations": [{"image_id": 1, "bbox": [1,1,1,1]}]}', "coco", "image 1"),
         (coco(("a.png", [1, 1, 0, 5])), "coco", "annotation 70: box (1, 1, 1, 6) is empty"),
         (coco(("a.png", [1, 1, -4, 5])), "coco", "annotation 70"),
@@ -364,7 +361,7 @@ def test_labels_that_make_no_sense_are_named(
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("0 0.5 0.5 0.1", "neither"),
+        ("0 0.5 0.5 0.1", "4 numbers, where 'class x y w h' are 5"),
         ("0 0.5 0.5 0.1 x", "line 2"),
         ("0 0.5 0.5 nan 0.1", "finite"),
         ("0 0.5 0.5 1.2 0.1", "is not inside"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
-from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.label_format import CocoMasks
 from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore

@@ -13,7 +13,7 @@ from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import CocoSettings, FlowSettings
 from segpipe.flow.stages import Stage
-from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.label_format import CocoMasks
 from segpipe.prompt import Mode
 from segpipe.store.tables import masks_from_arrow
 from segpipe_tests.deals import make_deal, make_tools, todo

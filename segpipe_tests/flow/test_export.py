@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError, describe
 from segpipe.flow.export import Images
 from segpipe.formats.destination import EXPORT_FILE
-from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.label_format import CocoMasks
 from segpipe.formats.registry import EXPORTS
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 
 from segpipe.errors import StoreError
 from segpipe.formats.coco import CocoPhoto, CocoWriter, coco_photo
-from segpipe.formats.export_format import CocoMasks
+from segpipe.formats.label_format import CocoMasks
 from segpipe.formats.labels import UNLABELLED, LabelledItem, LabelledPhoto
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask

@@ -95,6 +95,8 @@ class Annotation(BaseModel):
         box: ``xyxy``, pixels of the upright photo; for every type but ``point``.
         point: ``x, y``, pixels of the upright photo; for ``point`` alone.
         label: For ``point`` alone: 1 on the item, 0 off it.
+        category: The class of what it marks, as labelling tools have it; with ``inside_box`` it is
+            the label of what is found in the box.
         source: Who made it.
         created_by: The user's name, or the run's id.
         created_at: When, in UTC; None when that was not written down.
@@ -108,6 +110,7 @@ class Annotation(BaseModel):
     box: tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate] | None = None
     point: tuple[_Coordinate, _Coordinate] | None = None
     label: Literal[0, 1] | None = None
+    category: Annotated[_Text, Field(exclude_if=lambda category: category is None)] = None
     source: Source = Source.USER
     created_by: _Unicode = "user"
     created_at: _Time | None = None
@@ -291,6 +294,14 @@ def _said(prompts: ImagePrompts, deal_text: str | None, mode: Mode) -> dict[str,
     for each in prompts.counted(mode):
         label = () if each.label is None else (each.label,)
         marks.setdefault(each.prompt_type, []).append((*(each.box or each.point or ()), *label))
+    if mode is Mode.INSIDE_BOX:
+        categories = [
+            each.category
+            for each in prompts.counted(mode)
+            if each.prompt_type is PromptType.SEGMENT
+        ]
+        if any(categories):
+            said["categories"] = categories
     for prompt_type, values in marks.items():
         is_ordered = prompt_type is PromptType.SEGMENT
         # Adding zero makes a plain zero of a negative one.

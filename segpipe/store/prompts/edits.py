@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -12,6 +12,9 @@ from segpipe.prompt import Mode
 from segpipe.store.prompts.documents import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.prompts.json_files import explain
 from segpipe.vision.boxes import Box
+
+BOX_TYPES = {Mode.FIND_ALL: PromptType.POSITIVE_EXEMPLAR, Mode.INSIDE_BOX: PromptType.SEGMENT}
+"""What a box says in each mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Mark:
         box: Pixels of the upright photo; for every type but ``point``.
         point: ``x, y``, pixels of the upright photo; for ``point`` alone.
         label: For ``point`` alone: 1 on the item, 0 off it.
+        category: The class of what is marked, as a labelling tool names it; two marks that differ
+            in nothing else are the same.
     """
 
     mode: Mode
@@ -31,6 +36,7 @@ class Mark:
     box: Box | None = None
     point: tuple[float, float] | None = None
     label: int | None = None
+    category: str | None = field(default=None, compare=False)
 
 
 def add_marks(
@@ -38,13 +44,16 @@ def add_marks(
 ) -> ImagePrompts:
     """The prompts with these marks of a user; one that is there already is not added again.
 
-    Ids are ``b`` or ``p``, for box or point, and the next number.
+    Such a one gets the category of the new one. Ids are ``b`` or ``p``, for box or point, and the
+    next number.
 
     Raises:
         PromptError: A mark makes no sense, such as a box whose corners are swapped.
     """
     annotations = list(prompts.annotations)
-    present = set(marks_of(prompts))
+    present = {
+        _mark(each): place for place, each in enumerate(annotations) if each.source is Source.USER
+    }
     numbers = {letter: _last_number(annotations, letter) for letter in "bp"}
     for mark in marks:
         letter = "p" if mark.point else "b"
@@ -56,16 +65,20 @@ def add_marks(
                 box=mark.box,
                 point=mark.point,
                 label=mark.label,
+                category=mark.category,
                 created_by=created_by,
                 created_at=created_at,
             )
         except ValidationError as error:
             field, what = explain(error, {})
             raise PromptError(what, image=prompts.image, field=field) from error
-        if _mark(annotation) not in present:
-            present.add(_mark(annotation))
+        place = present.setdefault(_mark(annotation), len(annotations))
+        if place == len(annotations):
             annotations.append(annotation)
             numbers[letter] += 1
+        elif annotation.category:
+            same = annotations[place]
+            annotations[place] = same.model_copy(update={"category": annotation.category})
     return prompts.model_copy(update={"annotations": tuple(annotations)})
 
 
@@ -124,6 +137,7 @@ def _mark(annotation: Annotation) -> Mark:
         Box(*annotation.box) if annotation.box else None,
         annotation.point,
         annotation.label,
+        annotation.category,
     )
 
 

@@ -1,6 +1,7 @@
 """What editors and importers do to prompts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -108,3 +109,13 @@ def test_marks_are_there_once_whatever_was_there_and_can_be_taken_away_again(
     assert len(after.annotations) == len({*first, *second}) == len(set(ids(after)))
     assert added(after, *first, *second) == after
     assert remove_annotations(after, set(ids(after)) - set(ids(before))) == before
+
+
+def test_a_mark_with_a_class_is_the_mark_without_one_and_names_it() -> None:
+    ring = replace(BOX, category="ring")
+    prompts = added(added(EMPTY, BOX), ring)
+    assert [(each.id, each.category) for each in prompts.annotations] == [("b1", "ring")]
+    assert added(prompts, BOX) == prompts
+    assert marks_of(prompts) == {BOX}
+    again = added(clear_marks(prompts, BOX.mode, keep=[BOX]), replace(BOX, category="coin"))
+    assert [each.category for each in again.annotations] == ["coin"]

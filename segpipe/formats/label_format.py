@@ -1,6 +1,6 @@
-"""What a format of exports is to whoever walks over the deals."""
+"""What a format is to whoever exports deals in it, or imports labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from segpipe.formats.destination import ExportFolder
-from segpipe.formats.labels import LabelledPhoto
+from segpipe.formats.labels import LabelledPhoto, PhotoLabels
 from segpipe.prompt import Mode
 
 
@@ -84,3 +84,18 @@ class ExportFormat:
     )
     file_suffix: str = ""
     points_to_photos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFormat:
+    """A format that boxes are taken over from.
+
+    Attributes:
+        read: The labels of each photo in a file or folder. It raises PromptError for what makes no
+            sense, and OSError for what cannot be read. Its second argument is what each column of
+            a line means; None for the format's own columns.
+        has_columns: Whether it is a format of lines and columns.
+    """
+
+    read: Callable[[Path, tuple[str, ...] | None], Sequence[PhotoLabels]]
+    has_columns: bool = False
