@@ -28,11 +28,13 @@ class PhotoPrompt:
     Attributes:
         prompt: For the segmenter; None when there is nothing to ask: no box to look into.
         box_ids: The ids of the annotations that its boxes are, in their order.
+        categories: What each of its boxes is of, where somebody says so; none when nobody does.
         notes: What of the photo's prompts is not used, in sentences.
     """
 
     prompt: Prompt | None
     box_ids: tuple[str, ...] = ()
+    categories: tuple[str | None, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -144,6 +146,7 @@ def prompt_from_row(stored: str) -> Prompt | None:
 def _asked(mode: Mode, text: str | None, annotations: Sequence[Annotation]) -> PhotoPrompt:
     """What annotations of a mode ask for, in their order."""
     boxes: dict[str, Box] = {}
+    categories: list[str | None] = []
     points: list[Point] = []
     exemplars: list[Exemplar] = []
     for each in annotations:
@@ -152,6 +155,7 @@ def _asked(mode: Mode, text: str | None, annotations: Sequence[Annotation]) -> P
         elif each.box and each.prompt_type is PromptType.SEGMENT:
             if mode is Mode.INSIDE_BOX:
                 boxes[each.id] = Box(*each.box)
+                categories.append(each.category)
         elif each.box:
             positive = each.prompt_type is PromptType.POSITIVE_EXEMPLAR
             exemplars.append(Exemplar(Box(*each.box), positive))
@@ -164,4 +168,4 @@ def _asked(mode: Mode, text: str | None, annotations: Sequence[Annotation]) -> P
         points=tuple(points),
         exemplars=tuple(exemplars),
     )
-    return PhotoPrompt(prompt, tuple(boxes))
+    return PhotoPrompt(prompt, tuple(boxes), tuple(categories))

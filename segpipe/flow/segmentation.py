@@ -73,16 +73,17 @@ async def segment_photo(
             for index, found in enumerate(result.detections)
             if found.score == NO_EVIDENCE or found.mask is None or found.mask.is_empty
         }
+        categories = asked.categories or (None,) * len(prompt.boxes)
         result = replace(
             result,
             detections=tuple(
                 replace(
                     found,
                     mask=None if index in missing else found.mask,
-                    label=box.category or found.label,
+                    label=category or found.label,
                 )
-                for index, (found, box) in enumerate(
-                    zip(result.detections, asked.boxes(), strict=True)
+                for index, (found, category) in enumerate(
+                    zip(result.detections, categories, strict=True)
                 )
             ),
         )

@@ -101,7 +101,7 @@ def test_every_label_file_that_is_exported_can_be_imported_with_the_same_result(
         again = DealStore(tmp_path / f"{file_format}-{masks}" / "data")
         for deal, names in DEALS.items():
             source = tmp_path / "data" / "deals" / deal / "images"
-            shutil.copytree(source, Path(again.root.path) / "deals" / deal / "images")
+            shutil.copytree(source, Path(again.root.at(f"deals/{deal}/images")))
             done = import_labels(again, deal, task(out, read_as))
             assert done.notes == ()
             with_items = [name for name in names if expected(mode, Path(name).stem)]

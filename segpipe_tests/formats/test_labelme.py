@@ -1,6 +1,7 @@
 """labelme's JSON as labelme and its users write it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from segpipe.errors import PromptError
 from segpipe_tests.formats.label_files import read
 
 
-def shape(points: list[list[float]], kind: str | None = "polygon", **fields: Any) -> dict[str, Any]:
+def shape(
+    points: Sequence[Sequence[float]], kind: str | None = "polygon", **fields: Any
+) -> dict[str, Any]:
     return {"label": "ring", "points": points, "shape_type": kind, "group_id": None} | fields
 
 
@@ -20,7 +23,7 @@ def labelme_file(place: Path, *shapes: dict[str, Any], image: str = "a.jpg") -> 
     return place
 
 
-TRIANGLE = [[1, 2], [9, 2], [5, 8.5]]
+TRIANGLE = ((1, 2), (9, 2), (5, 8.5))
 
 
 def test_every_shape_with_an_area_becomes_the_box_around_it(tmp_path: Path) -> None:
