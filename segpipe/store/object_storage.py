@@ -9,13 +9,10 @@ The answer to a PUT may get lost, and a client that repeats it is then refused b
 So whoever is refused, or told of a fault, first reads back what is there.
 """
 
-import contextlib
 import errno
-import functools
 import io
 import os
 import random
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -23,18 +20,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple, cast
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    InvalidPathError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
-from obstore.store import MemoryStore, from_url
-from typing_extensions import Buffer, override
+from typing_extensions import override
 
-from segpipe.errors import ConfigError
+from segpipe.store.buckets import ObjectReader, os_errors
 from segpipe.store.storage import Entry, Kind, Storage
 
 if TYPE_CHECKING:
@@ -73,7 +61,7 @@ class ObjectStorage(Storage):
     @override
     def entry(self, key: str) -> Entry | None:
         path = self._path(key)
-        with _os_errors(key):
+        with os_errors(key):
             try:
                 return _entry(_name_of(key), obstore.head(self._store, path))
             except FileNotFoundError:
@@ -84,7 +72,7 @@ class ObjectStorage(Storage):
     @override
     def list(self, key: str) -> list[Entry]:
         path = self._path(key)
-        with _os_errors(key):
+        with os_errors(key):
             found = obstore.list_with_delimiter(self._store, path)
         folders = [Entry(_name_of(prefix), Kind.FOLDER) for prefix in found["common_prefixes"]]
         # Some stores list an empty object that stands for the folder itself.
@@ -94,7 +82,7 @@ class ObjectStorage(Storage):
     @override
     def walk(self, key: str) -> Iterator[Entry]:
         path = self._path(key)
-        with _os_errors(key):
+        with os_errors(key):
             for chunk in obstore.list(self._store, path):
                 for meta in chunk:
                     name = meta["path"].removeprefix(f"{path}/")
@@ -103,7 +91,7 @@ class ObjectStorage(Storage):
 
     @override
     def open(self, key: str) -> BinaryIO:
-        reader = io.BufferedReader(_ObjectReader(self._store, self._path(key), key), _BUFFER_BYTES)
+        reader = io.BufferedReader(ObjectReader(self._store, self._path(key), key), _BUFFER_BYTES)
         return cast("BinaryIO", reader)
 
     @override
@@ -130,7 +118,7 @@ class ObjectStorage(Storage):
 
     @override
     def replace(self, key: str, data: bytes) -> None:
-        with _os_errors(key):
+        with os_errors(key):
             obstore.put(self._store, self._path(key), data, use_multipart=False)
 
     @override
@@ -152,12 +140,12 @@ class ObjectStorage(Storage):
     @override
     def refresh(self, key: str) -> None:
         # No object store can do it without writing the object again.
-        with _os_errors(key):
+        with os_errors(key):
             obstore.head(self._store, self._path(key))
 
     @override
     def remove(self, key: str) -> None:
-        with _os_errors(key):
+        with os_errors(key):
             obstore.delete(self._store, self._path(key))
 
     @override
@@ -166,11 +154,11 @@ class ObjectStorage(Storage):
 
     def put_file(self, key: str, file: BinaryIO) -> None:
         """Put a file of any size from its beginning, in parts; its name is nobody else's."""
-        with _os_errors(key):
+        with os_errors(key):
             obstore.put(self._store, self._path(key), file)
 
     def _get(self, key: str) -> _Object:
-        with _os_errors(key):
+        with os_errors(key):
             found = obstore.get(self._store, self._path(key))
             return _Object(bytes(found.bytes()), found.meta)
 
@@ -184,7 +172,7 @@ class ObjectStorage(Storage):
         for number in range(1, _PUT_TRIES + 1):
             fault: OSError | None = None
             try:
-                with _os_errors(key):
+                with os_errors(key):
                     obstore.put(self._store, self._path(key), data, mode=mode, use_multipart=False)
                     return True
             except (FileExistsError, FileNotFoundError):
@@ -238,116 +226,6 @@ class _ObjectFile:
 
     def abandon(self) -> None:
         self._data.close()
-
-
-class _ObjectReader(io.RawIOBase):
-    """Reads an object piece by piece; a small one came whole with the first request."""
-
-    def __init__(self, store: "ObjectStore", path: str, key: str) -> None:
-        super().__init__()
-        self._store = store
-        self._path = path
-        self._key = key
-        self._position = 0
-        self._first, self._size = self._read_first()
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move there."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        """Read what fits; 0 at the end."""
-        view = memoryview(buffer).cast("B")
-        start, end = self._position, min(self._position + len(view), self._size)
-        if start >= end:
-            return 0
-        if end <= len(self._first):
-            data: Buffer = self._first[start:end]
-        else:
-            with _os_errors(self._key):
-                data = obstore.get_range(self._store, self._path, start=start, end=end)
-        view[: end - start] = memoryview(data)
-        self._position = end
-        return end - start
-
-    def _read_first(self) -> tuple[bytes, int]:
-        with _os_errors(self._key):
-            try:
-                found = obstore.get(
-                    self._store, self._path, options={"range": (0, _FIRST_READ_BYTES)}
-                )
-                return bytes(found.bytes()), found.meta["size"]
-            except BaseError:
-                # An empty object has no range.
-                if obstore.head(self._store, self._path)["size"]:
-                    raise
-                return b"", 0
-
-
-def open_bucket(scheme: str, name: str) -> "ObjectStore":
-    """A bucket or container, as the environment describes it; nothing is asked of it yet.
-
-    https://developmentseed.org/obstore/latest/authentication/ has the variables: with S3,
-    ``AWS_ACCESS_KEY_ID`` and so on, ``AWS_ENDPOINT_URL`` for what only speaks it.
-
-    Args:
-        scheme: ``s3``, ``gs``, ``az`` or another scheme of obstore, or ``memory``.
-        name: The bucket; with ``memory`` any name, the same objects for all who give it.
-
-    Raises:
-        ConfigError: The environment lacks something, such as the account.
-    """
-    if scheme == "memory":
-        return _memory_of(name)
-    try:
-        return from_url(f"{scheme}://{name}")
-    except (BaseError, ValueError) as error:
-        raise ConfigError(
-            f"{scheme}://{name} cannot be opened: {_first_line(error)}", field="root"
-        ) from error
-
-
-@functools.cache
-def _memory_of(name: str) -> "ObjectStore":
-    return MemoryStore()
-
-
-@contextlib.contextmanager
-def _os_errors(key: str) -> Iterator[None]:
-    """Raise obstore's errors as the OSErrors that they would be on a disk."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key) from error
-    except (AlreadyExistsError, PreconditionError) as error:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), key) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), key) from error
-    except (InvalidPathError, ValueError) as error:
-        raise OSError(f"a name that the object store refuses: {key!r}") from error
-    except BaseError as error:
-        raise OSError(_first_line(error)) from error
-
-
-def _first_line(error: Exception) -> str:
-    """What obstore says, without its dump of structures, and without signatures in URLs."""
-    return re.sub(r"\?\S*", "", str(error).partition("\n")[0])
 
 
 def _version_of(meta: "ObjectMeta") -> "UpdateVersion":

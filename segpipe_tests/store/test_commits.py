@@ -7,8 +7,9 @@ import pytest
 
 from segpipe.errors import PromotionConflictError, StaleUpstreamError, StoreError
 from segpipe.store import commits
+from segpipe.store.buckets import open_bucket
 from segpipe.store.local_storage import LocalStorage
-from segpipe.store.object_storage import ObjectStorage, open_bucket
+from segpipe.store.object_storage import ObjectStorage
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import (
     ASSETS,
