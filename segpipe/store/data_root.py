@@ -92,7 +92,8 @@ class DataRoot:
             raise ConfigError(
                 f"{scheme}:// needs obstore: install segpipe[{EXTRAS[scheme]}]", field="root"
             )
-        from segpipe.store.object_storage import ObjectStorage, open_bucket  # noqa: PLC0415
+        from segpipe.store.buckets import open_bucket  # noqa: PLC0415
+        from segpipe.store.object_storage import ObjectStorage  # noqa: PLC0415
 
         bucket, _, prefix = rest.partition("/")
         return ObjectStorage(open_bucket(scheme, bucket), prefix)
