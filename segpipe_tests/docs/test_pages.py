@@ -23,7 +23,7 @@ from segpipe.cli.app import app
 from segpipe.definitions import defs
 from segpipe.errors import UnsupportedPromptError
 from segpipe.flow.todo import State
-from segpipe.prompt import Mode, Prompt
+from segpipe.prompt import Prompt
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe_tests.docs.pages import PAGES, ROOT, Page, pages
@@ -199,7 +199,7 @@ def test_the_example_of_a_segmenter_finds_what_is_bright() -> None:
     found = asyncio.run(segmenter.segment(photo, Prompt())).detections
     assert [detection.box for detection in found] == [Box(3, 2, 9, 6), Box(20, 10, 28, 15)]
     with pytest.raises(UnsupportedPromptError, match="the bright segmenter"):
-        asyncio.run(segmenter.segment(photo, Prompt(Mode.INSIDE_BOX, boxes=(Box(0, 0, 9, 9),))))
+        asyncio.run(segmenter.segment(photo, Prompt(texts=("ring",))))
 
 
 def test_every_module_and_folder_that_is_named_exists() -> None:
