@@ -53,6 +53,10 @@ _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 _SPATIAL_EXTENT = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
+_EXIF_ITEM = re.compile(rb"(infe\x02.{7})Exif", re.DOTALL)
+"""ISO/IEC 14496-12, 8.11.6: the entry that says which item is EXIF."""
+_BAD_EXIF = "Invalid Exif payload"
+"""What libavif says of EXIF for which it refuses a photo."""
 _BITS_PER_SAMPLE = 8
 _SEPARATE_PLANES = 2
 """TIFF 6.0, PlanarConfiguration."""
@@ -146,11 +150,18 @@ def open_photo(data: bytes, name: str) -> OpenPhoto:
         header = _READERS[name](io.BytesIO(tiff.data))
         _refuse_misread(header)
         profile = header.info.get("icc_profile")
-        return OpenPhoto(header, tiff.data, None, profile, tiff.pages, ())
-    header = _READERS[name](io.BytesIO(data))
+        return OpenPhoto(header, tiff.data, None, profile, tiff.pages, tiff.notes)
+    notes: tuple[str, ...] = ()
+    try:
+        header = _READERS[name](io.BytesIO(data))
+    except ValueError as error:
+        if _BAD_EXIF not in str(error):
+            raise
+        data, notes = _EXIF_ITEM.sub(rb"\1free", data), ("EXIF data is damaged and left out",)
+        header = _READERS[name](io.BytesIO(data))
     colours = _coded(header, data, name)
     frames = getattr(header, "n_frames", 1)
-    return OpenPhoto(header, data, None, colours.profile, frames, colours.notes)
+    return OpenPhoto(header, data, None, colours.profile, frames, notes + colours.notes)
 
 
 def open_header(data: bytes, name: str) -> ImageFile.ImageFile:

@@ -44,6 +44,18 @@ _TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
 _BIG = 43
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Field types that hold whole numbers, as struct names them."""
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BYTES |= {16: 8, 17: 8, 18: 8}
+"""What a value of each field type takes."""
+_NO_TYPE = b"\0\0"
+_PIXEL_TAGS = frozenset(
+    {
+        *(256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 301, 317, 320),
+        *(322, 323, 324, 325, 332, 333, 334, 336, 338, 339, 340, 341, 347),
+        *(512, 513, 514, 515, 517, 519, 520, 521, 529, 530, 531, 532),
+    }
+)
+_COLOUR_PROFILE = 34675
 _MOST_ENTRIES = 200_000
 """Of all pages together: a page costs next to nothing to write and time to read."""
 _MOST_VALUES = 64
@@ -55,15 +67,23 @@ class TiffFile(NamedTuple):
     Attributes:
         data: The file.
         pages: How many pages it has.
+        notes: What was given up, in words.
     """
 
     data: bytes
     pages: int
+    notes: tuple[str, ...]
 
 
 class _Page(NamedTuple):
+    """One directory: where it lies, the tags that are read here, and its damaged entries.
+
+    An entry is damaged, by its tag and place, whose data would lie outside the file.
+    """
+
     offset: int
     tags: dict[int, tuple[int, ...]]
+    damaged: dict[int, int]
 
     def value(self, tag: int) -> int | None:
         values = self.tags.get(tag)
@@ -111,13 +131,33 @@ def camera_raw_name(data: bytes) -> str | None:
 
 
 def read_tiff(data: bytes) -> TiffFile:
-    """Put the main page of a TIFF first: the first that is no thumbnail or mask of another."""
+    """Put the main page of a TIFF first: the first that is no thumbnail or mask of another.
+
+    Damaged entries that concern no pixel are left out: Pillow reads none of those behind them.
+    """
     reader = _Reader(data)
     pages = list(reader.chain(reader.first))
-    main = next((page for page in pages if page.is_whole), None)
-    if main is None or main.offset == reader.first:
-        return TiffFile(data, len(pages))
-    return TiffFile(reader.with_first(main.offset), len(pages))
+    main = next((page for page in pages if page.is_whole), pages[0] if pages else None)
+    if main is None:
+        return TiffFile(data, 0, ())
+    changes = {} if main.offset == reader.first else reader.first_page(main.offset)
+    notes = []
+    for tag, place in main.damaged.items():
+        if tag not in _PIXEL_TAGS:
+            changes[place + 2] = _NO_TYPE
+            lost = ": colour profile ignored" if tag == _COLOUR_PROFILE else ""
+            notes.append(f"TIFF tag {tag} is damaged and left out{lost}")
+    return TiffFile(_changed(data, changes), len(pages), tuple(notes))
+
+
+def _changed(data: bytes, changes: dict[int, bytes]) -> bytes:
+    """The file with other bytes at some places."""
+    if not changes:
+        return data
+    file = bytearray(data)
+    for place, content in changes.items():
+        file[place : place + len(content)] = content
+    return bytes(file)
 
 
 class _Reader:
@@ -135,10 +175,9 @@ class _Reader:
         except struct.error:
             self.first = 0
 
-    def with_first(self, offset: int) -> bytes:
-        """The file with another directory first."""
-        word = struct.pack(self._order + self._word, offset)
-        return self._data[: self._first_at] + word + self._data[self._first_at + len(word) :]
+    def first_page(self, offset: int) -> dict[int, bytes]:
+        """What to write where, to put another directory first."""
+        return {self._first_at: struct.pack(self._order + self._word, offset)}
 
     def chain(self, offset: int) -> Iterator[_Page]:
         """A directory and those after it."""
@@ -158,28 +197,24 @@ class _Reader:
         if self._entries_left < 0:
             raise struct.error("more entries than any photo has")
         start = offset + (8 if self._is_big else 2)
-        tags = {}
+        tags, damaged = {}, {}
         for at in range(start, start + count * entry_bytes, entry_bytes):
-            (tag,) = self._unpack("H", at)
-            if tag in _READ_TAGS:
-                tags[tag] = self._values(at)
+            tag, kind, values = self._unpack("HH" + self._word, at)
+            place = self._place(at, kind, values)
+            if place + values * _BYTES.get(kind, 0) > len(self._data):
+                damaged[tag] = at
+            elif tag in _READ_TAGS and kind in _INTEGERS:
+                layout = f"{min(values, _MOST_VALUES)}{_INTEGERS[kind]}"
+                tags[tag] = self._unpack(layout, place)
         (following,) = self._unpack(self._word, start + count * entry_bytes)
-        return _Page(offset, tags), following
+        return _Page(offset, tags, damaged), following
 
-    def _values(self, at: int) -> tuple[int, ...]:
-        """The whole numbers of an entry; none when it holds no such, or lies outside the file."""
-        kind, count = self._unpack("H" + self._word, at + 2)
-        letter = _INTEGERS.get(kind)
-        if letter is None:
-            return ()
-        layout = f"{min(count, _MOST_VALUES)}{letter}"
+    def _place(self, at: int, kind: int, values: int) -> int:
+        """Where the values of an entry lie: in the entry itself, or where it says."""
         place = at + (12 if self._is_big else 8)
-        if count * struct.calcsize(f"={letter}") > struct.calcsize(f"={self._word}"):
+        if values * _BYTES.get(kind, 0) > struct.calcsize(f"={self._word}"):
             (place,) = self._unpack(self._word, place)
-        try:
-            return self._unpack(layout, place)
-        except struct.error:
-            return ()
+        return place
 
     def _unpack(self, layout: str, at: int) -> tuple[int, ...]:
         if at > len(self._data):

@@ -3,6 +3,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -97,3 +99,38 @@ def test_exif_that_is_sound_and_empty_is_no_warning(name: str, order: str) -> No
 
         assert decoded.rgb.shape == PICTURE.shape
         assert decoded.warnings == ()
+
+
+SIDEWAYS = b"MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\x87\x69\0\x04\0\0\0\x01"
+
+
+@pytest.mark.parametrize("place", [0, 34, 10**6, 2**32 - 1])
+def test_a_damaged_directory_of_exif_does_not_lose_the_orientation(place: int) -> None:
+    exif = b"Exif\0\0" + SIDEWAYS + struct.pack(">II", place, 0)
+
+    decoded = decode_image(encode(PICTURE, "PNG", exif=exif))
+
+    np.testing.assert_array_equal(decoded.rgb, np.rot90(PICTURE, -1))
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_damaged_exif_refuses_no_photo(name: str, data: st.DataObject) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    exif.get_ifd(0x8769)[0xA001] = 1
+    file = bytearray(encode(PICTURE, name, exif=exif.tobytes()))
+    if name == "TIFF":  # there, EXIF stands in a directory of its own behind the picture's
+        (start,) = exif_pointer(bytes(file))
+    else:
+        start = file.index(b"MM\0*" if b"MM\0*" in file else b"II*\0")
+    for at in data.draw(st.lists(st.integers(start, start + 40), min_size=1, max_size=5)):
+        file[at % len(file)] = data.draw(st.integers(0, 255))
+
+    assert sorted(decode_image(bytes(file)).rgb.shape) == sorted(PICTURE.shape)
+
+
+def exif_pointer(data: bytes) -> tuple[int, ...]:
+    """Where the EXIF directory of a little-endian TIFF starts."""
+    return struct.unpack_from("<I", data, data.index(b"\x69\x87\x04\0\x01\0\0\0") + 8)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from segpipe.errors import CorruptImageError, PhotoError, UnsupportedFormatError
 from segpipe.vision.image import decode_image, upright_size
 from segpipe.vision.tiff_pages import camera_raw_name
-from segpipe_tests.vision.photos import corners
+from segpipe_tests.vision.icc import SRGB_PRIMARIES, rgb_profile
+from segpipe_tests.vision.photos import corners, encode
 
 PICTURE = corners()
 THUMBNAIL = corners(12, 8)[:, ::-1].copy()
@@ -62,6 +63,43 @@ def test_a_mask_of_another_page_is_not_the_picture() -> None:
     data = _tiff((np.ones((32, 48), np.bool_), mask), (PICTURE, {"photometric": "rgb"}))
 
     np.testing.assert_array_equal(decode_image(data).rgb, PICTURE)
+
+
+@pytest.mark.parametrize("tag", [270, 305, 34675])
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}], ids=str)
+def test_a_damaged_tag_without_pixels_is_a_note(tag: int, options: dict[str, str]) -> None:
+    data = bytearray(
+        encode(
+            PICTURE,
+            "TIFF",
+            description="a photo",
+            software="a camera",
+            icc_profile=rgb_profile(SRGB_PRIMARIES),
+            **options,
+        )
+    )
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        at = file.pages[0].tags[tag].offset  # type: ignore[union-attr]
+    data[at + 6] ^= 0x80  # of how many values there are, or where
+    data[at + 11] ^= 0x80
+
+    decoded = decode_image(bytes(data))
+
+    np.testing.assert_array_equal(decoded.rgb, PICTURE)
+    assert len(decoded.warnings) == 1
+    assert f"TIFF tag {tag} is damaged" in decoded.warnings[0]
+    assert ("colour profile ignored" in decoded.warnings[0]) is (tag == 34675)
+
+
+@pytest.mark.parametrize("tag", [257, 258, 273])
+def test_a_damaged_tag_of_pixels_is_an_error(tag: int) -> None:
+    data = bytearray(encode(PICTURE, "TIFF"))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        at = file.pages[0].tags[tag].offset  # type: ignore[union-attr]
+    data[at + 11] ^= 0x7F
+
+    with pytest.raises(PhotoError):
+        decode_image(bytes(data))
 
 
 def test_a_page_that_cannot_be_read_refuses_no_picture_beside_it() -> None:
