@@ -14,6 +14,8 @@ from segpipe.server.models import ModelName, load
 from segpipe.server.refiners import build
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
+from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
+from segpipe.web.log_limit import LimitRepeats
 
 _KEEPALIVE_S = 30  # longer than clients keep an idle connection, so that they are the ones to close
 _BACKLOG = 128
@@ -51,6 +53,8 @@ def build_server(
             access_log=False,
             log_config=None,
             lifespan="on",
+            http=protocol_within(settings.connection_limits),
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
     )
 
@@ -78,10 +82,12 @@ def serve(
             no such refiner.
         SystemExit: The address is taken.
     """
+    settings = settings or ServerSettings()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    settings = settings or ServerSettings()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LimitRepeats(settings.log_lines_per_minute))
     load_model = partial(load, model, checkpoint, threads=settings.in_model)
     server = build_server(load_model, settings, build(refiner, refiner_checkpoint))
     asyncio.run(server.serve())

@@ -19,7 +19,7 @@ from segpipe.server.settings import ServerSettings
 from segpipe.threads import finish_in_thread
 from segpipe.vision.image import DecodedImage, RgbImage
 from segpipe.web.photo_uploads import PhotoShelf
-from segpipe.web.problems import RefusedError, failed, unavailable
+from segpipe.web.problems import FullError, RefusedError, failed, unavailable
 from segpipe.wire.inference import Health, Status
 
 _log = logging.getLogger(__name__)
@@ -222,4 +222,6 @@ class Service:
         return unavailable(error, detail, retry_after_s=self.retry_after_s)
 
     def _refuse_full(self) -> RefusedError:
-        return self._refuse("QueueFull", "as many requests as may wait do: come again")
+        return FullError(
+            "as many requests as may wait do: come again", retry_after_s=self.retry_after_s
+        )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from segpipe.errors import ConfigError
 from segpipe.settings import Settings
+from segpipe.web.connections import ConnectionLimits
 from segpipe.wire.inference import MAX_POINTS
 from segpipe.wire.service_token import read_token
 
@@ -51,6 +52,26 @@ class ServerSettings(Settings):
     queue_size: int = Field(
         default=64, ge=0, description="Requests that wait at most, beside those in the model."
     )
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        description="Connections at most; over it, the one that has been idle the longest goes.",
+    )
+    max_connections_per_peer: int = Field(
+        default=256, ge=1, description="Connections of one address at most, in the same way."
+    )
+    head_timeout_s: float = Field(
+        default=10, gt=0, description="Time for the head of a request to arrive whole."
+    )
+    gap_timeout_s: float = Field(
+        default=10, gt=0, description="Time between the bytes of a request that is arriving."
+    )
+    unread_timeout_s: float = Field(
+        default=30, gt=0, description="Time that an answer waits for a client to read on."
+    )
+    log_lines_per_minute: int = Field(
+        default=20, ge=1, description="Lines of one kind that are logged; the others are counted."
+    )
     retry_after_s: int = Field(
         default=1, ge=1, description="When a client that was refused should come again."
     )
@@ -66,6 +87,17 @@ class ServerSettings(Settings):
     shutdown_timeout_s: int = Field(
         default=30, ge=0, description="Time for what is under way to finish at a shutdown."
     )
+
+    @property
+    def connection_limits(self) -> ConnectionLimits:
+        """What connections may take."""
+        return ConnectionLimits(
+            total=self.max_connections,
+            each_peer=self.max_connections_per_peer,
+            head_s=self.head_timeout_s,
+            gap_s=self.gap_timeout_s,
+            unread_s=self.unread_timeout_s,
+        )
 
     @property
     def max_upload_bytes(self) -> int:

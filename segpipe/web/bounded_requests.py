@@ -1,25 +1,37 @@
 """How long a request may take, and how its body is read."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from fastapi import HTTPException, Request, Response, UploadFile
 from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import FormData
+from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from segpipe.web.event_stream import EventStream, until_left
-from segpipe.web.problems import BAD_REQUEST, CLIENT_GONE, TIMED_OUT, RefusedError, too_slow
+from segpipe.web.problems import (
+    BAD_REQUEST,
+    CLIENT_GONE,
+    TIMED_OUT,
+    FullError,
+    RefusedError,
+    too_slow,
+)
 
 _MAX_FILES = 1
 _MAX_FIELDS = 8
 _MAX_FIELD_BYTES = 1_000_000
 _MAX_IN_MEMORY_BYTES = 1_000_000  # of a body that is read or waits; more of it lies on disk
+_GRACE_S = 0.1  # before an upload may be called slow
+_PATIENCE_S = 0.5  # of a request that comes while others arrive
+_SLOWEST_BYTES_PER_S = 10_000
 _UTF_8 = frozenset({b"utf-8", b"utf8"})
 _FORM, _JSON = "multipart/form-data", "application/json"
 
@@ -28,9 +40,12 @@ _FORM, _JSON = "multipart/form-data", "application/json"
 class Bounds:
     """The bounds of a request that takes work; :class:`FormRoute` finds them on the app's state.
 
+    While as many requests are in as may be, the one whose body arrives the slowest gives way to
+    the next, if it is slower than any honest connection.
+
     Attributes:
         admit: Counts a request in for as long as the context lasts; raises a
-            :class:`~segpipe.web.problems.RefusedError` where there is no place for it.
+            :class:`~segpipe.web.problems.FullError` where there is no place for it now.
         upload_timeout_s: Time for a request to arrive whole.
         request_timeout_s: Time for its answer, waiting included.
     """
@@ -38,6 +53,36 @@ class Bounds:
     admit: Callable[[], AbstractContextManager[None]]
     upload_timeout_s: float
     request_timeout_s: float
+    arriving: "set[_Upload]" = field(default_factory=set)
+
+
+class _Upload:
+    """A body that is arriving: since when, how much of it has, and until when it may."""
+
+    def __init__(self, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.begun = loop.time()
+        self.received = 0
+        self.limit = asyncio.timeout(timeout_s)
+        self.has_left = asyncio.Event()
+        self.gave_way = False
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it began."""
+        return self.now() - self.begun
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second; of one that has just begun, as many as one could wish for."""
+        return self.received / self.age_s if self.age_s > _GRACE_S else inf
+
+    def end(self) -> None:
+        """Let its time be over."""
+        if not self.limit.expired():
+            self.gave_way = True
+            self.limit.reschedule(self.now())
 
 
 class FormRoute(APIRoute):
@@ -55,9 +100,9 @@ class FormRoute(APIRoute):
         async def handle(request: Request) -> Response:
             bounds: Bounds = request.app.state.bounds
             with ExitStack() as held:
-                held.enter_context(bounds.admit())
+                upload = await _admitted(bounds, held)
                 try:
-                    await self._read_in_time(request, held, bounds.upload_timeout_s)
+                    await self._read_in_time(request, held, upload)
                     work = asyncio.ensure_future(answer(request))
                     response = await _unless_gone(request, work, bounds.request_timeout_s)
                 except ClientDisconnect:
@@ -68,44 +113,85 @@ class FormRoute(APIRoute):
 
         return handle
 
-    async def read_body(self, request: Request, held: ExitStack) -> None:
+    async def read_body(
+        self, request: Request, chunks: AsyncGenerator[bytes], held: ExitStack
+    ) -> None:
         """Read a form; the framework then finds it on the request."""
         _require_utf_8(request, _FORM)
-        if _media_type(request) != _FORM.encode():
-            return  # nothing that the framework finds a photo in
+        limits = {"max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
         try:
-            async with aclosing(request.stream()) as stream:
-                # Where the framework looks first. Its own parser reads text as Latin-1 where it is
-                # not UTF-8, and so makes other words of it.
-                request._form = await _Utf8FormParser(
-                    request.headers,
-                    stream,
-                    max_files=_MAX_FILES,
-                    max_fields=_MAX_FIELDS,
-                    max_part_size=_MAX_FIELD_BYTES,
-                ).parse()
+            # Set where the framework looks first. Its own parser reads text as Latin-1 where it is
+            # not UTF-8, and so makes other words of it.
+            match _media_type(request):
+                case b"multipart/form-data":
+                    request._form = await _Utf8FormParser(
+                        request.headers, chunks, max_files=_MAX_FILES, **limits
+                    ).parse()
+                case b"application/x-www-form-urlencoded":
+                    request._form = await FormParser(request.headers, chunks, **limits).parse()
+                case _:
+                    request._form = FormData()
+                    async for _chunk in chunks:
+                        pass
         except MultiPartException as error:
             raise HTTPException(BAD_REQUEST, error.message) from error
         except UnicodeError as error:
             raise _not_utf_8("the form is not in UTF-8", _FORM) from error
 
-    async def _read_in_time(self, request: Request, held: ExitStack, timeout_s: float) -> None:
+    async def _read_in_time(self, request: Request, held: ExitStack, upload: _Upload) -> None:
+        bounds: Bounds = request.app.state.bounds
+        bounds.arriving.add(upload)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.read_body(request, held)
+            async with upload.limit, aclosing(_counted(request.stream(), upload)) as chunks:
+                await self.read_body(request, chunks, held)
         except TimeoutError as error:
+            reason = f"the request did not arrive within {bounds.upload_timeout_s:g} s"
+            if upload.gave_way:
+                reason = "the request arrived too slowly while others waited for its place"
             raise RefusedError(
                 TIMED_OUT,
                 "UploadTimeout",
-                f"the request did not arrive within {timeout_s:g} s",
+                reason,
                 headers={"Connection": "close"},
             ) from error
+        finally:
+            bounds.arriving.discard(upload)
+
+
+async def _admitted(bounds: Bounds, held: ExitStack) -> _Upload:
+    """A place for a request, if need be that of the slowest of those that still arrive."""
+    upload = _Upload(bounds.upload_timeout_s)
+    held.callback(upload.has_left.set)
+    while True:
+        try:
+            held.enter_context(bounds.admit())
+        except FullError:
+            slowest = min(bounds.arriving, key=lambda one: one.rate, default=None)
+            if slowest and slowest.rate < _SLOWEST_BYTES_PER_S:
+                bounds.arriving.discard(slowest)
+                slowest.end()
+                await slowest.has_left.wait()
+            elif slowest and upload.age_s < _PATIENCE_S:
+                await asyncio.sleep(_GRACE_S)  # until it is known whether they are slow
+            else:
+                raise
+        else:
+            upload.begun = upload.now()
+            return upload
+
+
+async def _counted(chunks: AsyncIterator[bytes], upload: _Upload) -> AsyncGenerator[bytes]:
+    async for chunk in chunks:
+        upload.received += len(chunk)
+        yield chunk
 
 
 class JsonRoute(FormRoute):
     """A route whose requests take work, within the same bounds, by JSON in place of a form."""
 
-    async def read_body(self, request: Request, held: ExitStack) -> None:
+    async def read_body(
+        self, request: Request, chunks: AsyncGenerator[bytes], held: ExitStack
+    ) -> None:
         """Read the body into a file, for :func:`body_of`."""
         _require_utf_8(request, _JSON)
         # A page of another origin may send other types, and JSON only as CORS permits.
@@ -121,7 +207,7 @@ class JsonRoute(FormRoute):
         )
         file = request.state.body = cast("BinaryIO", spooled)
         upload = UploadFile(file)  # its writes to disk keep nobody waiting
-        async for chunk in request.stream():
+        async for chunk in chunks:
             await upload.write(chunk)
 
 

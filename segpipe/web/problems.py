@@ -55,6 +55,19 @@ class RefusedError(Exception):
         return JSONResponse(self.problem.model_dump(), self.status, self.headers)
 
 
+class FullError(RefusedError):
+    """There is no place for this request now (503); the client may come again.
+
+    Args:
+        detail: What was wrong.
+        retry_after_s: When to come again.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        headers = {"Retry-After": str(retry_after_s)}
+        super().__init__(UNAVAILABLE, "QueueFull", detail, headers=headers)
+
+
 def too_large(limit_bytes: int) -> RefusedError:
     """More bytes than the limit; the connection is closed, since the rest is not read."""
     return RefusedError(

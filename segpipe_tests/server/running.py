@@ -2,13 +2,18 @@
 
 import asyncio
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import httpx
+import psutil
 from fastapi import FastAPI
 
 from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
@@ -25,9 +30,9 @@ PATIENCE_S = 10.0
 _POLL_S = 0.002
 
 
-def wait_until(reached: Callable[[], bool]) -> None:
+def wait_until(reached: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
     """Wait for something that another thread is about to do."""
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + patience_s
     while not reached():
         assert time.monotonic() < give_up, "it never happened"
         time.sleep(_POLL_S)
@@ -85,6 +90,49 @@ def running(
         server.should_exit = True
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
+
+
+class ServiceProcess:
+    """``segpipe serve`` in a process of its own, whose log and memory can be looked at."""
+
+    def __init__(self, process: psutil.Popen, url: str, port: int, log: Path) -> None:
+        self.process, self.url, self.port = process, url, port
+        self._log = log
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that it takes now."""
+        return int(self.process.memory_info().rss)
+
+    def log(self) -> str:
+        """What it has written."""
+        return self._log.read_text(encoding="utf-8")
+
+
+@contextmanager
+def running_process(folder: Path, *options: str) -> Iterator[ServiceProcess]:
+    """The service as its users start it, once its model is loaded."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    log, url = folder / "service.log", f"http://127.0.0.1:{port}"
+    program = "from segpipe.cli.app import main; main()"
+    command = [sys.executable, "-c", program, "serve", "--port", str(port), *options]
+    with log.open("wb") as written:
+        process = psutil.Popen(command, stdout=written, stderr=subprocess.STDOUT)
+    try:
+        wait_until(partial(_is_ready, url), patience_s=60)
+        yield ServiceProcess(process, url, port, log)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 class ToldModel:
