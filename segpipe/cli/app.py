@@ -86,7 +86,7 @@ COMMANDS = {
         "history_commands",
         "rollback",
         "Make an older version of an asset current again; the newer one stays available.",
-        "segpipe rollback spring-lot dedup 3f2a91c0",
+        "segpipe rollback spring-lot 3",
     ),
     "sweep": _Listed(
         "history_commands",

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from segpipe.cli.console import err, out
 from segpipe.cli.options import ROOT, ModeOption, Root, existing
+from segpipe.errors import ConfigError
 from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import DealCost, read_costs
@@ -55,16 +56,37 @@ def versions(deal: str, root: Root = ROOT) -> None:
 
 def rollback(
     deal: str,
-    asset: str,
-    run_id: Annotated[str, typer.Argument(help="As in 'segpipe versions', or how it begins.")],
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="GENERATION|ASSET",
+            help="A generation, which comes back whole; or an asset, with what was made from it.",
+        ),
+    ],
+    run_id: Annotated[
+        str | None,
+        typer.Argument(help="Of the asset: as in 'segpipe versions', or how it begins."),
+    ] = None,
     root: Root = ROOT,
     mode: ModeOption = Mode.FIND_ALL,
 ) -> None:
-    """Make an older version of an asset current again; the newer one stays available."""
-    promotion = DealStore(root).rollback(deal, mode, asset, run_id)
-    held = promotion.commit.assets[asset]
-    generation = promotion.commit.generation
-    out.print(f"{deal}: {asset} is {held.version} again, generation {generation}")
+    """Make an older generation current again, or an older version of one asset.
+
+    The newer ones stay available.
+    """
+    store = DealStore(root)
+    if run_id is not None:
+        commit = store.rollback_asset(deal, mode, to, run_id).commit
+        said = f"{to} is {commit.assets[to].version} again, with what was made from it"
+    elif to.isdecimal():
+        commit = store.rollback(deal, mode, int(to)).commit
+        said = f"generation {int(to)} is current again"
+    else:
+        raise ConfigError(
+            f"{to!r} is no generation; name one, or the run id of the asset's version",
+            field="GENERATION",
+        )
+    out.print(f"{deal}: {said}, as generation {commit.generation}")
 
 
 def sweep(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from segpipe.errors import ConfigError, InputError, StoreError, VersionNotFoundError
 from segpipe.store import failures, layout
-from segpipe.store import rollback as rollbacks
 from segpipe.store import verify as verification
 from segpipe.store.commits import CommitLog, modes_of
 from segpipe.store.data_root import DataRoot
@@ -19,6 +18,7 @@ from segpipe.store.ids import check_deal_id, check_id
 from segpipe.store.inputs import Inputs, Photo, check_inside
 from segpipe.store.inputs import fingerprint as fingerprint_of
 from segpipe.store.prompts.files import PromptFiles
+from segpipe.store.rollback import Rollback
 from segpipe.store.scan import ScannedDeal, scan_deal
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
@@ -180,24 +180,38 @@ class DealStore:
         finally:
             staging.close()
 
-    def rollback(self, deal: str, mode: str, asset: str, run_id: str) -> Promotion:
-        """Make an old version of one asset current again, with a new commit.
+    def rollback(self, deal: str, mode: str, generation: int) -> Promotion:
+        """Make a kept generation current again as a whole, with a new commit.
+
+        Raises:
+            VersionNotFoundError: There is none, or no longer; the message names those there are.
+        """
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            return self._rollback(deal, mode).to_generation(generation)
+
+    def rollback_asset(self, deal: str, mode: str, asset: str, run_id: str) -> Promotion:
+        """Make an old version of an asset, and what was made from it, current with a new commit.
+
+        Assets above it stay as they are. Those that are made from it become what was made from
+        that version, and are no longer current where nothing was.
 
         Args:
             deal: The deal.
             mode: The mode.
-            asset: The asset; all others stay as they are.
+            asset: The asset.
             run_id: ``<run_id>.<attempt>``, or a run id (its latest attempt), or as much of the
                 beginning as fits one run only.
 
         Raises:
             VersionNotFoundError: No kept commit names such a version; the message names those
                 that there are.
+            StaleUpstreamError: It was made from other versions than are current; the message
+                names the generation to roll back to as a whole.
         """
         deal = check_deal_id(deal)
         with store_errors(deal):
-            log = self._log(deal, mode)
-            return rollbacks.rollback(self._storage, log, deal, mode, asset, run_id)
+            return self._rollback(deal, mode).to_version(asset, run_id)
 
     # Reading versions
 
@@ -308,6 +322,9 @@ class DealStore:
             except StoreError:  # one folder that cannot be listed must not keep the others full
                 report += SweepReport(skipped=(deal,))
         return report
+
+    def _rollback(self, deal: str, mode: str) -> Rollback:
+        return Rollback(self._storage, self._log(deal, mode), deal, mode)
 
     def _log(self, deal: str, mode: str) -> CommitLog:
         return CommitLog(self._storage, deal, check_id(mode, field="mode"), self._keep_commits)

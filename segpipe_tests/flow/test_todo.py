@@ -106,8 +106,7 @@ def make_rolled_back(store: DealStore, deal: str) -> None:
     run(store, deal)
     draw(store, "a", boxed("x", FIRST, mode=FIND_ALL, prompt_type=_LIKE), deal=deal)
     run(store, deal, "run-2")
-    for stage in Stage:
-        store.rollback(deal, FIND_ALL, stage, "run-1")
+    store.rollback(deal, FIND_ALL, 1)
 
 
 _LIKE = PromptType.POSITIVE_EXEMPLAR

@@ -185,8 +185,7 @@ def test_the_sensors_leave_alone_what_was_rolled_back_or_found_to_be_bad(
     draw(store, "a", boxed("far", Box(0.0, 0.0, 999.0, 9.0)), deal="a")
     run_deals(definitions, instance, ["a"])
     run_deals(definitions, instance, ["a"], mode=INSIDE_BOX)
-    for stage in Stage:
-        store.rollback("a", FIND_ALL, stage, first.run_id)
+    store.rollback("a", FIND_ALL, first.generation)
 
     for sensor in SENSORS.values():
         result, _ = tick(tmp_path, instance, sensor=sensor)

@@ -45,7 +45,7 @@ def test_a_promotion_makes_a_failure_void(store: DealStore) -> None:
 def test_a_rollback_does_not_make_a_failure_void(store: DealStore) -> None:
     promote(store, "r1")
     store.record_failure(DEAL, MODE, FAILURE)
-    store.rollback(DEAL, MODE, "crops", "r1")
+    store.rollback(DEAL, MODE, 1)
     assert store.last_failure(DEAL, MODE) == FAILURE
 
 
@@ -55,7 +55,7 @@ def test_a_failure_older_than_all_kept_commits_is_void(store: DealStore) -> None
     few.record_failure(DEAL, MODE, FAILURE)
     promote(few, "r2")
     for _ in range(2):
-        few.rollback(DEAL, MODE, "crops", "r2")
+        few.rollback_asset(DEAL, MODE, "crops", "r2")
     assert few.last_failure(DEAL, MODE) is None
 
 

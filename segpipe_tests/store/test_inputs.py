@@ -358,7 +358,7 @@ def test_a_fingerprint_changes_with_name_size_and_time(
 def test_a_run_never_touches_the_photos(deal: DealStore, images: Path, camera: Path) -> None:
     before = deal.add_photos(DEAL, [camera / "a.jpg", camera / "b.jpg"])
     promote(deal, "r1")
-    deal.rollback(DEAL, "find_all", "crops", "r1")
+    deal.rollback(DEAL, "find_all", 1)
     deal.sweep(min_age_s=0)
     assert deal.photos(DEAL) == before[:2]
     assert sorted(os.listdir(images)) == ["a.jpg", "b.jpg"]  # noqa: PTH208

@@ -40,7 +40,7 @@ def subset_promotion(store: DealStore) -> None:
 
 
 def rolling_back(store: DealStore) -> None:
-    store.rollback(DEAL, MODE, "crops", "r0")
+    store.rollback_asset(DEAL, MODE, "segmentation", "r0")
 
 
 def sweeping(store: DealStore) -> None:
@@ -77,7 +77,7 @@ ACTIONS: dict[Callable[[DealStore], None], dict[str, str]] = {
     first_promotion: dict.fromkeys(ASSETS, "new.0"),
     next_promotion: dict.fromkeys(ASSETS, "new.0"),
     subset_promotion: {"segmentation": "r1.0", "crops": "new.0"},
-    rolling_back: {"segmentation": "r1.0", "crops": "r0.0"},
+    rolling_back: dict.fromkeys(ASSETS, "r0.0"),
     sweeping: OLD,
     adding_photos: OLD,
     adding_prompts: OLD | {"prompts": "new"},
@@ -312,7 +312,7 @@ def test_a_root_that_is_really_read_only_is_told_and_still_read(
 
 
 def rolling_back_to_r1(store: DealStore) -> None:
-    store.rollback(DEAL, MODE, "crops", "r1")
+    store.rollback(DEAL, MODE, 1)
 
 
 def failing(store: DealStore) -> None:

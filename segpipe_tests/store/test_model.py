@@ -40,6 +40,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = DealStore(root, keep_commits=KEEP_COMMITS)
         self.history: list[Versions] = []
         self.runs = 0
+        self.made_from: Versions = {}
+        """The segmentation that each version of the crops was made from."""
 
     def teardown(self) -> None:
         if self.folder:
@@ -62,6 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
         run = self.next_run()
         assert promote(self.store, run).commit.generation == len(self.history) + 1
         self.history.append(dict.fromkeys(ASSETS, f"{run}.0"))
+        self.made_from[f"{run}.0"] = f"{run}.0"
 
     @precondition(lambda self: self.history)
     @rule(asset=st.sampled_from(ASSETS))
@@ -69,6 +72,7 @@ class StoreMachine(RuleBasedStateMachine):
         run = self.next_run()
         promote(self.store, run, [asset])
         self.history.append({**self.now, asset: f"{run}.0"})
+        self.made_from[f"{run}.0"] = self.now["segmentation"]
 
     @rule()
     def give_up(self) -> None:
@@ -84,6 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
             stage(staging, ["crops"], current=self.store.current(DEAL, MODE))
             promote(self.store, early, [other])
             self.history.append({**self.now, other: f"{early}.0"})
+            self.made_from |= dict.fromkeys((f"{early}.0", f"{late}.0"), self.now["segmentation"])
             if other == "segmentation":
                 with pytest.raises(StaleUpstreamError):
                     staging.promote()
@@ -92,15 +97,39 @@ class StoreMachine(RuleBasedStateMachine):
                 self.history.append({**self.now, "crops": f"{late}.0"})
 
     @precondition(lambda self: self.history)
-    @rule(asset=st.sampled_from(ASSETS), back=st.integers(0, KEEP_COMMITS + 2))
-    def roll_back(self, asset: str, back: int) -> None:
-        wanted = self.history[max(0, len(self.history) - 1 - back)][asset]
-        if wanted in {versions[asset] for versions in self.kept}:
-            self.store.rollback(DEAL, MODE, asset, wanted)
-            self.history.append({**self.now, asset: wanted})
+    @rule(back=st.integers(0, KEEP_COMMITS + 2))
+    def roll_back(self, back: int) -> None:
+        generation = len(self.history) - back
+        if back < len(self.kept):
+            self.store.rollback(DEAL, MODE, generation)
+            self.history.append(self.history[generation - 1])
         else:
             with pytest.raises(VersionNotFoundError):
-                self.store.rollback(DEAL, MODE, asset, wanted)
+                self.store.rollback(DEAL, MODE, generation)
+
+    @precondition(lambda self: self.history)
+    @rule(asset=st.sampled_from(ASSETS), back=st.integers(0, KEEP_COMMITS + 2))
+    def roll_one_back(self, asset: str, back: int) -> None:
+        wanted = self.history[max(0, len(self.history) - 1 - back)].get(asset, "unknown")
+        holders = [versions for versions in self.kept[::-1] if versions.get(asset) == wanted]
+        if not holders:
+            with pytest.raises(VersionNotFoundError):
+                self.store.rollback_asset(DEAL, MODE, asset, wanted)
+        elif asset == "segmentation":
+            self.store.rollback_asset(DEAL, MODE, asset, wanted)
+            crops = [held["crops"] for held in holders if self.crops_of(held) == wanted]
+            now = {"segmentation": wanted, "crops": crops[0]} if crops else {"segmentation": wanted}
+            self.history.append(now)
+        elif self.made_from[wanted] == self.now["segmentation"]:
+            self.store.rollback_asset(DEAL, MODE, asset, wanted)
+            self.history.append({**self.now, "crops": wanted})
+        else:
+            with pytest.raises(StaleUpstreamError):
+                self.store.rollback_asset(DEAL, MODE, asset, wanted)
+
+    def crops_of(self, versions: Versions) -> str | None:
+        """The segmentation that the crops of a commit were made from."""
+        return self.made_from[versions["crops"]] if "crops" in versions else None
 
     @rule()
     def sweep(self) -> None:

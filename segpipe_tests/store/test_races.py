@@ -138,7 +138,7 @@ def promote_and_age(root: Path, runs: int, stop: Event) -> None:
         promote(store, f"r{number}")
         make_old(root, f"r{number}")
         if number % 5 == 4:
-            store.rollback(DEAL, MODE, "crops", f"r{number - 1}")
+            store.rollback_asset(DEAL, MODE, "segmentation", f"r{number - 1}")
     stop.set()
 
 
@@ -204,7 +204,7 @@ def test_many_at_once_all_get_their_generation(tmp_path: Path, where: str) -> No
             if where == "run":
                 promote(store, f"{name}-{number}", ["segmentation"])
             else:
-                store.rollback(DEAL, MODE, "crops", "r0")
+                store.rollback(DEAL, MODE, 1)
 
     join(*(start(work, f"w{worker}") for worker in range(workers)))
     store = DealStore(tmp_path, keep_commits=100)

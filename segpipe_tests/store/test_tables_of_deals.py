@@ -135,7 +135,7 @@ def test_a_rollback_is_seen(tmp_path: Path) -> None:
     first = current_tables(store, *DETECTIONS)
     run(tmp_path, "lot", "second", (3,))
     assert current_tables(store, *DETECTIONS) != first
-    store.rollback("lot", "find_all", "segmentation", "first")
+    store.rollback("lot", "find_all", 1)
     assert current_tables(store, *DETECTIONS) == first
 
 

@@ -320,7 +320,7 @@ def test_sweeping_verifying_and_promoting_leave_prompts_alone(
     local.prompts.edit_image(DEAL, "a", saying("ring"))
     local.prompts.edit_deal(DEAL, lambda _: DealPrompts(text="coin"))
     promote(local, "r1")
-    local.rollback(DEAL, "find_all", "crops", "r1")
+    local.rollback(DEAL, "find_all", 1)
     (prompts / ".segpipe-killed.tmp").write_bytes(b"half")
     before = {path.name for path in prompts.iterdir()}
     report = local.sweep(min_age_s=0)
