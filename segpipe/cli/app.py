@@ -85,7 +85,7 @@ COMMANDS = {
     "rollback": _Listed(
         "history_commands",
         "rollback",
-        "Make an older version of an asset current again; the newer one stays available.",
+        "Make an older generation current again, or an older version of one asset.",
         "segpipe rollback spring-lot 3",
     ),
     "sweep": _Listed(

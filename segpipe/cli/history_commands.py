@@ -70,10 +70,7 @@ def rollback(
     root: Root = ROOT,
     mode: ModeOption = Mode.FIND_ALL,
 ) -> None:
-    """Make an older generation current again, or an older version of one asset.
-
-    The newer ones stay available.
-    """
+    """The newer ones stay available."""
     store = DealStore(root)
     if run_id is not None:
         commit = store.rollback_asset(deal, mode, to, run_id).commit

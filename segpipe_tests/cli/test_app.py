@@ -87,14 +87,14 @@ def test_a_deal_goes_from_photos_to_crops_and_back_to_an_older_version(
     rolled = cli("rollback", "lot", "1")
     assert rolled.exit_code == 0
     assert "generation 1 is current again, as generation 3" in rolled.stdout
-    first, second, again = store.commits("lot", Mode.FIND_ALL)
-    assert again.assets == first.assets
-    run = second.assets["dedup"].version.partition(".")[0]
+    one, two, again = store.commits("lot", Mode.FIND_ALL)
+    assert again.assets == one.assets
+    run = two.assets["dedup"].version.partition(".")[0]
     refused = cli("rollback", "lot", "dedup", run)
     assert refused.exit_code == 1
     assert "generation 2" in refused.stderr
     assert cli("rollback", "lot", "segmentation", run).exit_code == 0
-    assert store.commits("lot", Mode.FIND_ALL)[-1].assets == second.assets
+    assert store.commits("lot", Mode.FIND_ALL)[-1].assets == two.assets
     assert cli("rollback", "lot", "crops").exit_code == 1
     assert cli("verify").exit_code == 0
 
