@@ -17,6 +17,7 @@ from segpipe_tests.deals import (
     MODE,
     current_versions,
     leftovers,
+    payload,
     promote,
     read_whole,
     stage,
@@ -64,10 +65,12 @@ def test_commits_beyond_the_kept_ones_go_with_their_versions(tmp_path: Path) -> 
     assert current_versions(store) == {"segmentation": "r0.0", "crops": "r4.0"}
 
 
-def test_memory_is_swept_the_same_way(store: DealStore) -> None:
+def test_every_kind_of_storage_is_swept_the_same_way(store: DealStore) -> None:
     promote(store, "r0")
-    staging = store.stage(DEAL, MODE, run_id="killed")
-    stage(staging.__enter__())
+    for asset in ASSETS:
+        for name, data in payload("killed.0", asset).items():
+            key = f"deals/{DEAL}/runs/killed.0/{MODE}/{asset}/{name}"
+            store.root.storage().put_if_absent(key, [data])
     assert store.sweep().versions == 0
     assert store.sweep(min_age_s=0).versions == len(ASSETS)
     assert store.sweep(min_age_s=0) == SweepReport()
