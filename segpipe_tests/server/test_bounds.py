@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from segpipe.segmenters.classical import model as classical
-from segpipe.segmenters.classical.at_points import at_points
+from segpipe.segmenters.classical.item_at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.server.settings import ServerSettings
 from segpipe.web.photo_uploads import PhotoShelf

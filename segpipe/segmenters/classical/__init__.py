@@ -1,8 +1,9 @@
 """The embedded segmenter: classical vision, no weights.
 
-``find_all`` reads: background -> foreground -> split -> items -> find_all. ``at_points`` starts
-the same way. ``exemplars`` goes on from the items: claims -> appearance -> exemplars.
-``inside_box`` stands alone.
+Every item (``item_search``) is found by the table's colour (``table_colour``), what is unlike it
+(``goods_mask``), and where touching items part (``touching_items``). ``item_at_points`` starts the
+same way; ``exemplar_search`` goes on from the items; ``item_in_box`` stands alone. All work on the
+arrays of ``lab_planes``.
 """
 
 from segpipe.segmenters.classical.config import ClassicalConfig

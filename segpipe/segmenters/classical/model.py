@@ -11,8 +11,8 @@ from typing import TypeVar
 from segpipe.detection import Candidate, PassStats, SegmentationResult, Thresholds
 from segpipe.digests import settings_digest
 from segpipe.prompt import Mode, Point, Prompt
-from segpipe.segmenters.classical.at_points import at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.item_at_points import at_points
 from segpipe.segmenters.classical.segmenter import ClassicalSegmenter, opencv_errors
 from segpipe.vision.image import RgbImage
 

@@ -10,11 +10,11 @@ import cv2
 from segpipe.detection import Detection, PassStats, SegmentationResult
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Mode, Prompt, Supports
-from segpipe.segmenters.classical.at_points import always, at_points
 from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.exemplars import find_like
-from segpipe.segmenters.classical.find_all import find_all
-from segpipe.segmenters.classical.inside_box import inside_box
+from segpipe.segmenters.classical.exemplar_search import find_like
+from segpipe.segmenters.classical.item_at_points import always, at_points
+from segpipe.segmenters.classical.item_in_box import inside_box
+from segpipe.segmenters.classical.item_search import find_all
 from segpipe.vision.image import RgbImage
 
 _SUPPORTS = Supports(texts=0, points_in_boxes=False)

@@ -11,7 +11,7 @@ from segpipe.errors import SegmenterError
 from segpipe.prompt import Exemplar, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.classical import model as classical
-from segpipe.segmenters.classical.at_points import at_points
+from segpipe.segmenters.classical.item_at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.vision.boxes import Box
 from segpipe_tests.segmenters.classical.pictures import BLUE, disc, table

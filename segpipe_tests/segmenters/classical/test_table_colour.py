@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from segpipe.segmenters.classical.arrays import LabImage, to_lab
-from segpipe.segmenters.classical.background import fit_background
+from segpipe.segmenters.classical.lab_planes import LabImage, to_lab
+from segpipe.segmenters.classical.table_colour import fit_background
 from segpipe_tests.segmenters.classical.pictures import RED, table
 
 

@@ -6,9 +6,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane, diagonal_of, disc, filled
-from segpipe.segmenters.classical.background import Background
-from segpipe.segmenters.classical.watershed import flood
+from segpipe.segmenters.classical.lab_planes import (
+    Flags,
+    LabImage,
+    Plane,
+    diagonal_of,
+    disc,
+    filled,
+    flood,
+)
+from segpipe.segmenters.classical.table_colour import Background
 from segpipe.vision.mask import Bitmap
 
 # In standard deviations of the bare table:

@@ -1,14 +1,20 @@
-"""What the surface of an item looks like, in numbers that can be compared."""
+"""Every item that looks like the positive exemplars and not like the negative ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.arrays import Flags, LabImage, Plane
-from segpipe.segmenters.classical.background import Background
-from segpipe.segmenters.classical.items import Item
+from segpipe.detection import Detection
+from segpipe.prompt import Exemplar
+from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.exemplar_claims import Claims, claim_items
+from segpipe.segmenters.classical.item_at_points import always
+from segpipe.segmenters.classical.item_search import Item, look_at, to_detection
+from segpipe.segmenters.classical.lab_planes import Flags, LabImage, Plane
+from segpipe.segmenters.classical.table_colour import Background
+from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap
 
 Appearance = NDArray[np.float64]
@@ -35,6 +41,95 @@ _NOISE = 1.0  # Delta E: weaker texture is the sensor's
 _SOBEL_SCALE = 1 / 8
 _SHAPE_WEIGHT = 0.5  # of the logarithms of size and elongation: goods of one kind lie in any pose
 _UNEVENNESS_PX = 1 / 12  # the variance of a pixel's own extent: a line of pixels has a width too
+
+_HALF_LIKE = 2.5  # unlikeness at which the similarity is one half
+_THE_SAME = 1.0
+_DIGITS = 4  # of a score; more is rounding noise, and would order equal items by it
+
+
+def find_like(
+    image: RgbImage,
+    exemplars: Sequence[Exemplar],
+    config: ClassicalConfig,
+    *,
+    is_wanted: Callable[[], bool] = always,
+) -> tuple[Detection, ...]:
+    """Find the items that look like an exemplar in an upright RGB image, (h, w, 3) uint8.
+
+    The candidates are those of ``find_all``. Several positive exemplars may show several kinds,
+    and so may the negative ones: for each candidate the nearest of either sign counts. What a
+    positive exemplar is drawn around is always among the results, with score 1, what a negative
+    one is drawn around never. Where nothing sets itself off in an exemplar's box, the look of the
+    box counts, and it is no item.
+
+    Args:
+        image: The picture.
+        exemplars: At least one is positive; each has a part in the image.
+        config: The settings.
+        is_wanted: Whether somebody still waits for the answer; asked at every exemplar.
+
+    Returns:
+        The best score first. The score is the smaller of two numbers from 0 to 1: the likeness to
+        the nearest positive exemplar, and how much nearer that is than the nearest negative one,
+        0.5 when they are equally near.
+
+    Raises:
+        SegmenterError: Nobody waits any more.
+        PromptError: A positive and a negative one are drawn around the same item.
+    """
+    look = look_at(image, config)
+    if look is None:
+        return ()
+    claims = claim_items(look, image, exemplars, config, is_wanted=is_wanted)
+
+    # Compare every item with the examples
+    lights = in_both_lights(look.lab, look.background)
+    looks = [describe(item, lights, look.distance) for item in claims.items]
+    bare = [
+        (describe(item, lights, look.distance), is_positive) for item, is_positive in claims.bare
+    ]
+    examples, counterexamples = (
+        [looks[index] for index in sorted(shown)]
+        + [appearance for appearance, is_positive in bare if is_positive is sign]
+        for shown, sign in ((claims.wanted, True), (claims.unwanted, False))
+    )
+    scores = _scores(looks, examples, counterexamples)
+
+    # Keep what is alike, the best first
+    kept = [(score, claims.items[index]) for index, score in _chosen(claims, scores, config)]
+    kept.sort(key=lambda pair: (-pair[0], pair[1].window.y1, pair[1].window.x1))
+    return tuple(
+        to_detection(item, score, work_shape=look.lab.shape, image=image)
+        for score, item in kept[: config.max_detections]
+    )
+
+
+def _scores(
+    looks: Sequence[Appearance],
+    examples: Sequence[Appearance],
+    counterexamples: Sequence[Appearance],
+) -> NDArray[np.float64]:
+    """How much each item is what is wanted, 0 to 1."""
+    near = unlikeness(looks, examples) ** 2
+    likeness = 2.0 ** (-near / _HALF_LIKE**2)
+    if not counterexamples:
+        return likeness
+    far = unlikeness(looks, counterexamples) ** 2
+    # Where both are 0 nothing speaks for either side.
+    preference = np.divide(far, near + far, out=np.full(len(looks), 0.5), where=near + far > 0)
+    scores: NDArray[np.float64] = np.minimum(likeness, preference)
+    return scores
+
+
+def _chosen(
+    claims: Claims, scores: NDArray[np.float64], config: ClassicalConfig
+) -> Iterator[tuple[int, float]]:
+    """Index and score of the items that are wanted."""
+    for index, score in enumerate(scores):
+        if index in claims.wanted:
+            yield index, _THE_SAME
+        elif index not in claims.unwanted and score >= config.min_similarity:
+            yield index, round(float(score), _DIGITS)
 
 
 def in_both_lights(lab: LabImage, background: Background) -> tuple[LabImage, LabImage]:

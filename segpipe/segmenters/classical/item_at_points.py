@@ -9,7 +9,10 @@ import numpy as np
 from segpipe.detection import Candidate
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Point, require_points
-from segpipe.segmenters.classical.arrays import (
+from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.goods_mask import colour_distance, mark_foreground
+from segpipe.segmenters.classical.item_search import score_item
+from segpipe.segmenters.classical.lab_planes import (
     Labels,
     LabImage,
     Plane,
@@ -17,15 +20,12 @@ from segpipe.segmenters.classical.arrays import (
     disc,
     enlarge,
     filled,
+    flood,
     shrink,
     to_lab,
 )
-from segpipe.segmenters.classical.background import fit_background
-from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.foreground import colour_distance, mark_foreground
-from segpipe.segmenters.classical.score import score_item
-from segpipe.segmenters.classical.split import split_items
-from segpipe.segmenters.classical.watershed import flood
+from segpipe.segmenters.classical.table_colour import fit_background
+from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask
 

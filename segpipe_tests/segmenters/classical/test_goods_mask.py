@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segpipe.segmenters.classical.arrays import to_lab
-from segpipe.segmenters.classical.background import fit_background
-from segpipe.segmenters.classical.foreground import mark_foreground
+from segpipe.segmenters.classical.goods_mask import mark_foreground
+from segpipe.segmenters.classical.lab_planes import to_lab
+from segpipe.segmenters.classical.table_colour import fit_background
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap
 from segpipe_tests.scenes import iou

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.watershed import flood
+from segpipe.segmenters.classical.lab_planes import flood
 
 
 @pytest.mark.parametrize("ridge", [3, 10, 16])

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.appearance import (
+from segpipe.segmenters.classical.exemplar_search import (
     Appearance,
     describe,
     in_both_lights,
     unlikeness,
 )
-from segpipe.segmenters.classical.arrays import to_lab
-from segpipe.segmenters.classical.background import Background, fit_background
-from segpipe.segmenters.classical.foreground import colour_distance
-from segpipe.segmenters.classical.items import Item
+from segpipe.segmenters.classical.goods_mask import colour_distance
+from segpipe.segmenters.classical.item_search import Item
+from segpipe.segmenters.classical.lab_planes import to_lab
+from segpipe.segmenters.classical.table_colour import Background, fit_background
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.image import RgbImage
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, table

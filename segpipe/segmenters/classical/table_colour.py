@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.arrays import Flags, LabImage
+from segpipe.segmenters.classical.lab_planes import Flags, LabImage
 
 Samples = NDArray[np.float64]
 """Shape (n, 3), Lab."""

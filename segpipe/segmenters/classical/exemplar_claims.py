@@ -9,16 +9,16 @@ import numpy as np
 from segpipe.detection import NO_EVIDENCE
 from segpipe.errors import PromptError, SegmenterError
 from segpipe.prompt import Exemplar
-from segpipe.segmenters.classical.arrays import disc
 from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.inside_box import inside_box
-from segpipe.segmenters.classical.items import (
+from segpipe.segmenters.classical.item_in_box import inside_box
+from segpipe.segmenters.classical.item_search import (
     Item,
     Look,
     numbered_items,
     reduced_item,
     reduced_window,
 )
+from segpipe.segmenters.classical.lab_planes import disc
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.image import RgbImage
 

@@ -12,7 +12,7 @@ from segpipe.detection import Candidate, Thresholds
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
-from segpipe.segmenters.classical.at_points import at_points
+from segpipe.segmenters.classical.item_at_points import at_points
 from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from segpipe.detection import NO_EVIDENCE, Detection
 from segpipe.errors import SegmenterError
-from segpipe.segmenters.classical.arrays import enlarge, filled, shrink, to_lab
 from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.score import score_item
+from segpipe.segmenters.classical.item_search import score_item
+from segpipe.segmenters.classical.lab_planes import enlarge, filled, shrink, to_lab
 from segpipe.vision.boxes import Box, PixelWindow, pixel_window
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask

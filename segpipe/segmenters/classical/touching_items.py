@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.arrays import Labels, LabImage, Plane
-from segpipe.segmenters.classical.watershed import flood
+from segpipe.segmenters.classical.lab_planes import Labels, LabImage, Plane, flood
 from segpipe.vision.mask import Bitmap
 
 _PEAK_WINDOW_PX = 7

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segpipe.segmenters.classical.arrays import Labels, to_lab
-from segpipe.segmenters.classical.split import split_items
+from segpipe.segmenters.classical.lab_planes import Labels, to_lab
+from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, table

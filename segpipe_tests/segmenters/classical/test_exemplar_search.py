@@ -15,7 +15,7 @@ from segpipe.detection import Detection
 from segpipe.errors import PromptError, SegmenterError
 from segpipe.prompt import Exemplar, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
-from segpipe.segmenters.classical.exemplars import find_like
+from segpipe.segmenters.classical.exemplar_search import find_like
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou, match

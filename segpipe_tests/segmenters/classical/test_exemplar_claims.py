@@ -10,9 +10,9 @@ from segpipe.detection import Detection
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
-from segpipe.segmenters.classical.at_points import always
-from segpipe.segmenters.classical.claims import Claims, claim_items
-from segpipe.segmenters.classical.items import look_at, to_detection
+from segpipe.segmenters.classical.exemplar_claims import Claims, claim_items
+from segpipe.segmenters.classical.item_at_points import always
+from segpipe.segmenters.classical.item_search import look_at, to_detection
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou

@@ -1,18 +1,18 @@
-"""What looks like an item in the reduced picture, and the way back to the photo."""
+"""Every item on a fairly even background, found and scored in a reduced picture."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from segpipe.detection import Detection
-from segpipe.segmenters.classical.arrays import Labels, LabImage, Plane, enlarge, shrink, to_lab
-from segpipe.segmenters.classical.background import Background, fit_background
 from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.foreground import colour_distance, mark_foreground
-from segpipe.segmenters.classical.score import score_item
-from segpipe.segmenters.classical.split import split_items
+from segpipe.segmenters.classical.goods_mask import colour_distance, mark_foreground
+from segpipe.segmenters.classical.lab_planes import Labels, LabImage, Plane, enlarge, shrink, to_lab
+from segpipe.segmenters.classical.table_colour import Background, fit_background
+from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.boxes import Box, PixelWindow
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask
@@ -20,6 +20,8 @@ from segpipe.vision.mask import Bitmap, Mask
 _MIN_SIDE_PX = 16  # a smaller picture shows no table around an item
 _MAX_BORDER_CONTACT = 0.55  # of an outline: a square in the corner has 0.5, a cut corner 0.59
 _LARGE_FRACTION = 0.1  # of the picture
+_HALF_CONTRAST = 10.0  # Delta E at which the contrast counts one half
+_DIGITS = 4  # of a score; more is rounding noise, and would order equal items by it
 _CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
 
 
@@ -94,6 +96,17 @@ class Look:
     items: tuple[Item, ...]
 
 
+def find_all(image: RgbImage, config: ClassicalConfig) -> tuple[Detection, ...]:
+    """Find separate goods in an upright RGB image, (h, w, 3) uint8; the best score comes first."""
+    look = look_at(image, config)
+    if look is None:
+        return ()
+    return tuple(
+        to_detection(item, item.score, work_shape=look.lab.shape, image=image)
+        for item in look.items[: config.max_detections]
+    )
+
+
 def look_at(image: RgbImage, config: ClassicalConfig) -> Look | None:
     """Find the items in an upright RGB image, (h, w, 3) uint8; None when it is too small."""
     if min(image.shape[:2]) < _MIN_SIDE_PX:
@@ -135,6 +148,24 @@ def numbered_items(labels: Labels, distance: Plane, min_area: float) -> Iterator
         view = _slices(window)
         bits = (labels[view] == number).astype(np.uint8)
         yield Item(window, bits, score_item(bits, distance[view]))
+
+
+def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
+    """Contrast times compactness, 0 to 1.
+
+    Contrast is d / (d + 10) for the median colour distance d; compactness is the part of its
+    convex hull that the item fills.
+
+    Args:
+        bits: The item, (h, w), 0 or 1, at least one pixel.
+        distance: Distance of each pixel to the background's colour, (h, w), Delta E.
+    """
+    inside = bits.astype(np.bool_)
+    median = float(np.median(distance[inside]))
+    hull = np.zeros_like(bits)
+    cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(bits)), (1,))
+    solidity = np.count_nonzero(inside) / np.count_nonzero(hull)
+    return round(float(median / (median + _HALF_CONTRAST) * solidity), _DIGITS)
 
 
 def to_detection(
