@@ -36,8 +36,8 @@ from segpipe.segmenters.http import (
     check_endpoint,
     redact,
 )
-from segpipe.segmenters.http.pauses import asked_pause_s
-from segpipe.segmenters.http.redaction import snippet
+from segpipe.segmenters.http.http_answers import snippet
+from segpipe.segmenters.http.http_attempts import asked_pause_s
 from segpipe_tests.loopback import Loopback, Reply, json_reply
 
 KEY = "canary/key+0123=="

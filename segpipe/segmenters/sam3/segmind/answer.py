@@ -13,7 +13,7 @@ from typing import Any
 from segpipe.detection import Detection
 from segpipe.errors import BackendProtocolError
 from segpipe.segmenters.http import Answer
-from segpipe.segmenters.http.redaction import redact, snippet
+from segpipe.segmenters.http.http_answers import redact, snippet
 from segpipe.segmenters.sam3.segmind.finds import (
     NO_SCORE,
     Find,

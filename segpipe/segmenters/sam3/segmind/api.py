@@ -11,7 +11,7 @@ from typing import Any
 
 from segpipe.errors import BackendRefusedError, BackendUnavailableError, BackendUncertainError
 from segpipe.segmenters.http import Answer, Attempt, BackendClient
-from segpipe.segmenters.http.redaction import redact
+from segpipe.segmenters.http.http_answers import redact
 from segpipe.segmenters.sam3.segmind.answer import (
     JSON_TYPES,
     beginning,

@@ -17,17 +17,21 @@ from segpipe.errors import (
     BackendUnavailableError,
     BackendUncertainError,
 )
-from segpipe.segmenters.http.attempts import OUTCOMES, Attempt, Call, Outcome
-from segpipe.segmenters.http.body import ACCEPT_ENCODING, BadBodyError, read_body, read_start
-from segpipe.segmenters.http.faults import (
+from segpipe.segmenters.http.http_answers import (
+    ACCEPT_ENCODING,
+    BadBodyError,
     Fault,
+    SecretFilter,
     fault_of_exception,
     kind_of_status,
+    read_body,
+    read_start,
+    redact,
     say_status,
+    snippet,
 )
-from segpipe.segmenters.http.pauses import asked_pause_s
-from segpipe.segmenters.http.redaction import SecretFilter, redact, snippet
-from segpipe.segmenters.http.settings import HttpSettings
+from segpipe.segmenters.http.http_attempts import OUTCOMES, Attempt, Call, Outcome, asked_pause_s
+from segpipe.segmenters.http.http_settings import HttpSettings
 
 _log = logging.getLogger(__name__)
 # At DEBUG it tells the headers of answers, in which a backend may echo a key.
