@@ -15,10 +15,12 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[samples]'
 	@touch $@
 
-# Both ask for torchvision, and sam3 for an older numpy; the tests that compare with them need neither.
+# They ask for torchvision, an older numpy or a screen, which the tests that compare with them, or
+# read exports with them, do not need.
 $(VENV)/.tested: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --no-deps 'sam3==0.1.4' 'segment-anything-hq==0.3'
+	$(BIN)/python -m pip install --quiet --no-deps 'sam3==0.1.4' 'segment-anything-hq==0.3' \
+		'labelme==6.3.1' 'ultralytics==8.4.190'
 	@touch $@
 
 setup: $(VENV)/.tested ## Make .venv and install everything, for the tests too

@@ -17,7 +17,7 @@ from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 _ALL = "all"
-_FILE_SUFFIX = ".json"
+_SHOWN_PHOTOS = 10
 
 
 class ExportBars:
@@ -49,7 +49,8 @@ def export(
             "--format",
             parser=one_of(EXPORTS),
             metavar="|".join(EXPORTS),
-            help="COCO JSON, YOLO segments, or a labelme JSON a photo.",
+            help="COCO JSON, YOLO segments, a labelme JSON a photo; or cutouts: a picture of each "
+            "item, named like its photo and label, and a CSV.",
         ),
     ],
     target: Annotated[
@@ -61,21 +62,26 @@ def export(
         typer.Option(help="A deal, and may be repeated; all that have results by default."),
     ] = None,
     root: Root = ROOT,
-    mode: Annotated[Mode, typer.Option(help="Whose results.")] = Mode.FIND_ALL,
+    mode: Annotated[
+        Mode, typer.Option(case_sensitive=False, help="Whose results.")
+    ] = Mode.FIND_ALL,
     images: Annotated[
         Images | None,
         typer.Option(
-            help="What becomes of the photos; copy by default, none beside a single file."
+            case_sensitive=False,
+            help="What becomes of the photos; by default copy, and none beside a single file and "
+            "for cutouts.",
         ),
     ] = None,
     masks: Annotated[
-        CocoMasks, typer.Option(help="For coco; both decode to every pixel.")
+        CocoMasks,
+        typer.Option(case_sensitive=False, help="For coco; both decode to every pixel."),
     ] = CocoMasks.RLE,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Put it in place of an earlier export.")
     ] = False,
 ) -> None:
-    """Export what is current for many deals as COCO, YOLO or labelme, whole or not at all.
+    """Export what is current for many deals as labels or cut-outs, whole or not at all.
 
     A deal that cannot be exported is named and left out. The exit code is then 1, unless all deals
     were asked for and it only has no results yet.
@@ -83,18 +89,25 @@ def export(
     store = DealStore(root)
     named = [] if deals in (None, [], [_ALL]) else list(dict.fromkeys(deals or []))
     wanted = [existing(store, deal) for deal in named] or _all_deals(store)
-    is_file = target.suffix == _FILE_SUFFIX
     task = ExportTask(
         format=file_format,
         out=target,
         mode=mode,
-        images=images or (Images.NONE if is_file else Images.COPY),
+        images=images,
         masks=masks,
         overwrite=overwrite,
     )
     drawn = ExportBars(err, len(wanted))
     with drawn.bars:
         report = export_deals(store, wanted, task, drawn.tell)
+    if converted := [name for deal in report.deals.values() for name in deal.converted]:
+        names = ", ".join(converted[:_SHOWN_PHOTOS]) + (", …" if converted[_SHOWN_PHOTOS:] else "")
+        err.print(
+            f"as JPEG, as most tools do not open their format: {_counted(len(converted), 'photo')} "
+            f"({names})",
+            style="yellow",
+            soft_wrap=True,
+        )
     out.print(_said(report, target), soft_wrap=True)
     # All that have results are exported; a deal that was named has to have some.
     is_fault = [named or not _has_no_results(error) for error in report.left_out.values()]
@@ -118,5 +131,10 @@ def _has_no_results(error: SegpipeError) -> bool:
 def _said(report: ExportReport, target: Path) -> str:
     exported = report.deals.values()
     photos, items = sum(deal.photos for deal in exported), sum(deal.items for deal in exported)
-    said = f"{len(exported)} deals, {photos} photos, {items} items are in {target}"
+    counts = f"{_counted(len(exported), 'deal')}, {_counted(photos, 'photo')}, "
+    said = f"{counts}{_counted(items, 'item')} are in {target}"
     return f"{said}; left out: {len(report.left_out)}" if report.left_out else said
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

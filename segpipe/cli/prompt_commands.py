@@ -146,8 +146,9 @@ def import_prompts(
     mode: Annotated[
         Mode,
         typer.Option(
+            case_sensitive=False,
             help="inside_box: each box is around one item to cut out; find_all: each is an "
-            "example of what to find."
+            "example of what to find.",
         ),
     ] = Mode.INSIDE_BOX,
     root: Root = ROOT,

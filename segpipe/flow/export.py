@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from segpipe.digests import bytes_digest
 from segpipe.errors import (
@@ -18,6 +18,7 @@ from segpipe.flow.coco import labelled_photo
 from segpipe.flow.export_results import DealResults
 from segpipe.formats.destination import EXPORT_FILE, ExportFolder, new_file, new_folder
 from segpipe.formats.label_format import (
+    OPENED_EVERYWHERE,
     CocoMasks,
     ExportFormat,
     LabelWriter,
@@ -30,8 +31,12 @@ from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore
+from segpipe.vision.encode import encode_jpeg
+from segpipe.vision.image import decode_image
 
 _FILE_SUFFIX = ".json"  # nobody calls a folder so
+_CONVERTED_FORMAT, _CONVERTED_SUFFIX = "JPEG", ".jpg"
+_CONVERTED_QUALITY = 95
 
 
 class Images(StrEnum):
@@ -51,7 +56,8 @@ class ExportTask:
         format: The name of the format: see :data:`segpipe.formats.registry.EXPORTS`.
         out: The folder to make; or the file, where the format can be one and the name ends so.
         mode: Whose results.
-        images: Whether the photos go along.
+        images: Whether the photos go along; None for what suits the format: copies in a folder of
+            labels, none beside a single file or in a folder of cut-outs.
         masks: How COCO says which pixels are an item's.
         overwrite: Whether to put it in place of an earlier export.
     """
@@ -59,19 +65,28 @@ class ExportTask:
     format: str
     out: Path
     mode: Mode = Mode.FIND_ALL
-    images: Images = Images.NONE
+    images: Images | None = None
     masks: CocoMasks = CocoMasks.RLE
     overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedDeal:
-    """What of a deal was exported: the generation, the version of each asset, and how much."""
+    """What of a deal was exported.
+
+    Attributes:
+        generation: The generation that was current.
+        versions: The version of each asset that was read.
+        photos: How many photos are in the export.
+        items: How many items.
+        converted: The photos that are in it as JPEG, as its readers do not open their format.
+    """
 
     generation: int
     versions: Mapping[str, str]
     photos: int
     items: int
+    converted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,55 +110,96 @@ def export_deals(
         OSError: What is exported cannot be written; nothing is left of it.
     """
     chosen = export_format(task.format)
+    if task.images is None:
+        bare = chosen.has_cutouts or _is_file(task, chosen)
+        task = replace(task, images=Images.NONE if bare else Images.COPY)
     options = WriteOptions(mode=task.mode, masks=task.masks)
     _check_task(store, task, chosen)
-    if chosen.write_file and task.out.suffix == chosen.file_suffix:
+    export = _Export(store, task, chosen, tell)
+    if chosen.write_file and _is_file(task, chosen):
         with (
             new_file(task.out, overwrite=task.overwrite) as file,
             chosen.write_file(file, options) as writer,
         ):
-            return _export_all(store, deals, task, writer, tell)
+            return export.all(deals, writer, None)
     with new_folder(task.out, overwrite=task.overwrite) as folder:
         with chosen.write_folder(folder, options) as writer:
-            report = _export_all(store, deals, task, writer, tell)
+            report = export.all(deals, writer, folder)
         folder.write(EXPORT_FILE, _lineage(task, report))
     return report
 
 
-def _export_all(
-    store: DealStore, deals: Sequence[str], task: ExportTask, writer: LabelWriter, tell: Tell
-) -> ExportReport:
-    exported: dict[str, ExportedDeal] = {}
-    left_out: dict[str, SegpipeError] = {}
-    for deal in deals:
-        try:
-            with writer.all_or_nothing():
-                exported[deal] = _export_deal(store, deal, task, writer, tell)
-        except SegpipeError as error:
-            left_out[deal] = error.at(deal=deal)
-            tell(DealFailed(deal, describe(error)))
-        else:
-            tell(DealDone(deal))
-    if not exported:
-        raise NotPromotedError(f"none of the {len(deals)} deals can be exported")
-    return ExportReport(exported, left_out)
+def _is_file(task: ExportTask, chosen: ExportFormat) -> bool:
+    return bool(chosen.write_file) and task.out.suffix == chosen.file_suffix
 
 
-def _export_deal(
-    store: DealStore, deal: str, task: ExportTask, writer: LabelWriter, tell: Tell
-) -> ExportedDeal:
-    items = 0
-    with DealResults(store, deal, task.mode) as results:
-        listed = {}
-        if task.images is not Images.NONE:
-            listed = {photo.name: photo for photo in store.photos(deal)}
-        tell(DealStarted(deal, len(results)))
-        for segmented, refined in results:
-            photo = labelled_photo(deal, segmented, refined)
-            writer.add(photo, _File(store, photo, listed.get(photo.file_name), task.images))
-            items += len(refined.items)  # with drawn boxes in which there is nothing
-            tell(PhotoDone(deal, photo.file_name))
-        return ExportedDeal(results.generation, results.versions, len(results), items)
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """One export: what was asked for, and who is told."""
+
+    store: DealStore
+    task: ExportTask
+    format: ExportFormat
+    tell: Tell
+
+    def all(
+        self, deals: Sequence[str], writer: LabelWriter, folder: ExportFolder | None
+    ) -> ExportReport:
+        """Write every deal, each whole or not at all."""
+        exported: dict[str, ExportedDeal] = {}
+        left_out: dict[str, SegpipeError] = {}
+        for deal in deals:
+            try:
+                with writer.all_or_nothing():
+                    exported[deal] = self._deal(deal, writer, folder)
+            except SegpipeError as error:
+                left_out[deal] = error.at(deal=deal)
+                self.tell(DealFailed(deal, describe(error)))
+            else:
+                self.tell(DealDone(deal))
+        if not exported:
+            raise NotPromotedError(f"none of the {len(deals)} deals can be exported")
+        return ExportReport(exported, left_out)
+
+    def _deal(self, deal: str, writer: LabelWriter, folder: ExportFolder | None) -> ExportedDeal:
+        items = 0
+        converted: list[str] = []
+        has_cutouts = self.format.has_cutouts
+        with DealResults(self.store, deal, self.task.mode, with_crops=has_cutouts) as results:
+            listed = {photo.name: photo for photo in self.store.photos(deal)}
+            self.tell(DealStarted(deal, len(results)))
+            for segmented, refined in results:
+                cutouts = results.cutouts(segmented.image) if has_cutouts else {}
+                photo = labelled_photo(deal, segmented, refined, cutouts)
+                data = self._read_photo(photo, listed.get(photo.file_name))
+                file = _File(self.store, photo, segmented.format, data, self._images)
+                writer.add(photo, file)
+                items += len(photo.items)
+                converted += [photo.file_name] if file.is_converted else []
+                self.tell(PhotoDone(deal, photo.file_name))
+            if folder and self.format.contact_sheet and (sheet := results.contact_sheet()):
+                folder.write(f"{deal}/{self.format.contact_sheet}", sheet)
+            return ExportedDeal(
+                results.generation, results.versions, len(results), items, tuple(converted)
+            )
+
+    @property
+    def _images(self) -> Images:
+        return self.task.images or Images.NONE
+
+    def _read_photo(self, photo: LabelledPhoto, listed: Photo | None) -> bytes:
+        """The bytes of a photo, which must be those that were segmented.
+
+        They are looked at even if they stay where they are: labels of another photo are wrong.
+        """
+        data = self.store.read_photo(photo.deal, listed) if listed else b""
+        if bytes_digest(data) != photo.sha256:
+            raise StaleUpstreamError(
+                "the photo was changed or removed since its segmentation: run the deal again",
+                deal=photo.deal,
+                image=photo.file_name,
+            )
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +209,15 @@ class _File:
     Attributes:
         store: The deals.
         photo: What was made of it.
-        listed: The file as it is now; None when it is gone, or not looked for.
+        source_format: Its format in the deal.
+        data: Its bytes in the deal.
         images: What becomes of it.
     """
 
     store: DealStore
     photo: LabelledPhoto
-    listed: Photo | None
+    source_format: str
+    data: bytes
     images: Images
 
     @property
@@ -167,24 +225,39 @@ class _File:
         return self.images is not Images.NONE
 
     @property
+    def is_converted(self) -> bool:
+        return self.goes_along and self.source_format not in OPENED_EVERYWHERE
+
+    @property
+    def format(self) -> str:
+        return _CONVERTED_FORMAT if self.is_converted else self.source_format
+
+    @property
+    def name(self) -> str:
+        if self.is_converted:
+            return PurePosixPath(self.photo.file_name).stem + _CONVERTED_SUFFIX
+        return self.photo.file_name
+
+    @property
     def path(self) -> Path:
         key = f"{layout.images_key(self.photo.deal)}/{self.photo.file_name}"
         return Path(self.store.root.at(key))
 
     def place(self, folder: ExportFolder, name: str) -> None:
-        if not self.goes_along:
-            return
-        data = self.store.read_photo(self.photo.deal, self.listed) if self.listed else b""
-        if bytes_digest(data) != self.photo.sha256:
-            raise StaleUpstreamError(
-                "the photo was changed or removed since its segmentation: run the deal again",
-                deal=self.photo.deal,
-                image=self.photo.file_name,
-            )
-        if self.images is Images.LINK:
+        if self.is_converted:
+            folder.write(name, self._to_jpeg())
+        elif self.images is Images.COPY:
+            folder.write(name, self.data)
+        elif self.images is Images.LINK:
             folder.link(name, self.path)
-        else:
-            folder.write(name, data)
+
+    def _to_jpeg(self) -> bytes:
+        pixels = self.photo.width * self.photo.height
+        try:
+            rgb = decode_image(self.data, max_pixels=pixels).rgb
+        except SegpipeError as error:
+            raise error.at(deal=self.photo.deal, image=self.photo.file_name) from error.__cause__
+        return encode_jpeg(rgb, quality=_CONVERTED_QUALITY)
 
 
 def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> None:
@@ -196,6 +269,8 @@ def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> Non
                 "beside a single file there is no place for photos: name a folder, or take none",
                 field="images",
             )
+    if chosen.has_cutouts and task.images is not Images.NONE:
+        raise ConfigError(f"whole photos have no place in {task.format}: take none", field="images")
     points_to_photos = chosen.points_to_photos and task.images is Images.NONE
     if not store.root.is_local:
         if task.images is Images.LINK or points_to_photos:
@@ -220,10 +295,14 @@ def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> Non
 
 
 def _lineage(task: ExportTask, report: ExportReport) -> bytes:
+    deals = {deal: asdict(exported) for deal, exported in report.deals.items()}
+    for of_deal in deals.values():
+        if not of_deal["converted"]:
+            del of_deal["converted"]
     document = {
         "format": task.format,
         "mode": task.mode.value,
-        "deals": {deal: asdict(exported) for deal, exported in report.deals.items()},
+        "deals": deals,
         "left_out": {deal: error.message for deal, error in report.left_out.items()},
     }
     return json.dumps(document, ensure_ascii=False, indent=1).encode()

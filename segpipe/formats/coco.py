@@ -216,7 +216,7 @@ class _CocoExport:
 
     def add(self, photo: LabelledPhoto, file: PhotoFile) -> None:
         """Write one photo and its items."""
-        name = f"{photo.deal}/{photo.file_name}"
+        name = f"{photo.deal}/{file.name}"
         if self._folder:
             file.place(self._folder, f"{IMAGES_FOLDER}/{name}")
         self._writer.add(coco_photo(photo, self._masks, file_name=name))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from segpipe.errors import ConfigError
+from segpipe.errors import ConfigError, InvalidIdError
 
 EXPORT_FILE = "export.json"
 """What every exported folder holds: which versions of which deals are in it."""
@@ -61,6 +61,16 @@ class ExportFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._made.append(path)
         return path
+
+
+def check_deal_folder(deal: str, *taken: str) -> None:
+    """Raise InvalidIdError for a deal whose folder would be where another file of the export is."""
+    if deal.casefold() in taken:
+        raise InvalidIdError(
+            f"a deal called {deal!r} has no place in an export that has a file of that name beside "
+            "its deals: export it in another format",
+            deal=deal,
+        )
 
 
 @contextlib.contextmanager

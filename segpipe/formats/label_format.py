@@ -19,6 +19,10 @@ class CocoMasks(StrEnum):
     POLYGONS = "polygons"
 
 
+OPENED_EVERYWHERE = frozenset({"JPEG", "PNG", "BMP", "TIFF", "WEBP"})
+"""The formats of photos that every tool opens whose labels we write; others become JPEG."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
     """How an export is written.
@@ -41,17 +45,22 @@ class PhotoFile(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """What it is called in the export: its name in the deal, with the suffix of its format."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """The format of the file in the export, one of :data:`segpipe.vision.image.FORMATS`."""
+        ...
+
+    @property
     def path(self) -> Path:
         """Where it lies in the data root, a local folder."""
         ...
 
     def place(self, folder: ExportFolder, name: str) -> None:
-        """Put it into the export, if photos go along.
-
-        Raises:
-            StaleUpstreamError: It is gone, or no longer the one that was segmented.
-            PhotoError: It cannot be read.
-        """
+        """Put it into the export, if photos go along."""
         ...
 
 
@@ -76,6 +85,9 @@ class ExportFormat:
         write_file: The same into a single file, without photos; None when that cannot be.
         file_suffix: How the name of the single file ends.
         points_to_photos: Whether it says where photos lie that do not go along.
+        has_cutouts: Whether it is made of the pictures of items, and not of whole photos.
+        contact_sheet: What the contact sheet of a deal is called in the deal's folder; "" when it
+            has no place.
     """
 
     write_folder: Callable[[ExportFolder, WriteOptions], AbstractContextManager[LabelWriter]]
@@ -84,6 +96,8 @@ class ExportFormat:
     )
     file_suffix: str = ""
     points_to_photos: bool = False
+    has_cutouts: bool = False
+    contact_sheet: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel
 
-from segpipe.errors import InvalidIdError, PromptError
-from segpipe.formats.destination import EXPORT_FILE, ExportFolder
+from segpipe.errors import PromptError
+from segpipe.formats.destination import EXPORT_FILE, ExportFolder, check_deal_folder
 from segpipe.formats.label_format import (
     ExportFormat,
     ImportFormat,
@@ -58,14 +58,9 @@ class _LabelmeFiles:
             InvalidIdError: The deal is called as the file that says what is in the export.
         """
         deal = photo.deal
-        if deal.casefold() == EXPORT_FILE:
-            raise InvalidIdError(
-                f"a deal called {deal!r} has no place in a labelme export, which has a file of "
-                "that name beside its deals: export it as coco or yolo-seg",
-                deal=deal,
-            )
-        file.place(self._folder, f"{deal}/{photo.file_name}")
-        image_path = photo.file_name
+        check_deal_folder(deal, EXPORT_FILE)
+        file.place(self._folder, f"{deal}/{file.name}")
+        image_path = file.name
         if not file.goes_along:
             image_path = os.path.relpath(file.path, self._folder.final / deal)
         document: dict[str, object] = {
@@ -78,7 +73,7 @@ class _LabelmeFiles:
             "imageWidth": photo.width,
         }
         text = json.dumps(document, ensure_ascii=False)
-        self._folder.write(f"{deal}/{_json_name(photo)}", text.encode())
+        self._folder.write(f"{deal}/{_json_name(photo, file.name)}", text.encode())
 
 
 def _shapes(item: LabelledItem) -> list[dict[str, object]]:
@@ -100,11 +95,11 @@ def _shapes(item: LabelledItem) -> list[dict[str, object]]:
     ]
 
 
-def _json_name(photo: LabelledPhoto) -> str:
+def _json_name(photo: LabelledPhoto, file_name: str) -> str:
     """The name that labelme gives it: that of the photo, with another suffix."""
-    name = f"{PurePosixPath(photo.file_name).stem}{_JSON}"
-    if name == photo.file_name:  # a photo may be called .json
-        return f"{photo.file_name}{_JSON}"
+    name = f"{PurePosixPath(file_name).stem}{_JSON}"
+    if name == file_name:  # a photo may be called .json
+        return f"{file_name}{_JSON}"
     return name if len(name.encode()) <= MAX_FILE_NAME_BYTES else f"{photo.image}{_JSON}"
 
 

@@ -16,6 +16,19 @@ _SLACK_PX = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CutOut:
+    """The picture of one item.
+
+    Attributes:
+        suffix: How the name of its file ends: ``.png``.
+        read: Gives the bytes of the file.
+    """
+
+    suffix: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledItem:
     """One item of a photo.
 
@@ -28,6 +41,7 @@ class LabelledItem:
             which it was found.
         mask: Its pixels; without a mask, those that the box touches.
         has_mask: Whether the pixels are a mask's.
+        cutout: Its picture; None when it has none, or nobody asked for it.
     """
 
     detection: int
@@ -37,6 +51,7 @@ class LabelledItem:
     box: Box
     mask: Mask
     has_mask: bool
+    cutout: CutOut | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

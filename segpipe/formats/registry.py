@@ -11,6 +11,7 @@ EXPORTS = {
     "coco": "segpipe.formats.coco:EXPORT",
     "yolo-seg": "segpipe.formats.yolo:EXPORT_SEGMENTS",
     "labelme": "segpipe.formats.labelme:EXPORT",
+    "cutouts": "segpipe.formats.cutouts:EXPORT",
 }
 """Each name that ``segpipe export --format`` takes, and where its :class:`ExportFormat` is."""
 

@@ -42,6 +42,15 @@ DATA_FILE = "data.yaml"
 _DATA_HEADER = "# Every photo is for training and for validation: divide them first.\n"
 _DECIMALS = 6
 _SUFFIX = ".txt"
+_PHOTO_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Of ultralytics' ``IMG_FORMATS``: those of photos that go along."""
+_SUFFIX_OF_FORMAT = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
 
 
 class _YoloSegments:
@@ -80,7 +89,9 @@ class _YoloSegments:
         lines = [
             (item.label, _fractions(join_parts(parts_of(item)), *size)) for item in photo.items
         ]
-        suffix = PurePosixPath(photo.file_name).suffix
+        suffix = PurePosixPath(file.name).suffix
+        if suffix.lower() not in _PHOTO_SUFFIXES:  # the loader would not look at it
+            suffix = _SUFFIX_OF_FORMAT[file.format] if file.goes_along else suffix
         name = self._free_name(photo.deal, photo.image, len(suffix.encode()))
         file.place(self._folder, f"{IMAGES_FOLDER}/{name}{suffix}")
         self._labels |= {item.label for item in photo.items}

@@ -82,7 +82,7 @@ def test_a_deal_that_cannot_be_read_is_always_a_fault(export: Export, tmp_path: 
     result = export("yolo-seg", "goods")
     assert result.exit_code == 1
     assert "StaleUpstreamError: deal 'lot', image 'b.png'" in result.stderr
-    assert "1 deals, 2 photos" in result.stdout
+    assert "1 deal, 2 photos" in result.stdout
 
 
 @pytest.mark.parametrize(

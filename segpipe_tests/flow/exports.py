@@ -37,7 +37,7 @@ def export(
     *,
     deals: tuple[str, ...] | None = None,
     mode: Mode = Mode.FIND_ALL,
-    images: Images = Images.COPY,
+    images: Images | None = None,
     masks: CocoMasks = CocoMasks.RLE,
     overwrite: bool = False,
     told: Told | None = None,

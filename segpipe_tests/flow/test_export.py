@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError, de
 from segpipe.flow.export import Images
 from segpipe.formats.destination import EXPORT_FILE
 from segpipe.formats.label_format import CocoMasks
-from segpipe.formats.registry import EXPORTS
+from segpipe.formats.registry import EXPORTS, export_format
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask, iou
@@ -34,6 +35,9 @@ from segpipe_tests.goods import BOX, DISC, HEIGHT, PAIR, RING, WIDTH, photo_of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 EVERY_FORMAT = pytest.mark.parametrize("file_format", EXPORTS)
+OF_LABELS = pytest.mark.parametrize(
+    "file_format", [name for name in EXPORTS if not export_format(name).has_cutouts]
+)
 LABELS = ["coin", "ring", "earring", "item"]
 MASKS = [DISC, RING, PAIR, Mask.from_box(BOX, image_width=WIDTH, image_height=HEIGHT)]
 
@@ -160,7 +164,7 @@ def test_every_folder_says_which_versions_are_in_it(store: DealStore, tmp_path: 
 # The photos
 
 
-@EVERY_FORMAT
+@OF_LABELS
 def test_photos_are_linked_when_asked_for(
     store: DealStore, tmp_path: Path, file_format: str
 ) -> None:
@@ -177,14 +181,17 @@ def test_labelme_without_photos_points_to_the_data_root(store: DealStore, tmp_pa
     assert (folder / path).read_bytes() == photo_of(True)
 
 
-@pytest.mark.parametrize("images", [Images.COPY, Images.LINK])
-@EVERY_FORMAT
+@pytest.mark.parametrize(
+    ("file_format", "images"),
+    [("cutouts", None), *itertools.product(["coco", "yolo-seg", "labelme"], ["copy", "link"])],
+)
 def test_a_deal_whose_photo_has_changed_is_left_out_whole(
-    store: DealStore, tmp_path: Path, file_format: str, images: Images
+    store: DealStore, tmp_path: Path, file_format: str, images: str | None
 ) -> None:
+    what = Images(images) if images else None
     put_photos(tmp_path / "data", "lot", {"b.png": photo_of(True, tint=99)})
     told = Told()
-    report = export(store, file_format, tmp_path / "goods", images=images, told=told)
+    report = export(store, file_format, tmp_path / "goods", images=what, told=told)
     assert list(report.deals) == ["שלום"]
     assert isinstance(report.left_out["lot"], StaleUpstreamError)
     assert "image 'b.png'" in str(report.left_out["lot"])
@@ -198,7 +205,7 @@ def test_a_deal_whose_photo_has_changed_is_left_out_whole(
         "שלום done",
     ]
     # As if it had not been asked for.
-    export(store, file_format, tmp_path / "only", images=images, deals=("שלום",))
+    export(store, file_format, tmp_path / "only", images=what, deals=("שלום",))
     left, only = tmp_path / "goods", tmp_path / "only"
     assert tree(left) == tree(only)
     for name in set(tree(left)) - {"export.json"}:
@@ -206,14 +213,19 @@ def test_a_deal_whose_photo_has_changed_is_left_out_whole(
     assert not (left / "lot").exists()
 
 
-def test_a_photo_that_is_gone_is_told_only_if_it_has_to_go_along(
-    store: DealStore, tmp_path: Path
+@pytest.mark.parametrize("name", ["goods.json", "goods"])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_photos_that_stay_where_they_are_are_looked_at_all_the_same(
+    store: DealStore, tmp_path: Path, name: str, is_gone: bool
 ) -> None:
-    (tmp_path / "data/deals/lot/images/a.png").unlink()
-    with_photos = export(store, "yolo-seg", tmp_path / "with")
-    assert list(with_photos.left_out) == ["lot"]
-    without = export(store, "yolo-seg", tmp_path / "without", images=Images.NONE)
-    assert not without.left_out
+    photo = tmp_path / "data/deals/lot/images/a.png"
+    photo.unlink() if is_gone else photo.write_bytes(photo_of(True, tint=99))
+    for file_format in ["coco"] if name.endswith(".json") else EXPORTS:
+        out = tmp_path / file_format / name
+        report = export(store, file_format, out, images=Images.NONE)
+        assert list(report.deals) == ["שלום"]
+        assert "image 'a.png'" in str(report.left_out["lot"])
+        assert "changed or removed since its segmentation" in str(report.left_out["lot"])
 
 
 # Names
