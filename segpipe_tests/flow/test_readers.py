@@ -75,6 +75,8 @@ def test_supervision_opens_every_photo_of_coco(store: DealStore, tmp_path: Path)
     for path, image, found in data:
         assert image.shape == (HEIGHT, WIDTH, 3), path
         assert found.xyxy == pytest.approx(boxes())
+        assert found.mask is not None
+        assert found.class_id is not None
         assert found.mask.shape == (len(DETECTIONS), HEIGHT, WIDTH)
         assert [data.classes[number] for number in found.class_id] == LABELS
 
