@@ -30,7 +30,7 @@ from rich.table import Table
 from benchmarks.memory import measure_memory
 from benchmarks.photos import SIZE_PX, jpeg, photo
 from benchmarks.timing import median_seconds, median_times, ratio_table
-from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
 from segpipe.flow.stages import ALL_STAGES, Stage
@@ -38,6 +38,7 @@ from segpipe.flow.tools import RunSettings, Tools
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import crop_item
@@ -107,7 +108,7 @@ def _detection(outline: NDArray[np.float64], score: float) -> Detection:
     return Detection(mask.box, score, mask=mask)
 
 
-class KnowingSegmenter:
+class KnowingSegmenter(Segmenter):
     """Gives an answer that it had before."""
 
     id = "knowing"
@@ -116,7 +117,9 @@ class KnowingSegmenter:
     def __init__(self, found: tuple[Detection, ...]) -> None:
         self._found = found
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         height, width = image.shape[:2]
         stats = PassStats(len(self._found), len(self._found), 0.0)
         return SegmentationResult(self._found, width, height, self.id, 0.0, (stats,))

@@ -33,8 +33,8 @@ from segpipe.prompt import Prompt
 from segpipe.segmenters.sam3.local.config import EverythingSettings, LocalConfig
 from segpipe.segmenters.sam3.local.model import LocalModel
 from segpipe.segmenters.sam3.local.transformers_runtime import (
-    Features,
-    Pixels,
+    TransformersFeatures,
+    TransformersPixels,
     TransformersRuntime,
 )
 from segpipe.vision.image import RgbImage, decode_image
@@ -120,7 +120,7 @@ class CountingRuntime(TransformersRuntime):
 
     passes: list[int]
 
-    def encode(self, images: Sequence[Pixels]) -> list[Features]:
+    def encode(self, images: Sequence[TransformersPixels]) -> list[TransformersFeatures]:
         self.passes.append(len(images))
         return super().encode(images)
 

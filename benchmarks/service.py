@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.photos import photo
-from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
-from segpipe.prompt import Point, Prompt
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
+from segpipe.prompt import Prompt
 from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.run import build_server
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box
@@ -42,11 +43,10 @@ CASES: Sequence[tuple[Literal["png", "jpeg"], int, tuple[int, int]]] = (
 )
 
 
-class SlowModel:
+class SlowModel(Segmenter):
     """Takes its time for one image after another, and notes when it was at work."""
 
     id = "slow"
-    revision = "1"
     device = "cpu"
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ class SlowModel:
         self.first, self.last = float("inf"), 0.0
         self._worker = ThreadPoolExecutor(max_workers=1)
 
-    async def find(
-        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
     ) -> SegmentationResult:
         await asyncio.get_running_loop().run_in_executor(self._worker, self._work)
         return found_in_the_middle(image)
@@ -66,11 +66,6 @@ class SlowModel:
         self.last = time.perf_counter()
         self.first = min(self.first, started)
         self.busy_s += self.last - started
-
-    async def candidates(
-        self, image: RgbImage, points: Sequence[Point]
-    ) -> tuple[Candidate, Candidate, Candidate]:
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         self._worker.shutdown()

@@ -129,6 +129,10 @@ class Prompt:
         """Whether anything says what to find: a text, an example, a point or a box."""
         return bool(self.texts or self.exemplars or self.points or self.boxes)
 
+    def or_default(self, texts: tuple[str, ...]) -> "Prompt":
+        """The prompt, asking for default texts where it says nothing."""
+        return self if self.says_what else replace(self, texts=texts)
+
     def for_image(self, width: int, height: int) -> "Prompt":
         """The prompt with its boxes cut to an upright image of this size, pixels.
 

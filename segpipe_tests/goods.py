@@ -7,8 +7,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult
+from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.prompt import Mode, Prompt
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
@@ -40,11 +41,14 @@ class BrightConfig(Settings):
     threshold: int = 128
 
 
-class BrightSegmenter:
+class BrightSegmenter(Segmenter):
     """Finds what is bright; with doubles, finds each thing a second time with a lower score.
 
     In a drawn box it finds all that is bright there, as one thing.
     """
+
+    id = "bright"
+    concurrency = 2
 
     def __init__(
         self, *, doubles: bool = False, threshold: int = 128, concurrency: int = 2
@@ -58,11 +62,9 @@ class BrightSegmenter:
         self._doubles = doubles
         self._threshold = threshold
 
-    @property
-    def id(self) -> str:
-        return "bright"
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         self.calls += 1
         self.prompts.append(prompt)
         self.in_flight += 1
@@ -139,7 +141,9 @@ DETECTIONS = (
 class FixedSegmenter(BrightSegmenter):
     """Finds the same in every photo of a size, and nothing in others."""
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         height, width = image.shape[:2]
         found = DETECTIONS if (width, height) == (WIDTH, HEIGHT) else ()
         stats = PassStats(len(found), len(found), 1.0, "one pass")

@@ -24,7 +24,7 @@ from segpipe.flow.writer import DealWriter
 from segpipe.formats.coco import CocoPhoto, coco_photo
 from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody
 from segpipe.prompt import Mode
-from segpipe.segmenters.occasion import occasion
+from segpipe.segmenters.segmenter import call_context
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore, Promotion, Version
 from segpipe.store.version_info import DealSummary
@@ -184,8 +184,9 @@ class _Road:
                     width=rgb.shape[1],
                     height=rgb.shape[0],
                     settings=tools.settings.stages.prompts,
+                    default_texts=tools.segmenter.default_texts,
                 )
-                with occasion(self._task.run_id, self._task.deal, loaded.photo.name):
+                with call_context(self._task.run_id, self._task.deal, loaded.photo.name):
                     segmented = await segment_photo(loaded, tools.segmenter, asked)
             else:
                 segmented = self._upstream.segmented(loaded)

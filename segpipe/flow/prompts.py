@@ -54,8 +54,23 @@ class ModePrompts:
     deal: DealPrompts
     images: Mapping[str, ImagePrompts]
 
-    def ask(self, image: str, *, width: int, height: int, settings: PromptSettings) -> PhotoPrompt:
-        """What a photo is asked for; its width and height are those of the upright photo, pixels.
+    def ask(
+        self,
+        image: str,
+        *,
+        width: int,
+        height: int,
+        settings: PromptSettings,
+        default_texts: tuple[str, ...] = (),
+    ) -> PhotoPrompt:
+        """What a photo is asked for.
+
+        Args:
+            image: The photo's id.
+            width: Of the upright photo, pixels.
+            height: Of the upright photo, pixels.
+            settings: Whether everything may be looked for.
+            default_texts: What the segmenter looks for where a prompt says nothing.
 
         Raises:
             PromptError: An annotation does not lie in the photo, or they make no sense together;
@@ -67,7 +82,8 @@ class ModePrompts:
         own.model_copy(update={"annotations": counted}).require_inside(width, height)
         text = own.text or self.deal.text if self.mode is Mode.FIND_ALL else None
         asked = _asked(self.mode, text, counted)
-        if asked.prompt and not (asked.prompt.says_what or settings.everything):
+        says_what = asked.prompt is None or asked.prompt.or_default(default_texts).says_what
+        if not (says_what or settings.everything):
             raise PromptError(
                 "find_all requires text or exemplar boxes: give the photo or its deal a text, draw "
                 "an example, or allow everything to be found",

@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
-from segpipe.detection import NO_EVIDENCE, Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import (
+    NO_EVIDENCE,
+    Detection,
+    PassStats,
+    SegmentationResult,
+    Thresholds,
+    Usage,
+)
 from segpipe.errors import SegmenterError
 from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.prompts import PhotoPrompt, prompt_from_row, prompt_to_row
@@ -50,9 +57,12 @@ class SegmentedImage:
 
 
 async def segment_photo(
-    loaded: LoadedPhoto, segmenter: Segmenter, asked: PhotoPrompt
+    loaded: LoadedPhoto,
+    segmenter: Segmenter,
+    asked: PhotoPrompt,
+    thresholds: Thresholds | None = None,
 ) -> SegmentedImage:
-    """Segment one photo.
+    """Segment one photo, by thresholds or those of the segmenter's settings.
 
     Raises:
         SegmenterError: The segmenter failed, or its answer does not fit the photo or the prompt.
@@ -63,7 +73,7 @@ async def segment_photo(
     if prompt is None:
         result = SegmentationResult((), width, height, segmenter.id, 0.0, (), notes=asked.notes)
     else:
-        result = await segmenter.segment(loaded.decoded.rgb, prompt)
+        result = await segmenter.segment(loaded.decoded.rgb, prompt, thresholds)
     _check_result(result, width, height)
     missing: dict[int, str] = {}
     if prompt and prompt.mode is Mode.INSIDE_BOX:

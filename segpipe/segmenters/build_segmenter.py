@@ -1,6 +1,5 @@
 """Segmenters by configuration: the only place that maps a kind to a class."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +15,6 @@ from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegm
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.segmenters.texts import EachText
 from segpipe.settings import Settings
-
-Revision = Callable[[], Awaitable[str]]
 
 DATA_FOLDER = Path("data")
 """Where segmenters keep answers and accounts, unless they are told otherwise."""
@@ -79,14 +76,13 @@ def build_segmenter(config: AnySegmenterConfig, data_folder: Path = DATA_FOLDER)
 
 
 def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
-    segmenter, revision = _build_backend(config.backend, data_folder)
+    segmenter = _build_backend(config.backend, data_folder)
     # Kept answers are those of one text each, so that another list of texts asks for new ones only.
     if config.cache.enabled:
         segmenter = CachedSegmenter(
             segmenter,
             data_folder / config.cache.folder,
-            identity=config.backend.identity(),
-            revision=revision,
+            settings=config.backend,
             max_bytes=config.cache.max_bytes,
         )
     if isinstance(config.backend, SegmindConfig):
@@ -96,24 +92,12 @@ def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
 
 def _build_backend(
     config: SegmindConfig | InternalConfig | LocalConfig, data_folder: Path
-) -> tuple[Segmenter, Revision]:
-    """A backend, and what tells which model is behind it."""
+) -> Segmenter:
     match config:
         case SegmindConfig():
             folder = str(data_folder / config.ledger_folder)
-            segmind = SegmindSegmenter(config.model_copy(update={"ledger_folder": folder}))
-            # It tells no revision; but a staging host or a double must not answer for the real one.
-            return segmind, _always(config.endpoint)
+            return SegmindSegmenter(config.model_copy(update={"ledger_folder": folder}))
         case InternalConfig():
-            internal = InternalSegmenter(config)
-            return internal, internal.revision
+            return InternalSegmenter(config)
         case LocalConfig():
-            local = LocalSegmenter(config)
-            return local, local.revision
-
-
-def _always(name: str) -> Revision:
-    async def revision() -> str:
-        return name
-
-    return revision
+            return LocalSegmenter(config)

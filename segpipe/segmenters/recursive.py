@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
 from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
 from segpipe.prompt import Mode, Prompt
-from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask, dilate, intersection_area
@@ -32,7 +32,7 @@ class _Find(NamedTuple):
     area: int
 
 
-class RecursiveSegmenter:
+class RecursiveSegmenter(WrappedSegmenter):
     """Wraps a segmenter and lets it look again, for what it missed beside other items.
 
     After each pass, everything found is painted out in a copy of the picture, and the next pass
@@ -84,12 +84,9 @@ class RecursiveSegmenter:
         """``recursive(<id of the inner segmenter>)``."""
         return f"recursive({self._inner.id})"
 
-    @property
-    def concurrency(self) -> int:
-        """That of the inner segmenter."""
-        return self._inner.concurrency
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8.
 
         Raises:
@@ -99,7 +96,8 @@ class RecursiveSegmenter:
         """
         started = time.perf_counter()
         if prompt.mode is not Mode.FIND_ALL:
-            return replace(await self._inner.segment(image, prompt), segmenter_id=self.id)
+            result = await self._inner.segment(image, prompt, thresholds)
+            return replace(result, segmenter_id=self.id)
         height, width, _ = image.shape
         picture = image
         earlier: list[_Find] = []
@@ -110,7 +108,7 @@ class RecursiveSegmenter:
         usage, notes = Usage(), list[str]()
         while not stats or stats[-1].stopped is None:
             pass_started = time.perf_counter()
-            result = await self._inner.segment(picture, prompt)
+            result = await self._inner.segment(picture, prompt, thresholds)
             found = _finds(result.detections, image)
             new = sum(self._is_new(find, earlier, paint) for find in found)
             stopped = self._reason_to_stop(len(stats) + 1, new)
@@ -132,10 +130,6 @@ class RecursiveSegmenter:
             usage=usage,
             notes=tuple(notes),
         )
-
-    async def aclose(self) -> None:
-        """Close the inner segmenter."""
-        await self._inner.aclose()
 
     def _reason_to_stop(self, passes: int, new: int) -> str | None:
         if new < self._min_new_detections:

@@ -5,14 +5,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
 from segpipe.errors import ConfigError
 from segpipe.prompt import Prompt
-from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.vision.image import RgbImage
 
 
-class EachText:
+class EachText(WrappedSegmenter):
     """Wraps a segmenter that reads one text, and asks it for each text of a prompt.
 
     What several texts name is found several times: dedup is to reject the copies. A prompt that
@@ -37,16 +37,13 @@ class EachText:
         self._texts = tuple(dict.fromkeys(texts))
 
     @property
-    def id(self) -> str:
-        """The id of the inner segmenter: the answers are its own."""
-        return self._inner.id
+    def default_texts(self) -> tuple[str, ...]:
+        """What to find where a prompt says nothing."""
+        return self._texts or self._inner.default_texts
 
-    @property
-    def concurrency(self) -> int:
-        """That of the inner segmenter."""
-        return self._inner.concurrency
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8; the best score comes first.
 
         Detections without a label get their text. Of equal scores the one of the earlier text
@@ -55,12 +52,13 @@ class EachText:
         Raises what the inner segmenter raises, once every text has its answer: what was asked is
         perhaps paid for, and a cache keeps it for the next try.
         """
-        texts = prompt.texts if prompt.says_what else self._texts
+        texts = prompt.or_default(self._texts).texts
         # A single text of the prompt needs no label: the inner segmenter has given it.
         if not texts or (texts == prompt.texts and len(texts) == 1):
-            return await self._inner.segment(image, prompt)
+            return await self._inner.segment(image, prompt, thresholds)
         started = time.perf_counter()
-        results = await self._ask_for_each(image, prompt, texts)
+        prompts = [replace(prompt, texts=(text,)) for text in texts]
+        results = await self._ask_for_each(image, prompts, thresholds)
         detections = [
             _labelled(detection, text)
             for text, result in zip(texts, results, strict=True)
@@ -80,17 +78,12 @@ class EachText:
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )
 
-    async def aclose(self) -> None:
-        """Close the inner segmenter."""
-        await self._inner.aclose()
-
     async def _ask_for_each(
-        self, image: RgbImage, prompt: Prompt, texts: Sequence[str]
+        self, image: RgbImage, prompts: Sequence[Prompt], thresholds: Thresholds | None
     ) -> list[SegmentationResult]:
-        """The answers in the order of the texts."""
-        questions = (replace(prompt, texts=(text,)) for text in texts)
+        """The answers in the order of the prompts."""
         answers = await asyncio.gather(
-            *(self._inner.segment(image, question) for question in questions),
+            *(self._inner.segment(image, each, thresholds) for each in prompts),
             return_exceptions=True,
         )
         results = []

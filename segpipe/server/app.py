@@ -13,7 +13,7 @@ from pydantic import Field, Json
 
 from segpipe.detection import Candidate, SegmentationResult
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
 from segpipe.server.prompts import require_few, to_points, to_prompt
@@ -185,7 +185,7 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
     ) -> Response:
         require_few(len(points), max_points)
 
-        async def candidates(model: PromptableModel, photo: RgbImage) -> tuple[Candidate, ...]:
+        async def candidates(model: Segmenter, photo: RgbImage) -> tuple[Candidate, ...]:
             return await model.candidates(photo, to_points(points, labels, photo))
 
         found = await service.ask(image.read, candidates)
@@ -205,8 +205,8 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
     ) -> Segments:
         require_few(len(prompt.points), max_points)
 
-        async def find(model: PromptableModel, photo: RgbImage) -> SegmentationResult:
-            return await model.find(photo, to_prompt(prompt, photo), thresholds_of(prompt))
+        async def find(model: Segmenter, photo: RgbImage) -> SegmentationResult:
+            return await model.segment(photo, to_prompt(prompt, photo), thresholds_of(prompt))
 
         result = await service.ask(image.read, find)
         return await asyncio.to_thread(_to_segments, result, prompt.encoding, service.name)

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.classical import ClassicalSegmenter
+from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
+from segpipe.segmenters.segmenter import Segmenter
 
 ModelName = Literal["classical", "sam3"]
 
 
-def load(name: str, checkpoint: str | None = None, *, threads: int = 1) -> PromptableModel:
-    """Load a model; it may take minutes.
+def load(name: str, checkpoint: str | None = None, *, threads: int = 1) -> Segmenter:
+    """Build a model; its weights are loaded when it is asked for its revision.
 
     Args:
         name: ``classical`` or ``sam3``.
@@ -21,13 +22,12 @@ def load(name: str, checkpoint: str | None = None, *, threads: int = 1) -> Promp
 
     Raises:
         ConfigError: There is no such model, or ``classical`` was given a checkpoint.
-        CheckpointError: The weights cannot be used.
     """
     match name:
         case "classical":
             if checkpoint is not None:
                 raise ConfigError("the classical model has no weights", field="checkpoint")
-            return ClassicalModel(threads=threads)
+            return ClassicalSegmenter(threads=threads)
         case "sam3":
             return _load_sam3(checkpoint)
     raise ConfigError(
@@ -35,12 +35,9 @@ def load(name: str, checkpoint: str | None = None, *, threads: int = 1) -> Promp
     )
 
 
-def _load_sam3(checkpoint: str | None) -> PromptableModel:
-    # Here alone: it brings torch, which a service with the classical model can do without.
-    from segpipe.segmenters.sam3.local import LocalConfig, load_model  # noqa: PLC0415
-
+def _load_sam3(checkpoint: str | None) -> Segmenter:
     if checkpoint and Path(checkpoint).is_dir():
-        return load_model(LocalConfig(checkpoint=checkpoint))
+        return LocalSegmenter(LocalConfig(checkpoint=checkpoint))
     repository, _, revision = (checkpoint or "").partition("@")
     if not repository or not revision:
         raise ConfigError(
@@ -48,4 +45,4 @@ def _load_sam3(checkpoint: str | None) -> PromptableModel:
             f"facebook/sam3@<commit>; got {checkpoint!r}",
             field="checkpoint",
         )
-    return load_model(LocalConfig(checkpoint=repository, revision=revision))
+    return LocalSegmenter(LocalConfig(checkpoint=repository, revision=revision))

@@ -11,7 +11,7 @@ from typing import TypeVar
 from segpipe.digests import bytes_digest
 from segpipe.errors import InputError
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.server.refining import Refining
@@ -25,7 +25,7 @@ from segpipe.wire.inference import Health, Status
 _log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-ModelLoader = Callable[[], PromptableModel]
+ModelLoader = Callable[[], Segmenter]
 ReadUpload = Callable[[], Awaitable[bytes]]
 """Gives the bytes of a photo, which wait on disk until there is room for its pixels."""
 
@@ -65,7 +65,8 @@ class Service:
         self._load = load
         self._settings = settings
         self._metrics = metrics
-        self._model: PromptableModel | None = None
+        self._model: Segmenter | None = None
+        self._name = ""
         self._loading: asyncio.Task[None] | None = None
         self._status: Status = "loading"
         self._photos = PhotoShelf(max_pixels=settings.max_pixels, kept_pixels=settings.kept_pixels)
@@ -99,13 +100,15 @@ class Service:
 
     async def _load_model(self) -> None:
         try:
-            self._model = await asyncio.to_thread(self._load)
+            model = await asyncio.to_thread(self._load)
+            self._name = f"{model.id}@{await model.revision()}"
+            self._model = model
         except Exception:  # noqa: BLE001 - logged whole
             # Whatever a loader raises, the port goes on to say that there is no model.
             _log.exception("the model could not be loaded")
             self._become("failed")
         else:
-            _log.info("the model %s is loaded on %s", self._model.id, self._model.device)
+            _log.info("the model %s is loaded on %s", model.id, model.device)
             self._become("ready")
 
     def _become(self, status: Status) -> None:
@@ -128,8 +131,8 @@ class Service:
     @property
     def name(self) -> str:
         """The model and its weights in one: another name may mean other answers."""
-        model = self._loaded()
-        return f"{model.id}@{model.revision}"
+        self._loaded()
+        return self._name
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -146,7 +149,7 @@ class Service:
     async def ask(
         self,
         read_upload: ReadUpload,
-        question: Callable[[PromptableModel, RgbImage], Awaitable[Answer]],
+        question: Callable[[Segmenter, RgbImage], Awaitable[Answer]],
     ) -> Answer:
         """Decode an upload, or find it among the last ones, and ask the model about it.
 
@@ -167,7 +170,7 @@ class Service:
         async with self._gate.with_photo():
             yield await self._photo(await read_upload())
 
-    async def in_model(self, question: Callable[[PromptableModel], Awaitable[Answer]]) -> Answer:
+    async def in_model(self, question: Callable[[Segmenter], Awaitable[Answer]]) -> Answer:
         """Wait for the model and ask it.
 
         Raises:
@@ -186,7 +189,7 @@ class Service:
             finally:
                 self._metrics.model_seconds.observe(time.perf_counter() - started)
 
-    def _loaded(self) -> PromptableModel:
+    def _loaded(self) -> Segmenter:
         if self._model is None:
             raise self._refuse(*_NOT_NOW["stopping"])
         return self._model

@@ -14,9 +14,9 @@ from segpipe.cli.run_deals import RunProgress
 from segpipe.progress import DealDone, Event
 from segpipe.prompt import Mode
 from segpipe.segmenters.http import Attempt, Outcome
-from segpipe.segmenters.occasion import Occasion
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
+from segpipe.segmenters.segmenter import CallContext
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import put_photos
 from segpipe_tests.goods import goods_photo
@@ -218,7 +218,7 @@ def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
     budget = Budget()
     for run_id, deal, told in (("r1", "lot", 0.25), ("r1", "lot", 0.5), ("r2", "other", None)):
         ledger = Ledger(tmp_path / "data" / LEDGER_FOLDER, run_id)
-        bill = Bill(ledger, budget, Occasion(run_id, deal, "a.png"))
+        bill = Bill(ledger, budget, CallContext(run_id, deal, "a.png"))
         bill.observe(Attempt(1))
         if told is not None:
             headers = httpx.Headers({"x-cost": str(told), "x-remaining-credits": "7.5"})

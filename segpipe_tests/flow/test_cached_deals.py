@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import BackendUnavailableError, DealFailedError
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings
@@ -30,7 +30,9 @@ class FailingBrightSegmenter(BrightSegmenter):
         super().__init__(doubles=True)
         self._failing_call = failing_call
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         if self.calls + 1 == self._failing_call:
             self.calls += 1
             raise BackendUnavailableError("busy")
@@ -46,8 +48,7 @@ def process(
     deal: str = "lot",
     settings: FlowSettings | None = None,
 ) -> DealOutcome:
-    identity = BrightConfig().identity()
-    segmenter = CachedSegmenter(inner, cache, identity=identity, max_bytes=10_000_000)
+    segmenter = CachedSegmenter(inner, cache, settings=BrightConfig(), max_bytes=10_000_000)
     run_settings = RunSettings(BrightConfig(), NoneConfig(), settings or FlowSettings())
     tools = Tools(segmenter, NoneRefiner(), run_settings)
     return asyncio.run(process_deal(store, DealTask(deal, run_id), tools))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from segpipe.detection import Detection, SegmentationResult
+from segpipe.detection import Detection, SegmentationResult, Thresholds
 from segpipe.errors import (
     CorruptImageError,
     DealFailedError,
@@ -261,7 +261,9 @@ def test_as_many_photos_are_in_flight_as_keep_the_segmenter_busy(tmp_path: Path)
         asked = 0
         all_there = asyncio.Event()
 
-        async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        async def segment(
+            self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+        ) -> SegmentationResult:
             self.asked += 1
             if self.asked == self.concurrency:
                 self.all_there.set()
@@ -278,7 +280,9 @@ def test_photos_that_change_while_they_are_processed_fail_the_deal_for_now(tmp_p
     store = make_deal(tmp_path, "lot")
 
     class Meddler(BrightSegmenter):
-        async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        async def segment(
+            self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+        ) -> SegmentationResult:
             put_photos(tmp_path, "lot", {"late.png": goods_photo(1)})
             return await super().segment(image, prompt)
 
@@ -293,7 +297,9 @@ def test_a_photo_deleted_meanwhile_fails_the_deal_by_name(tmp_path: Path) -> Non
     store = make_deal(tmp_path, "lot", items=(1,) * 6)
 
     class Thief(BrightSegmenter):
-        async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        async def segment(
+            self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+        ) -> SegmentationResult:
             (tmp_path / "deals" / "lot" / "images" / "f.png").unlink(missing_ok=True)
             return await super().segment(image, prompt)
 
@@ -424,9 +430,7 @@ def test_crops_show_the_photo_and_nothing_around_the_item(tmp_path: Path) -> Non
 
 def test_a_subset_names_the_segmenter_that_found_what_it_reads(tmp_path: Path) -> None:
     class Other(BrightSegmenter):
-        @property
-        def id(self) -> str:
-            return "other"
+        id = "other"
 
     store = make_deal(tmp_path, "lot")
     process(store)

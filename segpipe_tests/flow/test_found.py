@@ -174,7 +174,7 @@ def test_a_prompts_file_broken_during_the_run_is_named_until_it_is_mended(tmp_pa
     file = tmp_path / "deals" / "lot" / "prompts" / "a.json"
 
     class Meddling(BrightSegmenter):
-        async def segment(self, image, prompt):  # type: ignore[no-untyped-def]
+        async def segment(self, image, prompt, thresholds=None):  # type: ignore[no-untyped-def]
             file.parent.mkdir()
             file.write_text("{")
             return await super().segment(image, prompt)

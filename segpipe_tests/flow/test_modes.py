@@ -19,6 +19,8 @@ from segpipe.flow.stages import ALL_STAGES, Stage
 from segpipe.flow.table_files import TABLES
 from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Exemplar, Mode, Point
+from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.texts import EachText
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
@@ -38,7 +40,7 @@ def process(
     *,
     run_id: str = "run-1",
     attempt: int = 0,
-    segmenter: BrightSegmenter | None = None,
+    segmenter: Segmenter | None = None,
     prompts: PromptSettings | None = None,
     stages: frozenset[Stage] = ALL_STAGES,
 ) -> DealOutcome:
@@ -206,6 +208,26 @@ def test_text_and_examples_of_a_photo_are_what_is_asked(tmp_path: Path) -> None:
     assert (a.boxes, b.exemplars) == ((), ())
     asked = rows(store, Mode.FIND_ALL, Stage.SEGMENTATION, "images.parquet")
     assert json.loads(str(asked[1]["prompt"]))["text"] == "coin"
+
+
+def test_texts_of_the_segmenter_say_what_to_find(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    inner = BrightSegmenter()
+    segmenter = EachText(inner, ["coin"])
+    process(store, Mode.FIND_ALL, segmenter=segmenter, prompts=PromptSettings(everything=False))
+    assert [prompt.texts for prompt in inner.prompts] == [("coin",)]
+
+
+def test_negative_examples_alone_fail_their_deal_and_name_the_photo(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    unlike = Annotation(
+        id="b1", mode=Mode.FIND_ALL, prompt_type=PromptType.NEGATIVE_EXEMPLAR, box=FIRST
+    )
+    draw(store, "a", unlike)
+    (error,) = fails_with(store, Mode.FIND_ALL)
+    assert isinstance(error, PromptError)
+    assert (error.deal, error.image, error.field) == ("lot", "a.png", "exemplars")
+    assert "add a positive one or a text" in error.message
 
 
 def test_without_text_and_examples_everything_is_found_unless_that_is_forbidden(
@@ -391,7 +413,7 @@ def test_prompts_are_those_at_the_start_of_the_run(tmp_path: Path) -> None:
     draw(store, "a", boxed("one", FIRST))
 
     class Meddling(BrightSegmenter):
-        async def segment(self, image, prompt):  # type: ignore[no-untyped-def]
+        async def segment(self, image, prompt, thresholds=None):  # type: ignore[no-untyped-def]
             draw(store, "b", boxed(f"late-{self.calls}", FIRST))
             return await super().segment(image, prompt)
 

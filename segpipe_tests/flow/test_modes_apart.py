@@ -174,7 +174,7 @@ def test_what_somebody_draws_during_a_run_and_what_it_finds_are_both_kept(tmp_pa
     store = make_deal(tmp_path, "lot", items=(2,))
 
     class Meddling(BrightSegmenter):
-        async def segment(self, image, prompt):  # type: ignore[no-untyped-def]
+        async def segment(self, image, prompt, thresholds=None):  # type: ignore[no-untyped-def]
             draw(store, "a", boxed("late", Box(0.0, 0.0, 9.0, 9.0)))
             return await super().segment(image, prompt)
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from segpipe.cli.app import app
 from segpipe.cli.instance import open_instance
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import DealFailedError
 from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealTask
@@ -128,7 +128,9 @@ def make_mended(store: DealStore, deal: str) -> None:
 
 
 class Busy(BrightSegmenter):
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         raise ConnectionResetError("the line went dead")
 
 

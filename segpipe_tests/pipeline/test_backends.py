@@ -25,7 +25,7 @@ from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
 from segpipe.segmenters.cache.codec import decode_answer
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_png
@@ -145,7 +145,7 @@ def test_over_segmind_with_its_costs_in_the_metadata_and_the_ledger(
 
 @pytest.fixture
 def service() -> Iterator[str]:
-    with running(ClassicalModel) as service:
+    with running(ClassicalSegmenter) as service:
         yield service.url
 
 

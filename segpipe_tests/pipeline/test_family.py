@@ -10,7 +10,7 @@ import pytest
 import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.stages import Stage
@@ -154,7 +154,9 @@ class Flaky(BrightSegmenter):
 
     failures = 1
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         result = await super().segment(image, prompt)
         if len(result.detections) == 5 and Flaky.failures:
             Flaky.failures -= 1

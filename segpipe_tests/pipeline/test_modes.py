@@ -150,7 +150,7 @@ def test_finds_that_cannot_be_written_are_told_and_the_results_are_recorded_all_
     file = tmp_path / "deals" / "a" / "prompts" / "a.json"
 
     class Meddling(BrightSegmenter):
-        async def segment(self, image, prompt):  # type: ignore[no-untyped-def]
+        async def segment(self, image, prompt, thresholds=None):  # type: ignore[no-untyped-def]
             file.parent.mkdir(exist_ok=True)
             file.write_text("{")
             return await super().segment(image, prompt)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segpipe.detection import Detection, PassStats, SegmentationResult
-from segpipe.errors import ConfigError, MissingMaskError, PromptError, SegmenterError
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
+from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Prompt
 from segpipe.segmenters.classical import ClassicalSegmenter
 from segpipe.segmenters.recursive import RecursiveSegmenter
@@ -20,7 +20,7 @@ GREY = (128, 128, 128)
 INSIDE_A_BOX = Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(0, 0, 20, 20),))
 
 
-class Finder:
+class Finder(Segmenter):
     """Finds the connected blobs of what a rule picks, and remembers the pictures it saw."""
 
     id = "finder"
@@ -30,7 +30,9 @@ class Finder:
         self.pick = pick
         self.pictures: list[RgbImage] = []
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         self.pictures.append(image)
         _, labels = cv2.connectedComponents(self.pick(image.max(axis=2)).astype(np.uint8))
         masks = [Mask.from_full(labels == label) for label in range(1, int(labels.max()) + 1)]
@@ -42,7 +44,7 @@ class Finder:
         pass
 
 
-class Scripted:
+class Scripted(Segmenter):
     """Gives prepared answers, one a pass; an error among them is raised."""
 
     id = "scripted"
@@ -51,7 +53,9 @@ class Scripted:
     def __init__(self, *answers: Sequence[Detection] | Exception) -> None:
         self.answers = list(answers)
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -319,12 +323,6 @@ def test_an_exemplar_outside_the_image_protects_nothing() -> None:
     finder = Finder(anything_light)
     segment(RecursiveSegmenter(finder), DAZZLING, exemplars(Box(200, 5, 210, 15)))
     assert (finder.pictures[1] == GREY).any()
-
-
-def test_a_bad_exemplar_is_the_inner_segmenters_to_refuse() -> None:
-    prompt = exemplars(Box(float("nan"), 0, 5, 5))
-    with pytest.raises(PromptError, match=r"exemplars\[0\]"):
-        segment(RecursiveSegmenter(ClassicalSegmenter(), max_passes=3), DAZZLING, prompt)
 
 
 def test_exemplars_keep_their_look_from_pass_to_pass() -> None:

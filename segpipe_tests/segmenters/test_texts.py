@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
 from segpipe.errors import BackendRefusedError, ConfigError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.segmenters.texts import EachText
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
@@ -16,7 +17,7 @@ A_BOX = Box(1, 1, 5, 5)
 IMAGE = goods_image(2)
 
 
-class Lexicon:
+class Lexicon(Segmenter):
     """Finds for each text what it was told; all questions have to be under way at once."""
 
     id = "lexicon"
@@ -24,13 +25,17 @@ class Lexicon:
 
     def __init__(self, scores: dict[str | None, list[float]], *, labels: bool = False) -> None:
         self.prompts: list[Prompt] = []
+        self.thresholds: list[Thresholds | None] = []
         self.closed = 0
         self._scores = scores
         self._labels = labels
         self._all_here = asyncio.Event()
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         self.prompts.append(prompt)
+        self.thresholds.append(thresholds)
         if len(self.prompts) == len(self._scores):
             self._all_here.set()
         await self._all_here.wait()
@@ -113,11 +118,13 @@ def test_a_prompt_that_says_something_goes_through_as_it_is(prompt: Prompt) -> N
 def test_the_error_of_one_text_is_raised_once_the_others_have_their_answers() -> None:
     answered = []
 
-    class Refusing:
+    class Refusing(Segmenter):
         id = "refusing"
         concurrency = 2
 
-        async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        async def segment(
+            self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+        ) -> SegmentationResult:
             if prompt.text == "lid":
                 raise BackendRefusedError("no credits")
             await asyncio.sleep(0.01)
@@ -149,3 +156,15 @@ def test_the_other_parts_of_a_prompt_are_kept() -> None:
     inner = Lexicon({"cup": []})
     ask(EachText(inner, ["cup"]), Prompt())
     assert inner.prompts == [Prompt(texts=("cup",))]
+
+
+def test_its_default_texts_are_those_it_looks_for() -> None:
+    assert EachText(Lexicon({}), ["cup", "lid", "cup"]).default_texts == ("cup", "lid")
+    assert EachText(EachText(Lexicon({}), ["cup"])).default_texts == ("cup",)
+
+
+def test_thresholds_go_to_the_inner_segmenter_for_each_text() -> None:
+    inner = Lexicon({"cup": [], "lid": []})
+    strict = Thresholds(score=0.9)
+    asyncio.run(EachText(inner, ["cup", "lid"]).segment(IMAGE, Prompt(), strict))
+    assert inner.thresholds == [strict, strict]

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.prompt import Point, Prompt
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.run import ModelServer, build_server
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box
@@ -74,7 +74,7 @@ class Service:
 
 @contextmanager
 def running(
-    load: Callable[[], PromptableModel],
+    load: Callable[[], Segmenter],
     settings: ServerSettings | None = None,
     refiner: Refiner | None = None,
 ) -> Iterator[Service]:
@@ -135,11 +135,10 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-class ToldModel:
+class ToldModel(Segmenter):
     """A model whose answers wait for ``go``, and that notes what becomes of its calls."""
 
     id = "told"
-    revision = "1"
     device = "cpu"
 
     def __init__(self, *, waits: bool = False, error: Exception | None = None) -> None:
@@ -148,14 +147,14 @@ class ToldModel:
             self.go.set()
         self.error = error
         self.images: list[RgbImage] = []
-        self.prompts: list[tuple[Prompt, Thresholds]] = []
+        self.prompts: list[tuple[Prompt, Thresholds | None]] = []
         self.running = 0
         self.most_running = 0
         self.cancelled = 0
         self.closed = 0
 
-    async def find(
-        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
     ) -> SegmentationResult:
         self.prompts.append((prompt, thresholds))
         await self._answer(image)
@@ -172,6 +171,9 @@ class ToldModel:
         height, width = image.shape[:2]
         empty = Candidate(Mask.empty(image_width=width, image_height=height), 0.0)
         return empty, empty, empty
+
+    async def revision(self) -> str:
+        return "1"
 
     async def aclose(self) -> None:
         self.closed += 1

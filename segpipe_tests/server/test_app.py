@@ -14,8 +14,9 @@ from PIL import Image
 from segpipe.detection import Thresholds
 from segpipe.errors import BackendUnavailableError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
-from segpipe.segmenters.classical.model import ClassicalModel
-from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.build_segmenter import RecursiveConfig, build_segmenter
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.wire.inference import Problem, Readings, Segments, decode_mask
@@ -31,7 +32,7 @@ ON_THE_FIRST_ITEM = {"points": "[[10, 28]]"}
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with running(ClassicalModel) as service:
+    with running(ClassicalSegmenter) as service:
         yield service
 
 
@@ -63,7 +64,7 @@ def problem(answer: httpx.Response, status: int) -> Problem:
 def test_health_is_503_until_the_model_is_loaded() -> None:
     model = ToldModel(waits=True)
 
-    def load_when_told() -> PromptableModel:
+    def load_when_told() -> Segmenter:
         assert model.go.wait(10)
         return model
 
@@ -96,7 +97,7 @@ def test_health_is_503_until_the_model_is_loaded() -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_said_and_stays_503() -> None:
-    def load() -> PromptableModel:
+    def load() -> Segmenter:
         raise OSError("/somewhere/weights is missing")
 
     with running(load) as service, service.client() as client:
@@ -246,7 +247,7 @@ def test_a_field_that_a_client_made_up_cannot_write_headers(client: httpx.Client
 
 def test_too_many_pixels_are_refused_by_the_header() -> None:
     settings = ServerSettings(max_megapixels=0.01)
-    with running(ClassicalModel, settings) as service, service.client() as client:
+    with running(ClassicalSegmenter, settings) as service, service.client() as client:
         wait_until(lambda: client.get("/health").is_success)
         answer = post(client, SEGMENT, {"prompt": "{}"})
     assert problem(answer, 400).error == "ImageTooLargeError"
@@ -416,3 +417,16 @@ def test_metrics_count_requests_by_path_and_status() -> None:
         "segpipe_in_model 0.0",
     ):
         assert line in answer.text
+
+
+def test_any_segmenter_can_be_served() -> None:
+    recursive = build_segmenter(RecursiveConfig())
+    with running(lambda: recursive) as service, service.client() as client:
+        wait_until(lambda: client.get("/health").is_success)
+        health = client.get("/health").json()
+        assert health["model"].startswith("recursive(classical)@")
+        assert health["device"] == "cpu"
+        scores = segment(client).scores
+        assert len(scores) >= 3
+        assert segment(client, max_masks=1).scores[0] == scores[0]
+        assert post(client, PREDICT, ON_THE_FIRST_ITEM).is_success

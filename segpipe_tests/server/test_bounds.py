@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from segpipe.segmenters.classical import model as classical
+from segpipe.segmenters.classical import segmenter as classical
 from segpipe.segmenters.classical.item_at_points import at_points
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe.web.photo_uploads import PhotoShelf
 from segpipe_tests.goods import goods_photo
@@ -130,7 +130,7 @@ def test_clients_that_leave_a_model_that_cannot_be_stopped_take_no_more_threads_
 ) -> None:
     grow = Threaded(at_points)
     monkeypatch.setattr(classical, "at_points", grow)
-    with running(lambda: ClassicalModel(threads=2), ServerSettings(in_model=2)) as service:
+    with running(lambda: ClassicalSegmenter(threads=2), ServerSettings(in_model=2)) as service:
         ready(service)
         leaving = [upload(service) for _ in range(12)]
         wait_until(lambda: grow.begun == 2 and gauge(service, "segpipe_waiting") == 10)
@@ -155,7 +155,7 @@ def test_photos_are_decoded_while_every_thread_of_the_model_is_taken(
     monkeypatch.setattr(classical, "at_points", grow)
     many = 40  # more threads than those that asyncio.to_thread shares
     settings = ServerSettings(in_model=many)
-    with running(lambda: ClassicalModel(threads=many), settings) as service:
+    with running(lambda: ClassicalSegmenter(threads=many), settings) as service:
         ready(service)
         connections = [upload(service) for _ in range(many)]
         wait_until(lambda: grow.begun == many)

@@ -3,13 +3,13 @@
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.models import load
 
 
 def test_classical_needs_nothing() -> None:
     model = load("classical")
-    assert isinstance(model, ClassicalModel)
+    assert isinstance(model, ClassicalSegmenter)
     assert (model.id, model.device) == ("classical", "cpu")
 
 

@@ -13,7 +13,7 @@ from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import NonFatalError, ScenarioFinished
 
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import Service, running, wait_until
@@ -30,7 +30,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
         if request.param:
             patch.setenv("SEGPIPE_SERVER_TOKEN", TOKEN)
         refiner = GrabCutRefiner(GrabCutConfig())
-        with running(ClassicalModel, ServerSettings(max_upload_mb=1), refiner) as service:
+        with running(ClassicalSegmenter, ServerSettings(max_upload_mb=1), refiner) as service:
             wait_until(lambda: service.health()["refiner_loaded"] is True)
             yield service
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.refiners import build
 from segpipe_tests.server.running import running, wait_until
 from segpipe_tests.server.v1.asking import ask
@@ -66,7 +66,7 @@ def test_a_folder_may_have_an_at_sign_in_its_name(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_there_take_nothing_down() -> None:
-    with running(ClassicalModel, refiner=build("hq_sam", "/no/such/folder")) as service:
+    with running(ClassicalSegmenter, refiner=build("hq_sam", "/no/such/folder")) as service:
         wait_until(lambda: service.health()["model_loaded"] is True)
         with service.client() as client:
             wait_until(lambda: "could not be loaded" in ask(client)["segments"][0]["reason"])

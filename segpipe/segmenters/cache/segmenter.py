@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from segpipe.detection import SegmentationResult, Usage
+from segpipe.detection import SegmentationResult, Thresholds, Usage
 from segpipe.digests import settings_digest
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Prompt
@@ -16,13 +15,14 @@ from segpipe.segmenters.cache.codec import DamagedEntryError, decode_answer, enc
 from segpipe.segmenters.cache.flights import Flights
 from segpipe.segmenters.cache.folder import CacheFolder
 from segpipe.segmenters.cache.key import answer_key, pixels_digest
-from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
+from segpipe.settings import Settings
 from segpipe.vision.image import RgbImage
 
 _log = logging.getLogger(__name__)
 
 
-class CachedSegmenter:
+class CachedSegmenter(WrappedSegmenter):
     """Wraps a segmenter and keeps its answers in a folder.
 
     An answer is kept under the image's pixels, the prompt, the segmenter's id and settings, and
@@ -32,16 +32,17 @@ class CachedSegmenter:
     Whoever asks the same at the same time shares one call: tasks of this segmenter share its
     outcome, error or not; other processes wait for it, and ask themselves when it failed.
 
+    The inner segmenter is asked for its revision before every answer, and again before one is
+    kept: one that came while it changed, or while it cannot be told, is not kept. With thresholds
+    of its own a question is another one.
+
     A damaged entry is replaced. With a folder that cannot be read or written everything still
     works, only unkept, and one warning is logged.
 
     Args:
         inner: The segmenter that is asked.
         folder: Where answers are kept; a local folder that processes may share.
-        identity: The settings that decide the inner segmenter's answers, as JSON values.
-        revision: Gives what names the weights behind the inner segmenter, where a service may
-            change them; it is asked before every answer, and again before one is kept: one that
-            came while it changed, or while it cannot be told, is not kept.
+        settings: Those of the inner segmenter; their identity decides its answers.
         max_bytes: The size of the folder, at most.
     """
 
@@ -50,52 +51,42 @@ class CachedSegmenter:
         inner: Segmenter,
         folder: Path,
         *,
-        identity: Mapping[str, Any],
-        revision: Callable[[], Awaitable[str]] | None = None,
+        settings: Settings,
         max_bytes: int,
     ) -> None:
         self._inner = inner
         self._folder = CacheFolder(folder, max_bytes)
-        self._identity = settings_digest(identity)
-        self._revision = revision
+        self._settings = settings.identity()
         self._flights = Flights[SegmentationResult]()
         self._warned = False
 
-    @property
-    def id(self) -> str:
-        """The id of the inner segmenter: the answers are its own."""
-        return self._inner.id
-
-    @property
-    def concurrency(self) -> int:
-        """That of the inner segmenter."""
-        return self._inner.concurrency
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         """The kept answer for one upright RGB image, (h, w, 3) uint8, or a new one.
 
-        Raises what the inner segmenter and ``revision`` raise.
+        Raises what the inner segmenter raises.
         """
-        revision = await self._revision() if self._revision else None
+        revision = await self._inner.revision()
+        settings = self._settings | ({"thresholds": asdict(thresholds)} if thresholds else {})
         key = answer_key(
             pixels=await asyncio.to_thread(pixels_digest, image),
             prompt=prompt,
             segmenter_id=self.id,
-            identity=self._identity,
+            identity=settings_digest(settings),
             revision=revision,
         )
         result, is_first = await self._flights.join(
-            key, lambda: self._answer(key, revision, image, prompt)
+            key,
+            lambda: self._answer(
+                key, revision, lambda: self._inner.segment(image, prompt, thresholds)
+            ),
         )
         # The call is accounted to one of those who shared it.
         return result if is_first else replace(result, usage=Usage(cached=1))
 
-    async def aclose(self) -> None:
-        """Close the inner segmenter; kept answers stay."""
-        await self._inner.aclose()
-
     async def _answer(
-        self, key: str, revision: str | None, image: RgbImage, prompt: Prompt
+        self, key: str, revision: str, ask: Callable[[], Awaitable[SegmentationResult]]
     ) -> SegmentationResult:
         kept = await asyncio.to_thread(self._read, key)
         if kept is not None:
@@ -105,16 +96,14 @@ class CachedSegmenter:
             kept = await asyncio.to_thread(self._read, key)
             if kept is not None:
                 return kept
-            result = await self._inner.segment(image, prompt)
+            result = await ask()
             if await self._is_still(revision):
                 await asyncio.to_thread(self._write, key, result)
         return result
 
-    async def _is_still(self, revision: str | None) -> bool:
-        if self._revision is None:
-            return True
+    async def _is_still(self, revision: str) -> bool:
         try:
-            return await self._revision() == revision
+            return await self._inner.revision() == revision
         except SegmenterError:
             return False  # the answer is good: it is given, and not kept
 

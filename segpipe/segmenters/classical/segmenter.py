@@ -2,65 +2,77 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
 
 import cv2
 
-from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
+from segpipe.digests import settings_digest
 from segpipe.errors import SegmenterError
-from segpipe.prompt import Mode, Prompt, Supports
+from segpipe.prompt import Mode, Point, Prompt, Supports
 from segpipe.segmenters.classical.config import ClassicalConfig
 from segpipe.segmenters.classical.exemplar_search import find_like
-from segpipe.segmenters.classical.item_at_points import always, at_points
+from segpipe.segmenters.classical.item_at_points import at_points
 from segpipe.segmenters.classical.item_in_box import inside_box
 from segpipe.segmenters.classical.item_search import find_all
+from segpipe.segmenters.segmenter import Segmenter
+from segpipe.threads import IsWanted, stoppable_in_thread
 from segpipe.vision.image import RgbImage
 
+_DIGEST_DIGITS = 12
 _SUPPORTS = Supports(texts=0, points_in_boxes=False)
 
 
-class ClassicalSegmenter:
+class ClassicalSegmenter(Segmenter):
     """Finds goods on a fairly even background, and the item in a drawn box, by OpenCV alone.
 
     Deterministic, without weights. It knows shapes, colours and textures but no words: a text
     prompt is refused.
+
+    Args:
+        config: The settings.
+        threads: Answers that are computed at once, 1 or more; the others wait.
     """
 
     id = "classical"
-    concurrency = 2
+    device = "cpu"
 
-    def __init__(self, config: ClassicalConfig | None = None) -> None:
+    def __init__(self, config: ClassicalConfig | None = None, *, threads: int = 2) -> None:
         self._config = config or ClassicalConfig()
+        self._concurrency = threads
+        # Threads of its own: those of the event loop have other work, such as to decode photos.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=self.id)
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
-        """Segment one upright RGB image, (h, w, 3) uint8, in a worker thread.
+    @property
+    def concurrency(self) -> int:
+        """As many as there are threads."""
+        return self._concurrency
 
-        Raises what :meth:`compute` raises.
-        """
-        return await asyncio.to_thread(self.compute, image, prompt)
+    async def revision(self) -> str:
+        """The version of segpipe and a digest of the settings."""
+        digest = settings_digest(self._config.identity())
+        return f"{metadata.version('segpipe')}-{digest[:_DIGEST_DIGITS]}"
 
-    async def aclose(self) -> None:
-        """There is nothing to let go of."""
-
-    def compute(
-        self, image: RgbImage, prompt: Prompt, *, is_wanted: Callable[[], bool] = always
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
     ) -> SegmentationResult:
-        """Segment one upright RGB image, (h, w, 3) uint8, in this thread.
+        """Segment one upright RGB image, (h, w, 3) uint8.
 
         With ``find_all`` the best score comes first, points mean one item, grown around the
         positive ones, and exemplars mean the items that look like them; with ``inside_box`` there
         is one detection for each box, in the order of the boxes.
 
-        Args:
-            image: The picture.
-            prompt: What to look for.
-            is_wanted: Whether somebody still waits for the answer; asked at every point, box
-                and exemplar.
+        Thresholds apply to what is looked for in the whole image, beside those of the settings.
+        What somebody pointed at or drew a box around is answered whatever its score; and there is
+        no mask threshold, since the masks have no probabilities.
 
         Raises:
             UnsupportedPromptError: The prompt has text, or points beside boxes or exemplars.
-            SegmenterError: OpenCV failed, or nobody waits any more.
+            SegmenterError: OpenCV failed.
             PromptError: Something lies outside the image, or two exemplars contradict each other.
         """
         prompt.require(
@@ -70,7 +82,13 @@ class ClassicalSegmenter:
         )
         started = time.perf_counter()
         height, width = image.shape[:2]
-        detections = self._detect(image, prompt.for_image(width, height), is_wanted)
+        prompt = prompt.for_image(width, height)
+        detections = await stoppable_in_thread(
+            partial(self._detect, image, prompt), executor=self._threads
+        )
+        if thresholds and prompt.mode is Mode.FIND_ALL and not prompt.points:
+            good = [one for one in detections if one.score >= thresholds.score]
+            detections = tuple(good[: thresholds.max_masks])
         elapsed_ms = (time.perf_counter() - started) * 1000
         count = len(detections)
         return SegmentationResult(
@@ -82,10 +100,30 @@ class ClassicalSegmenter:
             pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
         )
 
+    async def candidates(
+        self, image: RgbImage, points: Sequence[Point]
+    ) -> tuple[Candidate, Candidate, Candidate]:
+        """Three readings of what the points mean, the best score first.
+
+        Raises:
+            PromptError: No point is positive, or one lies outside the image.
+            SegmenterError: OpenCV failed.
+        """
+
+        def grow(is_wanted: IsWanted) -> tuple[Candidate, Candidate, Candidate]:
+            with _opencv_errors(image):
+                return at_points(image, points, self._config, is_wanted=is_wanted)
+
+        return await stoppable_in_thread(grow, executor=self._threads)
+
+    async def aclose(self) -> None:
+        """Compute what is waiting, then end the threads."""
+        await asyncio.to_thread(self._threads.shutdown)
+
     def _detect(
-        self, image: RgbImage, prompt: Prompt, is_wanted: Callable[[], bool]
+        self, image: RgbImage, prompt: Prompt, is_wanted: IsWanted
     ) -> tuple[Detection, ...]:
-        with opencv_errors(image):
+        with _opencv_errors(image):
             if prompt.mode is Mode.INSIDE_BOX:
                 return inside_box(image, prompt.boxes, self._config, is_wanted=is_wanted)
             if prompt.points:
@@ -98,7 +136,7 @@ class ClassicalSegmenter:
 
 
 @contextmanager
-def opencv_errors(image: RgbImage) -> Iterator[None]:
+def _opencv_errors(image: RgbImage) -> Iterator[None]:
     """Turn what OpenCV raises on an image into a SegmenterError."""
     try:
         yield

@@ -1,8 +1,6 @@
 """One photo through the stages of a deal, with a service's model and refiner."""
 
-from dataclasses import dataclass
-
-from segpipe.detection import SegmentationResult, Thresholds
+from segpipe.detection import Thresholds
 from segpipe.flow.dedup import dedup_image
 from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.prompts import PhotoPrompt
@@ -10,14 +8,12 @@ from segpipe.flow.refinement import RefinedImage, refine_image
 from segpipe.flow.segmentation import SegmentedImage, segment_photo
 from segpipe.flow.settings import DedupSettings
 from segpipe.progress import StageStarted, Tell
-from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.promptable import PromptableModel
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.service import Service, UploadedPhoto
 from segpipe.server.v1.question import prompt_for
 from segpipe.store.inputs import Photo
 from segpipe.threads import finish_in_thread
-from segpipe.vision.image import RgbImage
 from segpipe.wire.outlines import Question, SegmentSettings
 
 _IMAGE = "image"
@@ -48,9 +44,9 @@ async def find_objects(
     loaded = LoadedPhoto(Photo(_IMAGE, _IMAGE, 0, 0), photo.digest, photo.decoded)
 
     # Everything that the model finds.
-    async def segment(model: PromptableModel) -> SegmentedImage:
+    async def segment(model: Segmenter) -> SegmentedImage:
         tell(StageStarted("segmentation"))
-        return await segment_photo(loaded, _AsSegmenter(model, _thresholds(settings)), asked)
+        return await segment_photo(loaded, model, asked, _thresholds(settings))
 
     segmented = await service.in_model(segment)
 
@@ -75,22 +71,3 @@ def _dedup_settings(settings: SegmentSettings) -> DedupSettings:
         containment_threshold=settings.containment_threshold,
         compare=settings.compare,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _AsSegmenter:
-    """A model with the thresholds of one question, as the stages of a deal know segmenters."""
-
-    model: PromptableModel
-    thresholds: Thresholds
-    concurrency: int = 1
-
-    @property
-    def id(self) -> str:
-        return self.model.id
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
-        return await self.model.find(image, prompt, self.thresholds)
-
-    async def aclose(self) -> None:
-        """The model is the service's."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
 from segpipe.prompt import Prompt
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
@@ -91,7 +92,7 @@ def answer(image: RgbImage) -> SegmentationResult:
     return SegmentationResult((found,), width, height, "paid", 12.5, (stats,), usage, ("a note",))
 
 
-class PaidSegmenter:
+class PaidSegmenter(Segmenter):
     """Answers at once, or when it is let go; counts and can fail."""
 
     id = "paid"
@@ -101,11 +102,17 @@ class PaidSegmenter:
         self.cancelled = 0
         self.closed = 0
         self.asked = asyncio.Event()
+        self.thresholds: list[Thresholds | None] = []
+        self.held: str | Exception = "a"
+        self.held_after_a_call: str | Exception | None = None
         self._gate = gate
         self._errors = errors or []
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         self.calls += 1
+        self.thresholds.append(thresholds)
         self.asked.set()
         try:
             if self._gate is not None:
@@ -115,13 +122,19 @@ class PaidSegmenter:
             raise
         if self._errors:
             raise self._errors.pop(0)
+        self.held = self.held_after_a_call or self.held
         return answer(image)
+
+    async def revision(self) -> str:
+        if isinstance(self.held, Exception):
+            raise self.held
+        return self.held
 
     async def aclose(self) -> None:
         self.closed += 1
 
 
-class LoggingSegmenter:
+class LoggingSegmenter(Segmenter):
     """Writes a line to a file for each call, from whatever process; slow enough to overlap."""
 
     id = "paid"
@@ -130,7 +143,9 @@ class LoggingSegmenter:
         self._log = log
         self._seconds = seconds
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         with self._log.open("a") as log:
             log.write("call\n")
         await asyncio.sleep(self._seconds)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from segpipe.detection import SegmentationResult, Usage
+from segpipe.detection import SegmentationResult, Thresholds, Usage
 from segpipe.errors import BackendUnavailableError, SegmenterError
 from segpipe.prompt import Prompt
 from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
+from segpipe.settings import Settings
 from segpipe_tests.segmenters.cache.answers import (
     LoggingSegmenter,
     PaidSegmenter,
@@ -27,8 +28,12 @@ from segpipe_tests.segmenters.cache.answers import (
 CUPS = Prompt(texts=("cup",))
 
 
+class PaidSettings(Settings):
+    model: str = "a"
+
+
 def cached(inner: Any, folder: Path, **options: Any) -> CachedSegmenter:
-    settings: dict[str, Any] = {"identity": {"model": "a"}, "max_bytes": 10_000_000}
+    settings: dict[str, Any] = {"settings": PaidSettings(), "max_bytes": 10_000_000}
     return CachedSegmenter(inner, folder, **settings | options)
 
 
@@ -69,7 +74,7 @@ def test_another_picture_prompt_or_setting_is_asked_anew(tmp_path: Path) -> None
     ask(cached(inner, tmp_path))
     ask(cached(inner, tmp_path), seed=1)
     ask(cached(inner, tmp_path), prompt=Prompt())
-    ask(cached(inner, tmp_path, identity={"model": "b"}))
+    ask(cached(inner, tmp_path, settings=PaidSettings(model="b")))
     assert inner.calls == 4
     assert len(entries(tmp_path)) == 4
 
@@ -77,15 +82,10 @@ def test_another_picture_prompt_or_setting_is_asked_anew(tmp_path: Path) -> None
 def test_new_weights_behind_a_service_are_asked_anew_and_the_old_ones_are_remembered(
     tmp_path: Path,
 ) -> None:
-    held = ["a"]
-
-    async def revision() -> str:
-        return held[0]
-
     inner = PaidSegmenter()
-    segmenter = cached(inner, tmp_path, revision=revision)
+    segmenter = cached(inner, tmp_path)
     calls = []
-    for held[0] in "aabba":
+    for inner.held in "aabba":
         ask(segmenter)
         calls.append(inner.calls)
     assert calls == [1, 1, 2, 2, 2]
@@ -95,16 +95,9 @@ def test_new_weights_behind_a_service_are_asked_anew_and_the_old_ones_are_rememb
 def test_an_answer_that_came_while_the_weights_changed_is_given_and_not_kept(
     tmp_path: Path, later: str | Exception
 ) -> None:
-    revisions = iter(["a", later])
-
-    async def revision() -> str:
-        said = next(revisions)
-        if isinstance(said, Exception):
-            raise said
-        return said
-
     inner = PaidSegmenter()
-    (result,) = ask(cached(inner, tmp_path, revision=revision))
+    inner.held_after_a_call = later
+    (result,) = ask(cached(inner, tmp_path))
     assert facts(result) == facts(answer(picture()))
     assert inner.calls == 1
     assert not entries(tmp_path)
@@ -118,6 +111,19 @@ def test_tasks_that_ask_at_once_make_one_call_that_is_accounted_once(tmp_path: P
     assert len({str(facts(result)) for result in results}) == 1
 
 
+def test_other_thresholds_are_another_question(tmp_path: Path) -> None:
+    inner = PaidSegmenter()
+    segmenter = cached(inner, tmp_path)
+    low, high = Thresholds(score=0.1), Thresholds(score=0.9)
+
+    async def main() -> None:
+        for thresholds in (None, low, high, None, low, high, Thresholds(score=0.9)):
+            await segmenter.segment(picture(), CUPS, thresholds)
+
+    asyncio.run(main())
+    assert inner.thresholds == [None, low, high]
+
+
 def test_an_error_is_never_kept(tmp_path: Path) -> None:
     inner = PaidSegmenter(errors=[BackendUnavailableError("busy")])
     segmenter = cached(inner, tmp_path)
@@ -129,12 +135,10 @@ def test_an_error_is_never_kept(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_revision_is_raised_and_nothing_is_asked(tmp_path: Path) -> None:
-    async def revision() -> str:
-        raise BackendUnavailableError("gone")
-
     inner = PaidSegmenter()
+    inner.held = BackendUnavailableError("gone")
     with pytest.raises(SegmenterError, match="gone"):
-        ask(cached(inner, tmp_path, revision=revision))
+        ask(cached(inner, tmp_path))
     assert inner.calls == 0
 
 

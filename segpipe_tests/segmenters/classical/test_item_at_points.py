@@ -13,7 +13,6 @@ from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.item_at_points import at_points
-from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou, make_scene
@@ -187,7 +186,7 @@ def test_the_model_applies_thresholds_to_what_it_looked_for_and_not_to_what_was_
     shown = Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(30, 30, 90, 90), Box(115, 35, 165, 85)))
 
     async def find(prompt: Prompt, thresholds: Thresholds) -> int:
-        result = await ClassicalModel().find(image, prompt, thresholds)
+        result = await ClassicalSegmenter().segment(image, prompt, thresholds)
         assert result.pass_stats[0].found == len(result.detections)
         return len(result.detections)
 
@@ -201,4 +200,4 @@ def test_the_model_applies_thresholds_to_what_it_looked_for_and_not_to_what_was_
 def test_a_picture_that_is_no_rgb_is_a_segmenter_error() -> None:
     grey = np.zeros((60, 80), np.uint8)
     with pytest.raises(SegmenterError, match=r"\(60, 80\)"):
-        asyncio.run(ClassicalModel().candidates(grey, (Point(5, 5),)))
+        asyncio.run(ClassicalSegmenter().candidates(grey, (Point(5, 5),)))

@@ -10,9 +10,9 @@ from segpipe.detection import Thresholds
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Exemplar, Point, Prompt
 from segpipe.segmenters.classical import ClassicalConfig
-from segpipe.segmenters.classical import model as classical
+from segpipe.segmenters.classical import segmenter as classical
 from segpipe.segmenters.classical.item_at_points import at_points
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.vision.boxes import Box
 from segpipe_tests.segmenters.classical.pictures import BLUE, disc, table
 
@@ -49,7 +49,7 @@ def test_a_cancelled_call_ends_when_its_thread_does_and_the_thread_hears_of_it(
     blocked: Blocked,
 ) -> None:
     async def ask_and_leave() -> None:
-        model = ClassicalModel(threads=1)
+        model = ClassicalSegmenter(threads=1)
         leaving = asyncio.create_task(model.candidates(table(), POINTS))
         await blocked.until_begun()
         leaving.cancel()
@@ -66,7 +66,7 @@ def test_a_cancelled_call_ends_when_its_thread_does_and_the_thread_hears_of_it(
 
 def test_a_call_that_is_cancelled_while_it_waits_is_not_computed(blocked: Blocked) -> None:
     async def ask_twice_and_leave() -> None:
-        model = ClassicalModel(threads=1)
+        model = ClassicalSegmenter(threads=1)
         first = asyncio.create_task(model.candidates(table(), POINTS))
         await blocked.until_begun()
         second = asyncio.create_task(model.candidates(table(), POINTS))
@@ -89,7 +89,7 @@ def test_what_becomes_of_a_call_that_nobody_waits_for_is_not_told(
     points = () if fails else POINTS
 
     async def ask_and_leave() -> None:
-        model = ClassicalModel()
+        model = ClassicalSegmenter()
         leaving = asyncio.create_task(model.candidates(table(), points))
         await blocked.until_begun()
         leaving.cancel()
@@ -120,8 +120,8 @@ def test_points_are_found_as_by_the_function() -> None:
     disc(image, 60, 60, 25)
 
     async def find() -> Any:
-        model = ClassicalModel()
-        found = await model.find(image, Prompt(points=POINTS), Thresholds())
+        model = ClassicalSegmenter()
+        found = await model.segment(image, Prompt(points=POINTS), Thresholds())
         await model.aclose()
         return found.detections
 
@@ -142,9 +142,9 @@ def test_exemplars_are_followed_within_the_thresholds(thresholds: Thresholds, fo
     disc(image, 260, 60, 25, BLUE)
 
     async def find() -> Any:
-        model = ClassicalModel()
+        model = ClassicalSegmenter()
         example = Exemplar(Box(35, 35, 86, 86))
-        answer = await model.find(image, Prompt(exemplars=(example,)), thresholds)
+        answer = await model.segment(image, Prompt(exemplars=(example,)), thresholds)
         await model.aclose()
         return answer
 

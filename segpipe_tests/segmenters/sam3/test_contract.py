@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
@@ -23,10 +23,9 @@ from segpipe.segmenters.sam3.local import (
     EverythingSettings,
     LocalConfig,
     LocalSegmenter,
-    load_model,
 )
 from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
-from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.image import RgbImage, decode_image
@@ -49,19 +48,19 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> LocalConfig:
     )
 
 
-class KeptOpen:
+class KeptOpen(WrappedSegmenter):
     """A segmenter that several questions share: it is not closed after each."""
 
     def __init__(self, inner: Segmenter) -> None:
         self._inner = inner
-        self.id = inner.id
-        self.concurrency = inner.concurrency
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
-        return await self._inner.segment(image, prompt)
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
+        return await self._inner.segment(image, prompt, thresholds)
 
     async def aclose(self) -> None:
-        pass
+        """It is closed with the fixture."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def local(config: LocalConfig) -> Iterator[Segmenter]:
 
 @pytest.fixture(scope="module")
 def service(config: LocalConfig) -> Iterator[str]:
-    with running(partial(load_model, config)) as service:
+    with running(partial(LocalSegmenter, config)) as service:
         yield service.url
 
 

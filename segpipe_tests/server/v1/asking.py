@@ -99,10 +99,10 @@ class FoundModel(ToldModel):
         super().__init__(**how)
         self.found = found
 
-    async def find(
-        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
     ) -> SegmentationResult:
-        await super().find(image, prompt, thresholds)
+        await super().segment(image, prompt, thresholds)
         height, width = image.shape[:2]
         stats = (PassStats(len(self.found), len(self.found), 1.0),)
         return SegmentationResult(self.found, width, height, self.id, 1.0, stats)

@@ -19,7 +19,7 @@ from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.loop.loop_refiner import HqSamRefiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.refiners.refiner import Refinement
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import answer as answers
 from segpipe.vision.boxes import Box
@@ -53,7 +53,7 @@ WORSE = item(100, 20, 140, 60, 0.6)
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     refiner = GrabCutRefiner(GrabCutConfig())
-    with running(ClassicalModel, refiner=refiner) as service, loaded(service) as client:
+    with running(ClassicalSegmenter, refiner=refiner) as service, loaded(service) as client:
         yield client
 
 
@@ -322,7 +322,7 @@ def test_a_real_loop_refines_by_its_iterations(tmp_path: Path) -> None:
         min_predicted_iou=0,
     )
     refiner = HqSamRefiner(config)
-    with running(ClassicalModel, refiner=refiner) as service, loaded(service) as client:
+    with running(ClassicalSegmenter, refiner=refiner) as service, loaded(service) as client:
         found = ask(client, return_base64=True)
     assert found["refiner"] == "hq_sam"
     assert [one["iterations"] for one in found["segments"]] == [2, 2, 2]
@@ -514,7 +514,7 @@ def test_what_a_photo_lost_is_noted(client: httpx.Client) -> None:
 
 def test_the_limits_of_size_hold() -> None:
     settings = ServerSettings(max_megapixels=0.01, max_upload_mb=0.1, max_points=2)
-    with running(ClassicalModel, settings) as service, loaded(service) as client:
+    with running(ClassicalSegmenter, settings) as service, loaded(service) as client:
         refused(post(client), "image_url")
         refused(post(client, points=[{"x": 0, "y": 0}] * 3), "points")
         assert post(client, image_url=data_url(bytes(100_000))).status_code == 413

@@ -15,7 +15,7 @@ from segpipe.errors import SegmenterError
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.loop.loop_refiner import HqSamRefiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
-from segpipe.segmenters.classical.model import ClassicalModel
+from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
@@ -41,7 +41,7 @@ GOOD = item(40, 20, 80, 60, 0.9)
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     refiner = GrabCutRefiner(GrabCutConfig())
-    with running(ClassicalModel, refiner=refiner) as service, loaded(service) as client:
+    with running(ClassicalSegmenter, refiner=refiner) as service, loaded(service) as client:
         yield client
 
 
@@ -97,7 +97,7 @@ def test_each_iteration_of_a_real_loop_is_told(tmp_path_factory: pytest.TempPath
         checkpoint=str(checkpoint), device="cpu", iterations=4, min_iou=0, min_predicted_iou=0
     )
     refiner = HqSamRefiner(config)
-    with running(ClassicalModel, refiner=refiner) as service, loaded(service) as client:
+    with running(ClassicalSegmenter, refiner=refiner) as service, loaded(service) as client:
         events = stream(client, return_base64=True)
         assert events[-1] == ("final", ask(client, return_base64=True))
     steps = [

@@ -6,7 +6,7 @@ import time
 import httpx
 from pydantic import ValidationError
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
 from segpipe.errors import (
     BackendProtocolError,
     BackendRefusedError,
@@ -19,6 +19,7 @@ from segpipe.prompt import Prompt
 from segpipe.segmenters.http import Attempt, BackendClient
 from segpipe.segmenters.sam3.internal.answer import to_detections
 from segpipe.segmenters.sam3.internal.config import InternalConfig
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.encode import encode_jpeg, encode_png
 from segpipe.vision.image import RgbImage
 from segpipe.wire.inference import (
@@ -35,7 +36,7 @@ _NAME = "the inference service"
 _PROMPT_ERRORS = {kind.__name__: kind for kind in (PromptError, UnsupportedPromptError)}
 
 
-class InternalSegmenter:
+class InternalSegmenter(Segmenter):
     """Asks an inference service, many images at once.
 
     A prompt is answered the same however often it is sent, so a request that failed half way is
@@ -75,7 +76,9 @@ class InternalSegmenter:
         """As many as may be under way."""
         return self._config.http.in_flight
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8.
 
         Raises:
@@ -84,7 +87,7 @@ class InternalSegmenter:
                 one than it was.
         """
         started = time.perf_counter()
-        wire = to_wire(prompt, self._config.thresholds)
+        wire = to_wire(prompt, thresholds or self._config.thresholds)
         calls = _Calls()
         expected = self._revision  # now: by the time of the answer another task may have reset it
         body = await self._ask(image, wire, calls)

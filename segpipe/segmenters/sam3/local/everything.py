@@ -5,8 +5,6 @@ Anything", 2023, https://arxiv.org/abs/2304.02643, appendix B), without its crop
 boxes are measured on the model's own planes: what is left out is never scaled up.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +12,7 @@ from segpipe.detection import Thresholds
 from segpipe.prompt import Point
 from segpipe.segmenters.sam3.local.config import EverythingSettings
 from segpipe.segmenters.sam3.local.masks import rough_boxes
-from segpipe.segmenters.sam3.local.runtime import RawMasks, Runtime
+from segpipe.segmenters.sam3.local.runtime import FeaturesT, PixelsT, RawMasks, Runtime
 from segpipe.vision.dedup import dedup
 
 _CONTAINMENT_OFF = 1.0
@@ -22,8 +20,8 @@ _CONTAINMENT_OFF = 1.0
 
 
 def find_everything(
-    runtime: Runtime[Any, Any],
-    features: Any,
+    runtime: Runtime[PixelsT, FeaturesT],
+    features: FeaturesT,
     *,
     width: int,
     height: int,

@@ -17,7 +17,7 @@ from torch import Tensor
 from segpipe.detection import Thresholds
 from segpipe.errors import PromptError
 from segpipe.models.checkpoint import locate
-from segpipe.models.sam3 import SAM3, resize
+from segpipe.models.sam3 import SAM3, digest_of, resize
 from segpipe.models.torch_model import choose_device, choose_dtype
 from segpipe.prompt import Exemplar, Point
 from segpipe.segmenters.sam3.local.config import LocalConfig
@@ -35,23 +35,24 @@ _CELLS_OF_PATCH = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
+class MetaPixels:
     """An image made ready: scaled to the model's square, and the size that it had."""
 
     square: Image.Image
     width: int
     height: int
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
+class MetaFeatures:
     """What the vision encoder makes of one image.
 
     Attributes:
         detector: The levels for text and exemplars, each (1, c, h, w), the finest first.
         tracker: Those for points and boxes.
-        width: Pixels of the image.
-        height: Pixels of the image.
+        width: MetaPixels of the image.
+        height: MetaPixels of the image.
     """
 
     detector: list[Tensor]
@@ -108,14 +109,15 @@ class MetaRuntime:
         """Where it computes."""
         return str(self._device)
 
-    def prepare(self, image: RgbImage) -> Pixels:
+    def prepare(self, image: RgbImage) -> MetaPixels:
         """Scale an upright RGB image, (h, w, 3) uint8, to the model's square."""
         height, width, _ = image.shape
-        square = resize(image, self._side).permute(1, 2, 0).numpy()
+        square = resize(image, self._side)
         # The processor takes the first two axes of an array for channels and rows: hence Pillow.
-        return Pixels(Image.fromarray(np.ascontiguousarray(square)), width, height)
+        picture = Image.fromarray(np.ascontiguousarray(square.permute(1, 2, 0).numpy()))
+        return MetaPixels(picture, width, height, digest_of(square, width=width, height=height))
 
-    def encode(self, images: Sequence[Pixels]) -> list[Features]:
+    def encode(self, images: Sequence[MetaPixels]) -> list[MetaFeatures]:
         """Features of each image, by one pass of the backbone over all of them."""
         with self._computing():
             state = self._processor.set_image_batch([image.square for image in images])
@@ -127,7 +129,7 @@ class MetaRuntime:
                     [level[:1].clone() for level in tracker["vision_pos_enc"]],
                 )
             return [
-                Features(
+                MetaFeatures(
                     # Copies, since a view would keep the features of the whole batch alive.
                     [level[index : index + 1].clone() for level in detector["backbone_fpn"]],
                     [level[index : index + 1].clone() for level in tracker["backbone_fpn"]],
@@ -139,7 +141,7 @@ class MetaRuntime:
 
     def find(
         self,
-        features: Features,
+        features: MetaFeatures,
         text: str | None,
         exemplars: Sequence[Exemplar],
         thresholds: Thresholds,
@@ -174,7 +176,7 @@ class MetaRuntime:
             )
 
     def at_points(
-        self, features: Features, points: Sequence[Point], mask_threshold: float
+        self, features: MetaFeatures, points: Sequence[Point], mask_threshold: float
     ) -> RawMasks:
         """Three readings of what all the points mean together."""
         planes, scores = self._predict(features, points=[points])
@@ -182,7 +184,7 @@ class MetaRuntime:
 
     def at_each_point(
         self,
-        features: Features,
+        features: MetaFeatures,
         points: Sequence[Point],
         mask_threshold: float,
         min_score: float,
@@ -194,7 +196,7 @@ class MetaRuntime:
 
     def in_boxes(
         self,
-        features: Features,
+        features: MetaFeatures,
         boxes: Sequence[Box],
         points: Sequence[Sequence[Point]],
         mask_threshold: float,
@@ -230,7 +232,7 @@ class MetaRuntime:
         with torch.inference_mode(), autocast:
             yield
 
-    def _state(self, features: Features) -> dict[str, Any]:
+    def _state(self, features: MetaFeatures) -> dict[str, Any]:
         """What the processor and ``predict_inst`` keep of an image, with no prompt yet.
 
         They are told that the picture is as large as the planes, so that they do not stretch every
@@ -265,7 +267,7 @@ class MetaRuntime:
 
     def _predict(
         self,
-        features: Features,
+        features: MetaFeatures,
         *,
         boxes: Sequence[Box] | None = None,
         points: Sequence[Sequence[Point]] | None = None,
@@ -301,7 +303,7 @@ def _processor(model: Any, side: int, device: torch.device) -> Any:
     return PromptCollector(model, resolution=side, device=device)
 
 
-def _centred(box: Box, features: Features) -> list[float]:
+def _centred(box: Box, features: MetaFeatures) -> list[float]:
     """A box as the processor takes it: centre, width and height as parts of the image."""
     x1, x2 = box.x1 / features.width, box.x2 / features.width
     y1, y2 = box.y1 / features.height, box.y2 / features.height

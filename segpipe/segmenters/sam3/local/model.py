@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic
 
 import numpy as np
+from cachetools import LRUCache
 
 from segpipe.detection import (
     NO_EVIDENCE,
@@ -31,7 +31,7 @@ from segpipe.segmenters.sam3.local.prompts import (
     Question,
     read_prompt,
 )
-from segpipe.segmenters.sam3.local.runtime import Prepared, RawMasks, Runtime
+from segpipe.segmenters.sam3.local.runtime import FeaturesT, PixelsT, RawMasks, Runtime
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
@@ -40,7 +40,7 @@ _CANDIDATES_MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Job:
+class _Job(Generic[PixelsT, FeaturesT]):
     """A question about an image, for the thread of the model.
 
     Attributes:
@@ -48,18 +48,16 @@ class _Job:
         answer: Takes the features.
     """
 
-    pixels: Prepared
-    answer: Callable[[Any], RawMasks]
+    pixels: PixelsT
+    answer: Callable[[FeaturesT], RawMasks]
 
 
-class LocalModel:
+class LocalModel(Generic[PixelsT, FeaturesT]):
     """SAM 3 in this process, by whichever runtime.
 
     An image goes through the vision encoder once, with others that come at the same time; its
     features are kept for further prompts. The model works in one thread. What comes before and
     after it, scaling pictures and masks, is done in others meanwhile.
-
-    It is a :class:`~segpipe.segmenters.promptable.PromptableModel`.
 
     Args:
         runtime: The loaded weights.
@@ -68,10 +66,10 @@ class LocalModel:
 
     id = "sam3-local"
 
-    def __init__(self, runtime: Runtime[Any, Any], config: LocalConfig) -> None:
+    def __init__(self, runtime: Runtime[PixelsT, FeaturesT], config: LocalConfig) -> None:
         self._runtime = runtime
         self._config = config
-        self._kept: OrderedDict[bytes, Any] = OrderedDict()
+        self._kept = LRUCache[bytes, FeaturesT](config.kept_images)
         self._revision = runtime.revision
         self._device = runtime.device
         self._batcher = MicroBatcher(
@@ -146,17 +144,16 @@ class LocalModel:
         self._kept.clear()
         self._runtime.close()
 
-    async def _ask(self, image: RgbImage, answer: Callable[[Any], RawMasks]) -> RawMasks:
+    async def _ask(self, image: RgbImage, answer: Callable[[FeaturesT], RawMasks]) -> RawMasks:
         return await self._batcher.submit(
             _Job(await asyncio.to_thread(self._prepare, image), answer)
         )
 
-    def _prepare(self, image: RgbImage) -> Prepared:
+    def _prepare(self, image: RgbImage) -> PixelsT:
         with FAULTS.told("scaling the picture"):
-            pixels: Prepared = self._runtime.prepare(image)
-        return pixels
+            return self._runtime.prepare(image)
 
-    def _compute(self, jobs: Sequence[_Job]) -> list[RawMasks | Exception]:
+    def _compute(self, jobs: Sequence[_Job[PixelsT, FeaturesT]]) -> list[RawMasks | Exception]:
         """Answer a batch of questions, in the thread of the model."""
         features = self._features(jobs)
         outcomes: list[RawMasks | Exception] = []
@@ -168,7 +165,7 @@ class LocalModel:
                 outcomes.append(error)
         return outcomes
 
-    def _features(self, jobs: Sequence[_Job]) -> dict[bytes, Any]:
+    def _features(self, jobs: Sequence[_Job[PixelsT, FeaturesT]]) -> dict[bytes, FeaturesT]:
         """Features of every image of a batch: kept ones, and one pass for all the others."""
         asked = {job.pixels.digest: job.pixels for job in jobs}
         features = {digest: self._kept[digest] for digest in asked if digest in self._kept}
@@ -177,15 +174,16 @@ class LocalModel:
             with FAULTS.told("reading the picture"):
                 of_new = self._runtime.encode(list(new.values()))
             features.update(zip(new, of_new, strict=True))
-        for digest, of_image in features.items():
-            self._kept[digest] = of_image
-            self._kept.move_to_end(digest)
-        while len(self._kept) > self._config.kept_images:
-            self._kept.popitem(last=False)
+        self._kept.update(features)
         return features
 
     def _answer(
-        self, features: Any, question: Question, width: int, height: int, thresholds: Thresholds
+        self,
+        features: FeaturesT,
+        question: Question,
+        width: int,
+        height: int,
+        thresholds: Thresholds,
     ) -> RawMasks:
         runtime, everything = self._runtime, self._config.everything
         match question:

@@ -1,17 +1,20 @@
 """SAM 3 in this process, as a segmenter."""
 
 import asyncio
+from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
-from segpipe.detection import SegmentationResult
-from segpipe.prompt import Prompt
+from segpipe.detection import Candidate, SegmentationResult, Thresholds
+from segpipe.prompt import Point, Prompt
 from segpipe.segmenters.sam3.local.config import LocalConfig
 from segpipe.segmenters.sam3.local.load import load_model
 from segpipe.segmenters.sam3.local.model import LocalModel
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.image import RgbImage
 
 
-class LocalSegmenter:
+class LocalSegmenter(Segmenter):
     """Segments with a model in this process, which is loaded when it is first needed.
 
     Args:
@@ -23,39 +26,46 @@ class LocalSegmenter:
     def __init__(self, config: LocalConfig) -> None:
         self._config = config
         self._lock = Lock()
-        self._model: LocalModel | None = None
+        self._model: LocalModel[Any, Any] | None = None
 
     @property
     def concurrency(self) -> int:
         """Two batches: one is made ready while the other is computed."""
         return 2 * self._config.batch_size
 
-    async def load(self) -> None:
-        """Load the model, unless it is loaded.
+    @property
+    def device(self) -> str | None:
+        """Where it computes; None before the weights are loaded."""
+        return self._model.device if self._model else None
+
+    async def revision(self) -> str:
+        """What names the weights; they are loaded for it.
 
         Raises:
             CheckpointError: The weights or what runs them are missing or unfit.
             ConfigError: There is no such device, or a repository is not pinned.
             SegmenterError: There is not enough memory.
         """
-        await asyncio.to_thread(self._loaded)
+        return (await self._when_loaded()).revision
 
-    async def revision(self) -> str:
-        """What names the weights; they are loaded for it. Errors as of :meth:`load`."""
-        return (await asyncio.to_thread(self._loaded)).revision
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
-        """Segment one upright RGB image, (h, w, 3) uint8, by the thresholds of the settings.
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
+        """Segment one upright RGB image, (h, w, 3) uint8.
 
         Raises:
             PromptError: The prompt makes no sense for this image, or its text is too long.
             UnsupportedPromptError: It asks for two things that SAM 3 cannot combine.
             SegmenterError: The model cannot be loaded, or failed.
         """
-        model = self._model
-        if model is None:
-            model = await asyncio.to_thread(self._loaded)
-        return await model.find(image, prompt, self._config.thresholds)
+        model = await self._when_loaded()
+        return await model.find(image, prompt, thresholds or self._config.thresholds)
+
+    async def candidates(
+        self, image: RgbImage, points: Sequence[Point]
+    ) -> tuple[Candidate, Candidate, Candidate]:
+        """Three readings of what the points mean, the best score first; errors as of segment."""
+        return await (await self._when_loaded()).candidates(image, points)
 
     async def aclose(self) -> None:
         """Let go of the model."""
@@ -63,7 +73,11 @@ class LocalSegmenter:
         if model is not None:
             await model.aclose()
 
-    def _loaded(self) -> LocalModel:
+    async def _when_loaded(self) -> LocalModel[Any, Any]:
+        model = self._model
+        return model if model is not None else await asyncio.to_thread(self._loaded)
+
+    def _loaded(self) -> LocalModel[Any, Any]:
         with self._lock:
             if self._model is None:
                 self._model = load_model(self._config)

@@ -33,7 +33,7 @@ _KEPT_TEXTS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
+class TransformersPixels:
     """An image made ready: (3, side, side) uint8 on the CPU, and the size that it had."""
 
     tensor: Tensor
@@ -43,14 +43,14 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
+class TransformersFeatures:
     """What the vision encoder makes of one image.
 
     Attributes:
         detector: The levels of the detector's neck, each (1, c, h, w), the finest first.
         tracker: Those that the tracker's mask decoder takes.
-        width: Pixels of the image.
-        height: Pixels of the image.
+        width: TransformersPixels of the image.
+        height: TransformersPixels of the image.
     """
 
     detector: tuple[Tensor, ...]
@@ -125,14 +125,16 @@ class TransformersRuntime:
         """Where it computes."""
         return str(self._device)
 
-    def prepare(self, image: RgbImage) -> Pixels:
+    def prepare(self, image: RgbImage) -> TransformersPixels:
         """Scale an upright RGB image, (h, w, 3) uint8, to the model's square."""
         height, width, _ = image.shape
         square = resize(image, self._side)
-        return Pixels(square, width, height, digest_of(square, width=width, height=height))
+        return TransformersPixels(
+            square, width, height, digest_of(square, width=width, height=height)
+        )
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[Pixels]) -> list[Features]:
+    def encode(self, images: Sequence[TransformersPixels]) -> list[TransformersFeatures]:
         """Features of each image, by one pass of the backbone over all of them."""
         pixels = torch.stack([image.tensor for image in images]).to(self._device)
         vision = self._detector.get_vision_features(normalise(pixels).to(self._dtype))
@@ -141,7 +143,7 @@ class TransformersRuntime:
             self._positions = tuple(level[:1].clone() for level in vision.fpn_position_encoding)
         tracker = tracker_levels(self._tracker, vision.last_hidden_state)
         return [
-            Features(
+            TransformersFeatures(
                 # Copies, since a view would keep the features of the whole batch alive.
                 tuple(level[index : index + 1].clone() for level in vision.fpn_hidden_states),
                 tuple(level[index : index + 1].clone() for level in tracker),
@@ -154,7 +156,7 @@ class TransformersRuntime:
     @torch.inference_mode()
     def find(
         self,
-        features: Features,
+        features: TransformersFeatures,
         text: str | None,
         exemplars: Sequence[Exemplar],
         thresholds: Thresholds,
@@ -184,7 +186,7 @@ class TransformersRuntime:
         )
 
     def at_points(
-        self, features: Features, points: Sequence[Point], mask_threshold: float
+        self, features: TransformersFeatures, points: Sequence[Point], mask_threshold: float
     ) -> RawMasks:
         """Three readings of what all the points mean together."""
         planes, scores = self._track(features, several=True, points=[points])
@@ -192,7 +194,7 @@ class TransformersRuntime:
 
     def at_each_point(
         self,
-        features: Features,
+        features: TransformersFeatures,
         points: Sequence[Point],
         mask_threshold: float,
         min_score: float,
@@ -204,7 +206,7 @@ class TransformersRuntime:
 
     def in_boxes(
         self,
-        features: Features,
+        features: TransformersFeatures,
         boxes: Sequence[Box],
         points: Sequence[Sequence[Point]],
         mask_threshold: float,
@@ -254,7 +256,7 @@ class TransformersRuntime:
         return _Text(features.pooler_output, tokens.attention_mask)
 
     def _exemplars(
-        self, features: Features, exemplars: Sequence[Exemplar]
+        self, features: TransformersFeatures, exemplars: Sequence[Exemplar]
     ) -> dict[str, Tensor | None]:
         if not exemplars:
             return {}
@@ -272,7 +274,7 @@ class TransformersRuntime:
     @torch.inference_mode()
     def _track(
         self,
-        features: Features,
+        features: TransformersFeatures,
         *,
         several: bool,
         boxes: Sequence[Box] | None = None,

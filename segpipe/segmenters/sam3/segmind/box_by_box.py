@@ -3,15 +3,15 @@
 import time
 from dataclasses import replace
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Usage
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
 from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.sam3.segmind.question import ask_for_boxes, check_prompt, stray_points
-from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 
 
-class BoxByBox:
+class BoxByBox(WrappedSegmenter):
     """Wraps a segmenter and asks it for what Segmind takes one call for, and no more at once.
 
     Around a cache, each paid answer is so kept by itself: when the call for the third box fails, a
@@ -25,17 +25,9 @@ class BoxByBox:
     def __init__(self, inner: Segmenter) -> None:
         self._inner = inner
 
-    @property
-    def id(self) -> str:
-        """The id of the inner segmenter: the answers are its own."""
-        return self._inner.id
-
-    @property
-    def concurrency(self) -> int:
-        """That of the inner segmenter."""
-        return self._inner.concurrency
-
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8; detections are in the boxes' order.
 
         Raises what the inner segmenter raises; the prompt is checked before the first call.
@@ -44,9 +36,9 @@ class BoxByBox:
         check_prompt(prompt, width=width, height=height)
         parts = _parts(prompt)
         if len(parts) == 1:
-            return await self._inner.segment(image, prompt)
+            return await self._inner.segment(image, prompt, thresholds)
         started = time.perf_counter()
-        results = [await self._inner.segment(image, part) for part in parts]
+        results = [await self._inner.segment(image, part, thresholds) for part in parts]
         found: dict[Box, Detection] = {}
         for part, result in zip(parts, results, strict=True):
             found |= zip(part.boxes, result.detections, strict=True)
@@ -61,10 +53,6 @@ class BoxByBox:
             usage=sum((result.usage for result in results), Usage()),
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )
-
-    async def aclose(self) -> None:
-        """Close the inner segmenter."""
-        await self._inner.aclose()
 
 
 def _parts(prompt: Prompt) -> list[Prompt]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from segpipe.detection import Thresholds
 from segpipe.errors import ConfigError
 from segpipe.segmenters.http import HttpSettings, check_endpoint
 from segpipe.settings import Settings
@@ -15,6 +16,8 @@ _VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _KEY = re.compile(r"[!-~]+")
 
 LEDGER_FOLDER = "ledger"
+LEAST_THRESHOLD = 0.1
+MOST_MASKS = 100
 
 
 class Api(StrEnum):
@@ -63,7 +66,10 @@ class SegmindConfig(Settings):
         default=1, gt=0, description="Pause between two polls of v2, in seconds."
     )
     threshold: float = Field(
-        default=0.5, ge=0.1, le=1, description="Detections that score less are left out."
+        default=0.5,
+        ge=LEAST_THRESHOLD,
+        le=1,
+        description="Detections that score less are left out.",
     )
     points_per_side: int = Field(
         default=32,
@@ -81,7 +87,7 @@ class SegmindConfig(Settings):
     max_masks: int = Field(
         default=100,
         ge=0,
-        le=100,
+        le=MOST_MASKS,
         description="Items of one photo at most, those with the best scores; 0 leaves it to the "
         "service.",
     )
@@ -124,6 +130,16 @@ class SegmindConfig(Settings):
     http: HttpSettings = Field(
         default=HttpSettings(), description="Timeouts, retries and bounds of the connection."
     )
+
+    def within(self, thresholds: Thresholds | None) -> "SegmindConfig":
+        """The settings with what counts as found, as near to it as the API allows."""
+        if thresholds is None:
+            return self
+        changed = {
+            "threshold": max(thresholds.score, LEAST_THRESHOLD),
+            "max_masks": min(thresholds.max_masks, MOST_MASKS),
+        }
+        return self.model_copy(update=changed)
 
     # A ConfigError, not a ValueError: pydantic would repeat what was entered.
     @field_validator("api_key_env")

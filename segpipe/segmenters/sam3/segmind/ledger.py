@@ -22,7 +22,7 @@ from pathlib import Path
 from segpipe.detection import Usage
 from segpipe.errors import BudgetExceededError, StoreError
 from segpipe.segmenters.http import Attempt, Outcome
-from segpipe.segmenters.occasion import Occasion
+from segpipe.segmenters.segmenter import CallContext
 
 _NO_RUN = "no-run"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -180,11 +180,11 @@ class Bill:
     Args:
         ledger: The run's.
         budget: The limits of the run.
-        occasion: For which run, deal and image the calls are.
+        context: For which run, deal and image the calls are.
     """
 
-    def __init__(self, ledger: Ledger, budget: Budget, occasion: Occasion) -> None:
-        self._ledger, self._budget, self._occasion = ledger, budget, occasion
+    def __init__(self, ledger: Ledger, budget: Budget, context: CallContext) -> None:
+        self._ledger, self._budget, self._context = ledger, budget, context
         self._call = ""
         self._last = Attempt(0)
         self._is_settled = False
@@ -254,9 +254,9 @@ class Bill:
     ) -> dict[str, object]:
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "run": self._occasion.run_id,
-            "deal": self._occasion.deal,
-            "image": self._occasion.image,
+            "run": self._context.run_id,
+            "deal": self._context.deal,
+            "image": self._context.image,
             "call": self._call,
             "attempt": attempt.number,
             "outcome": attempt.outcome.value,

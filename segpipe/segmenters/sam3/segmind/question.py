@@ -63,8 +63,8 @@ class Question:
     boxes: tuple[Box, ...] = ()
     points: tuple[Point, ...] = ()
 
-    def body(self, upload: Upload, config: SegmindConfig, max_masks: int) -> bytes:
-        """The JSON of the request; ``max_masks`` of 0 is no limit."""
+    def body(self, upload: Upload, config: SegmindConfig) -> bytes:
+        """The JSON of the request."""
         fields: dict[str, Any] = {
             "image": upload.base64,
             "threshold": config.threshold,
@@ -73,7 +73,7 @@ class Question:
             "return_overlay": False,
             "points_per_side": config.points_per_side,
             "pred_iou_thresh": config.pred_iou_thresh,
-            "max_masks": max_masks,
+            "max_masks": config.max_masks,
         }
         if self.text:
             fields["text_prompt"] = self.text

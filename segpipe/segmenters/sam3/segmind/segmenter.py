@@ -5,9 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from segpipe.detection import Detection, PassStats, SegmentationResult
+from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.prompt import Mode, Prompt
-from segpipe.segmenters.occasion import Occasion, current_occasion
 from segpipe.segmenters.sam3.segmind.answer import Reading, read_answer
 from segpipe.segmenters.sam3.segmind.api import SegmindApi
 from segpipe.segmenters.sam3.segmind.config import SegmindConfig, read_api_key
@@ -23,13 +22,14 @@ from segpipe.segmenters.sam3.segmind.question import (
     make_upload,
     stray_points,
 )
+from segpipe.segmenters.segmenter import CallContext, Segmenter, current_call_context
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 
 _ALL = 0  # masks: one is wanted for every box, however many there are
 
 
-class SegmindSegmenter:
+class SegmindSegmenter(Segmenter):
     """Finds what a prompt means by Segmind's paid API.
 
     ``inside_box`` takes one call for all boxes without points, and one for each box with points;
@@ -59,8 +59,13 @@ class SegmindSegmenter:
         """As many as may be under way."""
         return self._config.http.in_flight
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         """Segment one upright RGB image, (h, w, 3) uint8; only a copy, perhaps smaller, is sent.
+
+        The API knows no threshold for the pixels of masks, and bounds the others: see
+        :meth:`SegmindConfig.within`.
 
         Raises:
             PromptError: The prompt makes no sense for the image, or has what the API lacks.
@@ -71,12 +76,13 @@ class SegmindSegmenter:
         height, width = image.shape[:2]
         prompt = check_prompt(prompt, width=width, height=height)
         started = time.perf_counter()
-        bill = self._bill(current_occasion())
-        upload = await asyncio.to_thread(make_upload, image, self._config)
+        bill = self._bill(current_call_context())
+        config = self._config.within(thresholds)
+        upload = await asyncio.to_thread(make_upload, image, config)
         if prompt.mode is Mode.INSIDE_BOX:
-            reading = await self._inside_boxes(prompt, upload, bill)
+            reading = await self._inside_boxes(prompt, upload, bill, config)
         else:
-            reading = await self._everything(prompt, upload, bill)
+            reading = await self._everything(prompt, upload, bill, config)
         count, elapsed_ms = len(reading.detections), (time.perf_counter() - started) * 1000
         return SegmentationResult(
             detections=reading.detections,
@@ -89,23 +95,32 @@ class SegmindSegmenter:
             notes=reading.notes,
         )
 
+    async def revision(self) -> str:
+        """Where the API is: it tells no revision, but a double must not answer for the real one."""
+        return self._config.endpoint
+
     async def aclose(self) -> None:
         """Close the connections; may be called again."""
         await self._api.aclose()
 
-    async def _everything(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
+    async def _everything(
+        self, prompt: Prompt, upload: Upload, bill: Bill, config: SegmindConfig
+    ) -> Reading:
         question = ask_for_all(prompt)
-        reading = await self._ask(question, upload, bill, question.text, self._config.max_masks)
+        reading = await self._ask(question, upload, bill, question.text, config)
         if prompt.points:
             return replace(reading, detections=one_item(reading.detections, prompt.points))
         return reading
 
-    async def _inside_boxes(self, prompt: Prompt, upload: Upload, bill: Bill) -> Reading:
+    async def _inside_boxes(
+        self, prompt: Prompt, upload: Upload, bill: Bill, config: SegmindConfig
+    ) -> Reading:
         label = prompt.text
+        config = config.model_copy(update={"max_masks": _ALL})
         found: dict[Box, Detection] = {}
         notes: list[str] = []
         for question in ask_for_boxes(prompt.boxes, prompt.points):
-            reading = await self._ask(question, upload, bill, label, max_masks=_ALL)
+            reading = await self._ask(question, upload, bill, label, config)
             found |= match_boxes(question.boxes, reading.detections)
             notes += (note for note in reading.notes if note not in notes)
         for box in prompt.boxes:
@@ -121,9 +136,14 @@ class SegmindSegmenter:
         return Reading(tuple(found[box] for box in prompt.boxes), tuple(notes))
 
     async def _ask(
-        self, question: Question, upload: Upload, bill: Bill, label: str | None, max_masks: int
+        self,
+        question: Question,
+        upload: Upload,
+        bill: Bill,
+        label: str | None,
+        config: SegmindConfig,
     ) -> Reading:
-        body = await asyncio.to_thread(question.body, upload, self._config, max_masks)
+        body = await asyncio.to_thread(question.body, upload, config)
         answer = await self._api.ask(body, bill)
         photo = Photo(upload.photo_width, upload.photo_height, upload.width, upload.height)
         return await asyncio.to_thread(
@@ -131,12 +151,12 @@ class SegmindSegmenter:
             answer,
             photo,
             label=label,
-            max_masks=max_masks,
+            max_masks=config.max_masks,
             secrets=[self._key],
         )
 
-    def _bill(self, occasion: Occasion) -> Bill:
-        run_id = occasion.run_id
+    def _bill(self, context: CallContext) -> Bill:
+        run_id = context.run_id
         if run_id not in self._ledgers:
             self._ledgers[run_id] = Ledger(Path(self._config.ledger_folder), run_id)
-        return Bill(self._ledgers[run_id], self._budget, occasion)
+        return Bill(self._ledgers[run_id], self._budget, context)

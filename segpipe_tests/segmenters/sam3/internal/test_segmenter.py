@@ -24,7 +24,6 @@ from segpipe.errors import (
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
-from segpipe.segmenters.classical.model import ClassicalModel
 from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.vision.boxes import Box
@@ -40,7 +39,7 @@ A_BOX, OUTSIDE = Box(10, 10, 60, 60), Box(500, 500, 510, 510)
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with running(ClassicalModel) as service:
+    with running(ClassicalSegmenter) as service:
         wait_until(lambda: service.health()["model_loaded"] is True)
         yield service
 
@@ -438,9 +437,7 @@ def test_every_answer_under_way_while_the_model_changes_is_refused(knows: bool) 
 def test_no_answer_of_a_new_model_is_kept_as_one_of_the_old(tmp_path: Path) -> None:
     def build(service: Changing) -> CachedSegmenter:
         inner = InternalSegmenter(transport=httpx.MockTransport(service))
-        return CachedSegmenter(
-            inner, tmp_path, identity={}, revision=inner.revision, max_bytes=10**7
-        )
+        return CachedSegmenter(inner, tmp_path, settings=InternalConfig(), max_bytes=10**7)
 
     async def ask_for_four(segmenter: CachedSegmenter) -> list[Any]:
         images = [np.full((HEIGHT, WIDTH, 3), shade, np.uint8) for shade in range(4)]
@@ -482,5 +479,8 @@ def test_a_token_that_no_header_carries_is_refused_by_its_variable(
 
 
 def test_classical_settings_change_the_revision() -> None:
-    assert ClassicalModel().revision == ClassicalModel(ClassicalConfig()).revision
-    assert ClassicalModel().revision != ClassicalModel(ClassicalConfig(min_score=0.9)).revision
+    def revision(config: ClassicalConfig | None = None) -> str:
+        return asyncio.run(ClassicalSegmenter(config).revision())
+
+    assert revision() == revision(ClassicalConfig())
+    assert revision() != revision(ClassicalConfig(min_score=0.9))

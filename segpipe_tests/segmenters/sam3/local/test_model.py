@@ -12,7 +12,6 @@ import pytest
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import PromptError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
-from segpipe.segmenters.promptable import PromptableModel
 from segpipe.segmenters.sam3.local import (
     EverythingSettings,
     LocalConfig,
@@ -25,6 +24,7 @@ from segpipe.vision.mask import iou
 from segpipe_tests.segmenters.sam3.local.tiny import QUERIES, picture
 
 T = TypeVar("T")
+Loaded = LocalModel[Any, Any]
 
 ALL = Thresholds(score=0.0)
 OPEN_GRID = EverythingSettings(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
@@ -63,14 +63,14 @@ class Counter:
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_checkpoint: Path) -> Iterator[LocalModel]:
+def loaded(tiny_checkpoint: Path) -> Iterator[Loaded]:
     model = load_model(config(tiny_checkpoint))
     yield model
     asyncio.run(model.aclose())
 
 
 @pytest.fixture
-def counter(loaded: LocalModel) -> Counter:
+def counter(loaded: Loaded) -> Counter:
     return Counter(loaded._runtime)
 
 
@@ -80,7 +80,7 @@ def config(checkpoint: Path | str = "tiny", **settings: Any) -> LocalConfig:
     )
 
 
-def with_model(counter: Counter, work: Callable[[LocalModel], Awaitable[T]], **settings: Any) -> T:
+def with_model(counter: Counter, work: Callable[[Loaded], Awaitable[T]], **settings: Any) -> T:
     """Run something with a model of its own settings around loaded weights."""
 
     async def run() -> T:
@@ -93,7 +93,7 @@ def with_model(counter: Counter, work: Callable[[LocalModel], Awaitable[T]], **s
     return asyncio.run(run())
 
 
-def find(model: LocalModel, prompt: Prompt, thresholds: Thresholds = ALL) -> SegmentationResult:
+def find(model: Loaded, prompt: Prompt, thresholds: Thresholds = ALL) -> SegmentationResult:
     return asyncio.run(model.find(picture(), prompt, thresholds))
 
 
@@ -110,7 +110,7 @@ PROMPTS = {
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-def test_every_answer_keeps_the_promises_of_a_result(loaded: LocalModel, prompt: Prompt) -> None:
+def test_every_answer_keeps_the_promises_of_a_result(loaded: Loaded, prompt: Prompt) -> None:
     image = picture()
     before = image.copy()
     result = asyncio.run(loaded.find(image, prompt, ALL))
@@ -133,7 +133,7 @@ def test_every_answer_keeps_the_promises_of_a_result(loaded: LocalModel, prompt:
 
 
 def test_a_text_finds_as_many_as_the_model_proposes_above_the_threshold(
-    loaded: LocalModel,
+    loaded: Loaded,
 ) -> None:
     everything = find(loaded, PROMPTS["text"])
     assert len(everything.detections) == QUERIES
@@ -146,7 +146,7 @@ def test_a_text_finds_as_many_as_the_model_proposes_above_the_threshold(
     assert len(find(loaded, PROMPTS["text"], Thresholds(0.0, max_masks=2)).detections) == 2
 
 
-def test_a_higher_mask_threshold_gives_smaller_masks(loaded: LocalModel) -> None:
+def test_a_higher_mask_threshold_gives_smaller_masks(loaded: Loaded) -> None:
     for prompt in (PROMPTS["text"], PROMPTS["points"], PROMPTS["boxes"]):
         low = find(loaded, prompt, Thresholds(0.0, mask=0.49)).detections[0].mask
         high = find(loaded, prompt, Thresholds(0.0, mask=0.51)).detections[0].mask
@@ -155,7 +155,7 @@ def test_a_higher_mask_threshold_gives_smaller_masks(loaded: LocalModel) -> None
         assert high.area < low.area
 
 
-def test_points_mean_one_item_the_best_of_three_candidates(loaded: LocalModel) -> None:
+def test_points_mean_one_item_the_best_of_three_candidates(loaded: Loaded) -> None:
     points = PROMPTS["points"].points
     first, second, third = asyncio.run(loaded.candidates(picture(), points))
     assert 1 >= first.score >= second.score >= third.score >= 0
@@ -166,12 +166,12 @@ def test_points_mean_one_item_the_best_of_three_candidates(loaded: LocalModel) -
 
 
 @pytest.mark.parametrize("points", [[], [Point(161, 3)]])
-def test_candidates_need_points_of_the_image(loaded: LocalModel, points: list[Point]) -> None:
+def test_candidates_need_points_of_the_image(loaded: Loaded, points: list[Point]) -> None:
     with pytest.raises(PromptError):
         asyncio.run(loaded.candidates(picture(), points))
 
 
-def test_inside_box_answers_each_box_in_order_whatever_the_threshold(loaded: LocalModel) -> None:
+def test_inside_box_answers_each_box_in_order_whatever_the_threshold(loaded: Loaded) -> None:
     together = find(loaded, PROMPTS["boxes"], Thresholds(score=1.0)).detections
     assert len(together) == len(BOXES)
     for box, found in zip(BOXES, together, strict=True):
@@ -198,7 +198,7 @@ def test_many_boxes_are_asked_in_parts_and_stay_in_order(counter: Counter) -> No
         assert part.score == pytest.approx(whole.score, abs=1e-5)
 
 
-def test_where_nothing_is_seen_the_box_is_the_mask_without_a_score(loaded: LocalModel) -> None:
+def test_where_nothing_is_seen_the_box_is_the_mask_without_a_score(loaded: Loaded) -> None:
     nothing = Thresholds(score=0.0, mask=1.0)
     for box, found in zip(BOXES, find(loaded, PROMPTS["boxes"], nothing).detections, strict=True):
         assert (found.box, found.score) == (box, 0.0)
@@ -211,7 +211,7 @@ def test_where_nothing_is_seen_the_box_is_the_mask_without_a_score(loaded: Local
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 200)])
 def test_a_plain_picture_of_any_shape_is_answered(
-    loaded: LocalModel, prompt: Prompt, width: int, height: int
+    loaded: Loaded, prompt: Prompt, width: int, height: int
 ) -> None:
     plain = np.full((height, width, 3), 200, np.uint8)
     scaled = Prompt(
@@ -227,7 +227,7 @@ def test_a_plain_picture_of_any_shape_is_answered(
         assert 0 <= found.box.y1 < found.box.y2 <= height
 
 
-def test_a_huge_picture_is_answered_at_its_own_size(loaded: LocalModel) -> None:
+def test_a_huge_picture_is_answered_at_its_own_size(loaded: Loaded) -> None:
     huge = picture(width=6000, height=4000)
     result = asyncio.run(loaded.find(huge, PROMPTS["text"], Thresholds(0.0, max_masks=2)))
     small = asyncio.run(loaded.find(huge[::40, ::40].copy(), PROMPTS["text"], ALL))
@@ -237,7 +237,7 @@ def test_a_huge_picture_is_answered_at_its_own_size(loaded: LocalModel) -> None:
 
 
 def test_many_texts_on_one_image_cost_one_pass_of_the_vision_encoder(counter: Counter) -> None:
-    async def ask(model: LocalModel) -> None:
+    async def ask(model: Loaded) -> None:
         image = picture()
         texts = [Prompt(texts=(f"thing {number}",)) for number in range(6)]
         await asyncio.gather(*(model.find(image, prompt, ALL) for prompt in texts))
@@ -249,7 +249,7 @@ def test_many_texts_on_one_image_cost_one_pass_of_the_vision_encoder(counter: Co
 
 
 def test_images_at_the_same_time_share_passes(counter: Counter) -> None:
-    async def ask(model: LocalModel) -> None:
+    async def ask(model: Loaded) -> None:
         images = [picture(seed=seed) for seed in range(8)]
         await asyncio.gather(*(model.find(image, PROMPTS["text"], ALL) for image in images))
 
@@ -263,7 +263,7 @@ def test_an_image_is_forgotten_when_enough_others_were_asked_about_since(
 ) -> None:
     first, second, third = (picture(seed=seed) for seed in range(3))
 
-    async def ask(model: LocalModel) -> None:
+    async def ask(model: Loaded) -> None:
         for image in (first, second, first, third, first, second):
             await model.find(image, PROMPTS["text"], ALL)
 
@@ -273,7 +273,7 @@ def test_an_image_is_forgotten_when_enough_others_were_asked_about_since(
 
 
 def test_a_batch_of_more_images_than_are_kept_is_answered(counter: Counter) -> None:
-    async def ask(model: LocalModel) -> list[SegmentationResult]:
+    async def ask(model: Loaded) -> list[SegmentationResult]:
         images = [picture(seed=seed) for seed in range(4)]
         return await asyncio.gather(*(model.find(image, PROMPTS["text"], ALL) for image in images))
 
@@ -285,7 +285,7 @@ def test_a_batch_of_more_images_than_are_kept_is_answered(counter: Counter) -> N
 def test_who_leaves_while_waiting_is_not_computed_for(counter: Counter) -> None:
     counter.gate.clear()
 
-    async def ask(model: LocalModel) -> None:
+    async def ask(model: Loaded) -> None:
         first = asyncio.create_task(model.find(picture(seed=0), PROMPTS["text"], ALL))
         await asyncio.to_thread(counter.entered.wait, 20)
         leaver = asyncio.create_task(model.find(picture(seed=1), PROMPTS["text"], ALL))
@@ -303,7 +303,7 @@ def test_who_leaves_while_waiting_is_not_computed_for(counter: Counter) -> None:
 
 
 def test_a_text_that_is_too_long_fails_alone(counter: Counter) -> None:
-    async def ask(model: LocalModel) -> list[Any]:
+    async def ask(model: Loaded) -> list[Any]:
         prompts = [Prompt(texts=("x" * 100,)), PROMPTS["text"]]
         return await asyncio.gather(
             *(model.find(picture(), prompt, ALL) for prompt in prompts), return_exceptions=True
@@ -332,7 +332,7 @@ def test_a_failing_model_says_what_failed_and_what_to_do(
 
 
 def test_after_a_failure_the_next_image_is_answered(counter: Counter) -> None:
-    async def ask(model: LocalModel) -> SegmentationResult:
+    async def ask(model: Loaded) -> SegmentationResult:
         counter.fails_with = RuntimeError("out of memory")
         with pytest.raises(SegmenterError):
             await model.find(picture(), PROMPTS["text"], ALL)
@@ -366,11 +366,13 @@ def test_everything_passes_its_filters(counter: Counter) -> None:
 def test_a_segmenter_loads_its_model_once_when_it_is_first_needed(tiny_checkpoint: Path) -> None:
     async def run() -> tuple[list[SegmentationResult], str]:
         segmenter = LocalSegmenter(config(tiny_checkpoint, threshold=0.0, max_masks=3))
-        assert segmenter._model is None
+        devices = [segmenter.device]
         results = await asyncio.gather(
             *(segmenter.segment(picture(seed=seed), Prompt(texts=("chip",))) for seed in range(3))
         )
         revision = await segmenter.revision()
+        devices.append(segmenter.device)
+        assert devices == [None, "cpu"]
         await segmenter.aclose()
         await segmenter.aclose()
         return list(results), revision
@@ -393,7 +395,13 @@ def test_a_segmenter_that_cannot_load_says_so_each_time(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_loaded_model_is_a_promptable_model(loaded: LocalModel) -> None:
-    model: PromptableModel = loaded
-    assert (model.id, model.device) == ("sam3-local", "cpu")
-    assert model.revision.startswith("sha256:")
+def test_thresholds_of_a_call_come_before_those_of_the_settings(tiny_checkpoint: Path) -> None:
+    async def count(thresholds: Thresholds | None) -> int:
+        segmenter = LocalSegmenter(config(tiny_checkpoint, threshold=0.0, max_masks=3))
+        result = await segmenter.segment(picture(), Prompt(texts=("chip",)), thresholds)
+        assert len(await segmenter.candidates(picture(), [Point(40, 50)])) == 3
+        await segmenter.aclose()
+        return len(result.detections)
+
+    assert asyncio.run(count(None)) == 3
+    assert asyncio.run(count(Thresholds(0.0, max_masks=1))) == 1

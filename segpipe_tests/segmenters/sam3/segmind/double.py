@@ -11,8 +11,8 @@ import numpy as np
 from segpipe.detection import SegmentationResult
 from segpipe.prompt import Prompt
 from segpipe.segmenters.http import HttpSettings
-from segpipe.segmenters.occasion import occasion
 from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
+from segpipe.segmenters.segmenter import call_context
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
@@ -65,7 +65,7 @@ def using(
     async def body() -> _T:
         segmenter = SegmindSegmenter(config)
         try:
-            with occasion(run_id, "deal-1", "a.png"):
+            with call_context(run_id, "deal-1", "a.png"):
                 return await ask(segmenter)
         finally:
             await segmenter.aclose()

@@ -46,7 +46,7 @@ def ask(config: SegmindConfig, prompt: Prompt, folder: Path) -> SegmentationResu
 
     async def body() -> SegmentationResult:
         cached = CachedSegmenter(
-            SegmindSegmenter(config), folder / "cache", identity={}, max_bytes=10**9
+            SegmindSegmenter(config), folder / "cache", settings=config, max_bytes=10**9
         )
         segmenter = BoxByBox(cached)
         try:

@@ -12,10 +12,10 @@ import pytest
 
 from segpipe.errors import BudgetExceededError, StoreError
 from segpipe.segmenters.http import Attempt, Outcome
-from segpipe.segmenters.occasion import Occasion
 from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger, amount
+from segpipe.segmenters.segmenter import CallContext
 
-RUN = Occasion("run-1", "deal-1", "a.png")
+RUN = CallContext("run-1", "deal-1", "a.png")
 SENT = Attempt(1)
 
 

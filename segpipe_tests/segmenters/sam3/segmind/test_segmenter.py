@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segpipe.detection import Thresholds
 from segpipe.errors import (
     BackendProtocolError,
     BackendRefusedError,
@@ -240,6 +241,16 @@ class TestInsideBox:
         assert result.usage.calls == 2
         assert result.usage.cost == 0.5
         assert any("point (150, 110) lies in no box" in note for note in result.notes)
+
+    def test_thresholds_of_a_call_are_sent_as_near_as_the_api_allows(self, tmp_path: Path) -> None:
+        thresholds = Thresholds(score=0.05, max_masks=500)
+        with Loopback(ALL_GOODS) as server:
+            using(
+                config_for(server.url, tmp_path, threshold=0.7),
+                lambda one: one.segment(IMAGE, Prompt(), thresholds),
+            )
+        (fields,) = asked(server)
+        assert (fields["threshold"], fields["max_masks"]) == (0.1, 100)
 
     def test_a_combined_mask_is_shared_out(self, tmp_path: Path) -> None:
         whole = sum((mask.to_full() for mask in MASKS), np.zeros((120, 160), np.uint8))
