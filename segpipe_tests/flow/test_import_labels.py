@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import ConfigError, PromptError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.export import Images
@@ -39,7 +39,9 @@ CLASSES = ("coin", None, "ear ring", "טבעת")
 class SameItems(FixedSegmenter):
     """Finds items of every kind; in drawn boxes one after the other."""
 
-    async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
         result = await super().segment(image, prompt)
         if prompt.mode is Mode.FIND_ALL:
             return result
