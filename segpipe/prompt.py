@@ -157,19 +157,12 @@ class Prompt:
         )
 
     def require(self, supports: Supports, *, by: str, instead: str) -> None:
-        """Refuse what a segmenter cannot follow.
-
-        Args:
-            supports: What it can.
-            by: Its name, as in "the classical segmenter".
-            instead: What else to do, as in "use the backend local".
+        """Refuse what a segmenter cannot follow: ``by`` names it, ``instead`` says what else to do.
 
         Raises:
             UnsupportedPromptError: It names the field.
         """
-        refusal = next(self._beyond(supports), None)
-        if refusal:
-            field, what = refusal
+        for field, what in self._beyond(supports):
             raise UnsupportedPromptError(f"{by} {what}, or {instead}", field=field)
 
     def to_json(self) -> dict[str, Any]:
@@ -181,10 +174,9 @@ class Prompt:
         as it likes; a single one stands for itself, several are a list. Stored tables and keys of
         the cache are made of it: its bytes stay.
         """
-        one_text = self.texts[0] if self.texts else None
         return {
             "mode": self.mode.value,
-            "text": list(self.texts) if len(self.texts) > 1 else one_text,
+            "text": list(self.texts) if len(self.texts) > 1 else next(iter(self.texts), None),
             "boxes": [_numbers(box) for box in self.boxes],
             "points": sorted(
                 [*_numbers((one.x, one.y)), bool(one.positive)] for one in self.points
@@ -240,9 +232,8 @@ class Prompt:
             )
         marks: tuple[Point | Exemplar, ...] = (*self.points, *self.exemplars)
         if marks and not self.texts and not any(one.positive for one in marks):
-            kind, meant = (
-                ("points", "which item is meant") if self.points else ("exemplars", "what to find")
-            )
+            kind = "points" if self.points else "exemplars"
+            meant = "which item is meant" if self.points else "what to find"
             raise PromptError(
                 f"negative {kind} alone do not say {meant}; add a positive one or a text",
                 field=kind,
@@ -331,12 +322,8 @@ def require_unicode(text: str, field: str = "text") -> None:
 
 
 def _cut(box: Box, field: str, width: int, height: int) -> Box:
-    cut = Box(
-        max(float(box.x1), 0.0),
-        max(float(box.y1), 0.0),
-        min(float(box.x2), float(width)),
-        min(float(box.y2), float(height)),
-    )
+    x1, y1, x2, y2 = map(float, box)
+    cut = Box(max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if cut.x1 >= cut.x2 or cut.y1 >= cut.y2:
         raise PromptError(
             f"the box {tuple(box)} lies outside the image of {width} x {height} pixels; move it, "
