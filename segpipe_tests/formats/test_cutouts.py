@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from segpipe.detection import SegmentationResult
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import ConfigError, InvalidIdError, NotPromotedError, StaleUpstreamError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.export import Images
@@ -82,7 +82,9 @@ def test_labels_of_any_kind_make_names_that_every_system_takes(tmp_path: Path) -
     labels = ["../../etc/passwd", "gold: 18/24 ct", "=1+1\n", "טבעת" * 30, "...", ""]
 
     class Labelled(FixedSegmenter):
-        async def segment(self, image: RgbImage, prompt: Prompt) -> SegmentationResult:
+        async def segment(
+            self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+        ) -> SegmentationResult:
             result = await super().segment(image, prompt)
             found = [replace(result.detections[0], label=label) for label in labels]
             return replace(result, detections=tuple(found))
