@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from segpipe.flow.deal import DealTask, process_deal
@@ -12,7 +13,7 @@ from segpipe.flow.tools import RunSettings, Tools
 from segpipe.prompt import Mode
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.store.documents import PHOTOS
+from segpipe.store.documents import PHOTOS, Failure, FailureItem
 from segpipe.store.local_storage import LOCK_NAME
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
@@ -25,6 +26,18 @@ MODE = "find_all"
 UPSTREAM = {"segmentation": PHOTOS, "crops": "segmentation"}
 ASSETS = tuple(UPSTREAM)
 PHOTOS_VERSION = "0" * 64
+FAILURE = Failure(
+    run_id="r1",
+    attempt=1,
+    created_at=datetime(2024, 1, 2, tzinfo=UTC),
+    photos_fingerprint="f" * 64,
+    prompts_version="e" * 64,
+    retryable=False,
+    errors=(
+        FailureItem(image="a.jpg", error="CorruptImageError", message="truncated"),
+        FailureItem(image=None, error="StoreError", message="no space"),
+    ),
+)
 
 
 def put_photos(root: Path, deal: str, photos: dict[str, bytes]) -> None:
@@ -33,6 +46,11 @@ def put_photos(root: Path, deal: str, photos: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in photos.items():
         (folder / name).write_bytes(data)
+
+
+def put_photo(store: DealStore, deal: str = DEAL) -> None:
+    """A photo in a deal, wherever the store is."""
+    store.root.storage().replace(f"deals/{deal}/images/a.jpg", b"photo")
 
 
 def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore:

@@ -10,8 +10,8 @@ from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.options import ROOT, Root
 from segpipe.cli.samples import add_samples
 from segpipe.errors import EmptyDealError
+from segpipe.store.deal_folders import is_ignored
 from segpipe.store.ids import check_deal_id
-from segpipe.store.inputs import is_ignored
 from segpipe.store.store import DealStore
 
 

@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from segpipe.store.scan import ScannedDeal
+from segpipe.store.deal_folders import ScannedDeal
 
 
 class Cursor(BaseModel):

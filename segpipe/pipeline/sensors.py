@@ -18,7 +18,7 @@ from segpipe.pipeline.resources import (
     settings_of_run,
 )
 from segpipe.prompt import Mode
-from segpipe.store.scan import ScannedDeal
+from segpipe.store.deal_folders import ScannedDeal
 
 SETTLE_S = 30.0
 """How long the photos of a deal must be still before it is taken to be whole."""

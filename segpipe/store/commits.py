@@ -203,12 +203,14 @@ class CommitLog:
         what = f"the commit of generation {generation}"
         try:
             commit = Commit.from_bytes(data, what)
-            if (commit.deal, commit.mode, commit.generation) != (
-                self._deal,
-                self._mode,
-                generation,
-            ):
-                raise CorruptVersionError(f"{what} belongs to another deal, mode or generation")
+            if commit.deal != self._deal:
+                raise CorruptVersionError(
+                    f"the folder was renamed, or copied from deal {commit.deal!r}, which {what} "
+                    "names: give it that name again, or remove commits/, runs/ and failures/ in "
+                    "it and run it anew"
+                )
+            if (commit.mode, commit.generation) != (self._mode, generation):
+                raise CorruptVersionError(f"{what} belongs to another mode or generation")
         except SegpipeError as error:
             raise error.at(deal=self._deal) from error.__cause__
         return _Stored(commit, _sha256(data))

@@ -1,7 +1,7 @@
 """The photos of a deal: what people put in, and runs only read."""
 
+import contextlib
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,23 @@ from segpipe.errors import (
     DealNotFoundError,
     DuplicateImageError,
     EmptyDealError,
-    InputError,
     InvalidIdError,
     PhotoError,
     PhotosChangedError,
     UnreadablePhotoError,
-    UnsafePathError,
 )
 from segpipe.store import layout
-from segpipe.store.faults import store_errors
-from segpipe.store.ids import MAX_FILE_NAME_BYTES, check_deal_id, image_id_of
-from segpipe.store.storage import Entry, Kind, Storage
+from segpipe.store.deal_folders import (
+    check_deal,
+    check_inside,
+    check_stays_inside,
+    is_ignored,
+    listing_digest,
+)
+from segpipe.store.ids import MAX_FILE_NAME_BYTES, image_id_of
+from segpipe.store.storage import Entry, Kind, Storage, store_errors
 
 _CHUNK_BYTES = 1024 * 1024
-# What file managers leave in every folder that they show.
-_LITTER = frozenset({"thumbs.db", "desktop.ini"})
 _UNREADABLE = {
     Kind.FOLDER: "is a folder, not a photo; move it out of images/",
     Kind.BROKEN_LINK: "is a link to nothing; restore what it points to, or remove it",
@@ -58,13 +60,8 @@ def fingerprint(photos: Sequence[Photo]) -> str:
     return listing_digest([(photo.name, photo.size, photo.modified_ns) for photo in photos])
 
 
-def listing_digest(listing: Sequence[tuple[str, int, int]]) -> str:
-    """The sha256 of a listing of files: name, size and time of each."""
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-
-
 class Inputs:
-    """The deals of a data root and their photos.
+    """The photos of the deals under a data root.
 
     Args:
         storage: The data root.
@@ -73,31 +70,16 @@ class Inputs:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def deals(self) -> tuple[list[str], dict[str, InputError]]:
-        """The sorted ids of all deals, and the folders that cannot be one, with the reason."""
-        valid: list[str] = []
-        invalid: dict[str, InputError] = {}
-        with store_errors():
-            entries = self._storage.list(layout.DEALS)
-        for entry in entries:
-            fault = _deal_fault(entry)
-            if fault:
-                invalid[entry.name] = fault
-            elif entry.kind is Kind.FOLDER:
-                valid.append(entry.name)
-        return sorted(valid), invalid
-
     def photos(self, deal: str) -> tuple[Photo, ...]:
         """The photos of a deal, sorted by name; see ``DealStore.photos`` for what it raises."""
         with store_errors(deal):
-            check_deal(self._storage, deal)
             images = layout.images_key(deal)
-            folder = self._storage.entry(images)
-            check_inside(folder)
-            entries = self._storage.list(images) if folder and folder.kind is Kind.FOLDER else []
+            check_stays_inside(self._storage, layout.deal_key(deal), images)
+            entries = self._storage.list(images)
             visible = (entry for entry in entries if not is_ignored(entry.name))
             photos = _photos(sorted(visible, key=lambda entry: entry.name))
             if not photos:
+                check_deal(self._storage, deal)
                 raise EmptyDealError("the deal has no photos; put some into its images/ folder")
         return tuple(photos)
 
@@ -139,22 +121,22 @@ class Inputs:
             # Everything has been checked: copy.
             for name, file in sources.items():
                 try:
-                    self._storage.put_if_absent(f"{layout.images_key(deal)}/{name}", _chunks(file))
+                    self._put(deal, name, file)
                 except FileExistsError:
                     self._check_same(deal, name, file)
             listed = self._present(deal)
         return tuple(listed[_source_name(file)] for file in files)
 
-    def mark_complete(self, deal: str) -> None:
-        """Say that no more photos will come; raises DealNotFoundError."""
-        with store_errors(deal):
-            check_deal(self._storage, deal)
-            self._storage.replace(layout.complete_key(deal), b"")
-
-    def is_complete(self, deal: str) -> bool:
-        """Whether :meth:`mark_complete` was called."""
-        with store_errors(deal):
-            return self._storage.entry(layout.complete_key(deal)) is not None
+    def _put(self, deal: str, name: str, file: Path) -> None:
+        images = layout.images_key(deal)
+        try:
+            self._storage.put_if_absent(f"{images}/{name}", _chunks(file))
+        except BaseException:
+            # The folders of a new deal, if nothing came to be in them.
+            for folder in (images, layout.deal_key(deal)):
+                with contextlib.suppress(OSError):
+                    self._storage.remove_folder(folder)
+            raise
 
     def _present(self, deal: str) -> dict[str, Photo]:
         """The photos by name; none when there is no such deal yet."""
@@ -169,45 +151,10 @@ class Inputs:
             raise _different(name)
 
 
-def check_deal(storage: Storage, deal: str) -> None:
-    """Raise DealNotFoundError, or UnsafePathError if its folder leaves the data root."""
-    folder = storage.entry(layout.deal_key(deal))
-    check_inside(folder)
-    if folder is None or folder.kind is not Kind.FOLDER:
-        raise DealNotFoundError("there is no such deal under the data root; add it first")
-
-
-def _deal_fault(entry: Entry) -> InputError | None:
-    """Why a name under ``deals/`` cannot be a deal."""
-    try:
-        if check_deal_id(entry.name) != entry.name:
-            return InvalidIdError(
-                f"{entry.name!r} is not in Unicode's NFC form; rename the folder", field="deal"
-            )
-        check_inside(entry)
-    except InputError as error:
-        return error
-    return None
-
-
-def check_inside(entry: Entry | None, image: str | None = None) -> None:
-    """Raise UnsafePathError if an entry is a link that leaves the data root."""
-    if entry and entry.kind is Kind.ESCAPING_LINK:
-        raise UnsafePathError(
-            f"{entry.name!r} is a link that leaves the data root; copy what it points to instead",
-            image=image,
-        )
-
-
 def _check_readable(entry: Entry, name: str) -> None:
     check_inside(entry, name)
     if entry.kind is not Kind.FILE:
         raise UnreadablePhotoError(f"{name!r} {_UNREADABLE[entry.kind]}", image=name)
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a file in ``images/`` is no photo but litter: a dot file, or a file manager's."""
-    return name.startswith(".") or name.lower() in _LITTER
 
 
 def _photo(entry: Entry) -> Photo:

@@ -25,6 +25,7 @@ COMPLETE = "_COMPLETE"
 PROMPTS = "prompts"
 ALL_PHOTOS = "_deal"
 """The name, before its suffix, of the prompts for all photos: no photo's prompts can be there."""
+FAILURES = "failures"
 MANIFEST = "manifest.json"
 _GENERATION_DIGITS = 10
 _JSON = ".json"
@@ -38,11 +39,6 @@ def deal_key(deal: str) -> str:
 def images_key(deal: str) -> str:
     """The folder of a deal's photos."""
     return f"{deal_key(deal)}/{IMAGES}"
-
-
-def complete_key(deal: str) -> str:
-    """The marker that says that no more photos will come."""
-    return f"{deal_key(deal)}/{COMPLETE}"
 
 
 def prompts_key(deal: str) -> str:
@@ -113,7 +109,7 @@ def generation_of(name: str) -> int | None:
 
 def failures_key(deal: str) -> str:
     """The folder of a deal's failures."""
-    return f"{deal_key(deal)}/failures"
+    return f"{deal_key(deal)}/{FAILURES}"
 
 
 def failure_key(deal: str, mode: str) -> str:

@@ -38,6 +38,7 @@ class LocalStorage(Storage):
     """
 
     settles: ClassVar[bool] = True
+    keeps_empty_folders: ClassVar[bool] = True
 
     def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self._root = root.absolute()
@@ -52,6 +53,16 @@ class LocalStorage(Storage):
             return None
 
     @override
+    def is_folder(self, key: str) -> bool:
+        found = self.entry(key)
+        return found is not None and found.kind is Kind.FOLDER
+
+    @override
+    def leaves_root(self, key: str) -> bool:
+        found = self.entry(key)
+        return found is not None and found.kind is Kind.ESCAPING_LINK
+
+    @override
     def list(self, key: str) -> list[Entry]:
         found = []
         try:
@@ -62,7 +73,7 @@ class LocalStorage(Storage):
                     except FileNotFoundError:  # removed since it was listed
                         continue
                     found.append(self._entry(child.name, child.path, status))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return found
 

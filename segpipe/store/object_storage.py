@@ -53,6 +53,7 @@ class ObjectStorage(Storage):
     """
 
     settles: ClassVar[bool] = False
+    keeps_empty_folders: ClassVar[bool] = False
 
     def __init__(self, store: "ObjectStore", prefix: str) -> None:
         self._store = store
@@ -66,8 +67,16 @@ class ObjectStorage(Storage):
                 return _entry(_name_of(key), obstore.head(self._store, path))
             except FileNotFoundError:
                 pass
-            below = next(iter(obstore.list(self._store, path, chunk_size=1)), [])
-            return Entry(_name_of(key), Kind.FOLDER) if below else None
+        return Entry(_name_of(key), Kind.FOLDER) if self.is_folder(key) else None
+
+    @override
+    def is_folder(self, key: str) -> bool:
+        with os_errors(key):
+            return bool(next(iter(obstore.list(self._store, self._path(key), chunk_size=1)), []))
+
+    @override
+    def leaves_root(self, key: str) -> bool:
+        return False
 
     @override
     def list(self, key: str) -> list[Entry]:

@@ -11,8 +11,7 @@ from segpipe.store import layout
 from segpipe.store.commits import CommitLog
 from segpipe.store.data_root import DataRoot
 from segpipe.store.documents import Commit, FileEntry, Manifest, Version
-from segpipe.store.faults import store_errors
-from segpipe.store.storage import Storage
+from segpipe.store.storage import Storage, store_errors
 
 
 class Snapshot:

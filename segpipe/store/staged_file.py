@@ -10,8 +10,7 @@ from typing import BinaryIO
 
 from typing_extensions import Buffer
 
-from segpipe.store.faults import store_errors
-from segpipe.store.storage import NewFile
+from segpipe.store.storage import NewFile, store_errors
 
 _BUFFER_BYTES = 256 * 1024
 # Syncing waits for the disk, not the processor; the disk takes several at once.

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from segpipe.errors import PromotionConflictError, SegpipeError, StaleUpstreamError, StoreError
+from segpipe.errors import (
+    DealNotFoundError,
+    PromotionConflictError,
+    SegpipeError,
+    StaleUpstreamError,
+    StoreError,
+)
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
 from segpipe.store.documents import (
@@ -28,10 +34,9 @@ from segpipe.store.documents import (
     Version,
     utc_now,
 )
-from segpipe.store.faults import store_errors
 from segpipe.store.ids import check_file_name, check_id
 from segpipe.store.staged_file import BackgroundWriter, HashedFile, buffered, write_whole
-from segpipe.store.storage import NewFile, Storage
+from segpipe.store.storage import NewFile, Storage, store_errors
 from segpipe.store.version_info import VersionInfo
 
 _NO_INFO = VersionInfo()
@@ -76,6 +81,7 @@ class Staging:
         self._storage = storage
         self._log = log
         self._base_generation = log.newest_generation()
+        self._had_photos = storage.is_folder(layout.images_key(deal))
         self._assets: dict[str, _StagedAsset] = {}
         self._claiming = threading.Lock()
         self._attempted: list[str] = []
@@ -175,6 +181,7 @@ class Staging:
         Raises:
             StoreError: Nothing is sealed, or a staged asset is not; or the storage failed.
             StaleUpstreamError: What a version was made from is no longer current.
+            DealNotFoundError: The deal was removed meanwhile.
             PromotionConflictError: Others came first too many times.
         """
         unsealed = [asset for asset, staged in self._assets.items() if not staged.version]
@@ -187,6 +194,7 @@ class Staging:
                 synced.result()
             folders = _folders_above(self._created, layout.runs_key(self.deal))
             try:
+                self._check_deal_is_there()
                 self._storage.sync_folders(sorted(folders))
                 commit = self._log.append(self._decide)
             except (PromotionConflictError, StaleUpstreamError):
@@ -209,7 +217,7 @@ class Staging:
             with contextlib.suppress(OSError):
                 self._storage.remove(key)
         # Deepest first; a folder that others use too is not empty and stays.
-        folders = _folders_above(self._attempted, layout.runs_key(self.deal))
+        folders = _folders_above(self._attempted, layout.deal_key(self.deal))
         for folder in sorted(folders, key=len, reverse=True):
             with contextlib.suppress(OSError):
                 self._storage.remove_folder(folder)
@@ -262,6 +270,11 @@ class Staging:
                 made_from=dict(version.made_from),
             )
         return Draft(CommitKind.PROMOTE, self._run_id, assets)
+
+    def _check_deal_is_there(self) -> None:
+        """Before the commit, which would bring back the folder of a deal that was removed."""
+        if self._had_photos and not self._storage.is_folder(layout.images_key(self.deal)):
+            raise DealNotFoundError("the deal was removed while a run worked on it")
 
     def _check_upstreams(self, version: Version, base: Commit | None) -> None:
         for upstream, made_from in version.made_from.items():

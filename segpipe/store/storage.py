@@ -1,16 +1,23 @@
-"""What the store asks of the place that holds its files.
+"""What the store asks of the place that holds its files, and what its failures mean.
 
 Keys are POSIX paths relative to the data root. Only implementations of :class:`Storage` touch
 bytes, so one of them stands for everything that can be lost, and a test can replace it.
 """
 
+import contextlib
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import BinaryIO, ClassVar, Protocol
 
+from segpipe.errors import SegpipeError, StoreError
+
 TEMPORARY_PREFIX = ".segpipe-"
 TEMPORARY_SUFFIX = ".tmp"
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class Kind(Enum):
@@ -67,8 +74,19 @@ class Storage(Protocol):
     settles: ClassVar[bool]
     """Whether a write that failed never happens later: a lost request to an object store may."""
 
+    keeps_empty_folders: ClassVar[bool]
+    """Whether there are folders that hold nothing, and so may be what a failure left behind."""
+
     def entry(self, key: str) -> Entry | None:
         """What a key names; None when it names nothing."""
+        ...
+
+    def is_folder(self, key: str) -> bool:
+        """Whether a key names a folder of the root, or a link to one."""
+        ...
+
+    def leaves_root(self, key: str) -> bool:
+        """Whether a key names a link out of the root; nothing behind it is ever looked at."""
         ...
 
     def list(self, key: str) -> list[Entry]:
@@ -141,3 +159,25 @@ class Storage(Protocol):
 def is_temporary(name: str) -> bool:
     """Whether a name is one that a storage gives to a file until it is whole."""
     return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+@contextlib.contextmanager
+def store_errors(deal: str | None = None) -> Iterator[None]:
+    """Raise OSErrors as StoreErrors, and fill in the deal of every error that lacks it."""
+    try:
+        yield
+    except SegpipeError as error:
+        error.at(deal=deal)
+        raise
+    except OSError as error:
+        raise StoreError(_explain(error), deal=deal) from error
+
+
+def _explain(error: OSError) -> str:
+    """What to do about it; without the path, which says more about the machine than the fault."""
+    if error.errno in _NO_SPACE:
+        return "no space left on the data root; free some, then run again: nothing current changed"
+    if error.errno in _NOT_WRITABLE:
+        return "the data root is read-only, or not permitted to this user; grant it write access"
+    reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    return f"the data root failed: {reason}"

@@ -12,17 +12,22 @@ from segpipe.store import failures, layout
 from segpipe.store import verify as verification
 from segpipe.store.commits import CommitLog, modes_of
 from segpipe.store.data_root import DataRoot
+from segpipe.store.deal_folders import (
+    ScannedDeal,
+    check_deal,
+    check_stays_inside,
+    find_deals,
+    list_folders,
+    scan_deal,
+)
 from segpipe.store.documents import Commit, Failure, Version
-from segpipe.store.faults import store_errors
 from segpipe.store.ids import check_deal_id, check_id
-from segpipe.store.inputs import Inputs, Photo, check_inside
-from segpipe.store.inputs import fingerprint as fingerprint_of
+from segpipe.store.inputs import Inputs, Photo
 from segpipe.store.prompts.files import PromptFiles
 from segpipe.store.rollback import Rollback
-from segpipe.store.scan import ScannedDeal, scan_deal
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
-from segpipe.store.storage import Storage
+from segpipe.store.storage import Storage, store_errors
 from segpipe.store.sweep import DealSweep, SweepReport
 from segpipe.store.verify import Problem
 
@@ -80,18 +85,18 @@ class DealStore:
 
     def deals(self) -> list[str]:
         """The sorted ids of all deals; folders with names that are no ids are left out."""
-        return self._inputs.deals()[0]
+        return find_deals(self._storage)
 
     def invalid_deals(self) -> dict[str, InputError]:
         """The folders that cannot be deals, and why: an unusable name, a link out of the root."""
-        return self._inputs.deals()[1]
+        return list_folders(self._storage)[1]
 
     def scan(self) -> Iterator[ScannedDeal]:
         """A quick look at every deal that has an ``images/`` folder; opens and checks no file.
 
         A deal that cannot be listed has a ``fault``; StoreError when the root cannot be.
         """
-        for deal in self.deals():
+        for deal in list_folders(self._storage)[0]:
             try:
                 with store_errors(deal):
                     scanned = scan_deal(self._storage, deal)
@@ -140,18 +145,6 @@ class DealStore:
         """
         return self._inputs.add(check_deal_id(deal), files)
 
-    def mark_complete(self, deal: str) -> None:
-        """Say that no more photos will come; raises DealNotFoundError."""
-        self._inputs.mark_complete(check_deal_id(deal))
-
-    def is_complete(self, deal: str) -> bool:
-        """Whether :meth:`mark_complete` was called."""
-        return self._inputs.is_complete(check_deal_id(deal))
-
-    def fingerprint(self, photos: Sequence[Photo]) -> str:
-        """A sha256 that changes when any photo's name, size or time does; opens no photo."""
-        return fingerprint_of(photos)
-
     # Writing versions
 
     @contextlib.contextmanager
@@ -171,8 +164,8 @@ class DealStore:
         """
         deal = check_deal_id(deal)
         with store_errors(deal):
-            for folder in (layout.deal_key, layout.runs_key, layout.commits_key):
-                check_inside(self._storage.entry(folder(deal)))
+            folders = (layout.deal_key(deal), layout.runs_key(deal), layout.commits_key(deal))
+            check_stays_inside(self._storage, *folders)
             log = self._log(deal, mode)
             staging = Staging(self._storage, log, deal, mode, run_id=run_id, attempt=attempt)
         try:
@@ -260,9 +253,14 @@ class DealStore:
     # Failures
 
     def record_failure(self, deal: str, mode: str, failure: Failure) -> None:
-        """Keep why a run promoted nothing, in place of the last such record."""
+        """Keep why a run promoted nothing, in place of the last such record.
+
+        Raises:
+            DealNotFoundError: There is no such deal, perhaps no longer: a record alone is none.
+        """
         deal = check_deal_id(deal)
         with store_errors(deal):
+            check_deal(self._storage, deal)
             failures.record_failure(self._storage, self._log(deal, mode), deal, mode, failure)
 
     def last_failure(self, deal: str, mode: str) -> Failure | None:

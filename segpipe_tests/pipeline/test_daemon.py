@@ -34,7 +34,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def test_a_dropped_folder_becomes_crops_with_nothing_else_done(deployment: Deployment) -> None:
     store = deployment.store()
     store.add_photos("dropped", [COINS])
-    store.mark_complete("dropped")
+    (deployment.root / "deals" / "dropped" / "_COMPLETE").touch()
 
     deployment.dagster("sensor", "start", "new_deals", "-w", "workspace.yaml")
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.pipeline.new_deals import Cursor, Decision, decide, parse_cursor
-from segpipe.store.scan import ScannedDeal
+from segpipe.store.deal_folders import ScannedDeal
 
 SETTLE_S = 30.0
 

@@ -112,8 +112,8 @@ def test_deals_that_still_change_are_counted(tmp_path: Path, instance: dg.Dagste
 
 
 def test_a_complete_marker_ends_the_wait(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    store = make_deal(tmp_path, "a")
-    store.mark_complete("a")
+    make_deal(tmp_path, "a")
+    (tmp_path / "deals" / "a" / "_COMPLETE").touch()
     patient = build_new_deals_sensor(Mode.FIND_ALL, settle_s=3600.0)
     result, _ = tick(tmp_path, instance, sensor=patient)
     assert ranges(result) == [("a", "a")]

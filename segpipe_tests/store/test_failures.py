@@ -1,28 +1,14 @@
 import json
-from datetime import UTC, datetime
 
 import pytest
 
-from segpipe.errors import CorruptVersionError
-from segpipe.store.documents import Failure, FailureItem
+from segpipe.errors import CorruptVersionError, DealNotFoundError
 from segpipe.store.store import DealStore
-from segpipe_tests.deals import DEAL, MODE, promote
-
-FAILURE = Failure(
-    run_id="r1",
-    attempt=1,
-    created_at=datetime(2024, 1, 2, tzinfo=UTC),
-    photos_fingerprint="f" * 64,
-    prompts_version="e" * 64,
-    retryable=False,
-    errors=(
-        FailureItem(image="a.jpg", error="CorruptImageError", message="truncated"),
-        FailureItem(image=None, error="StoreError", message="no space"),
-    ),
-)
+from segpipe_tests.deals import DEAL, FAILURE, MODE, promote, put_photo
 
 
 def test_the_last_failure_is_kept_for_each_mode(store: DealStore) -> None:
+    put_photo(store)
     assert store.last_failure(DEAL, MODE) is None
     store.record_failure(DEAL, MODE, FAILURE)
     again = FAILURE.model_copy(update={"run_id": "r2"})
@@ -60,6 +46,7 @@ def test_a_failure_older_than_all_kept_commits_is_void(store: DealStore) -> None
 
 
 def test_a_damaged_record_is_an_error(store: DealStore) -> None:
+    put_photo(store)
     store.record_failure(DEAL, MODE, FAILURE)
     store.root.storage().replace(f"deals/{DEAL}/failures/{MODE}.json", b"{}")
     with pytest.raises(CorruptVersionError):
@@ -67,6 +54,7 @@ def test_a_damaged_record_is_an_error(store: DealStore) -> None:
 
 
 def test_a_record_of_a_release_that_knew_no_prompts_is_read(store: DealStore) -> None:
+    put_photo(store)
     store.record_failure(DEAL, MODE, FAILURE)
     storage, key = store.root.storage(), f"deals/{DEAL}/failures/{MODE}.json"
     record = json.loads(storage.read(key))
@@ -76,7 +64,14 @@ def test_a_record_of_a_release_that_knew_no_prompts_is_read(store: DealStore) ->
 
 
 def test_a_failure_can_be_forgotten(store: DealStore) -> None:
+    put_photo(store)
     store.record_failure(DEAL, MODE, FAILURE)
     for _ in range(2):
         store.forget_failure(DEAL, MODE)
     assert store.last_failure(DEAL, MODE) is None
+
+
+def test_there_is_no_record_of_a_deal_that_is_not_there(store: DealStore) -> None:
+    with pytest.raises(DealNotFoundError):
+        store.record_failure(DEAL, MODE, FAILURE)
+    assert store.deals() == []

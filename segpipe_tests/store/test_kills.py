@@ -13,7 +13,16 @@ from segpipe.errors import StoreError
 from segpipe.store.disk import Disk
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
-from segpipe_tests.deals import ASSETS, DEAL, MODE, current, current_versions, leftovers, promote
+from segpipe_tests.deals import (
+    ASSETS,
+    DEAL,
+    FAILURE,
+    MODE,
+    current,
+    current_versions,
+    leftovers,
+    promote,
+)
 from segpipe_tests.store.disks import (
     STEPS,
     FailingDisk,
@@ -51,7 +60,6 @@ def adding_photos(store: DealStore) -> None:
     photo = Path(store.root.place).parent / "a.jpg"
     photo.write_bytes(b"photo")
     store.add_photos(DEAL, [photo])
-    store.mark_complete(DEAL)
 
 
 def adding_prompts(store: DealStore) -> None:
@@ -292,8 +300,13 @@ def test_a_photo_that_does_not_fit_leaves_nothing_behind(small_disk: Path, tmp_p
     store = DealStore(small_disk)
     with pytest.raises(StoreError, match="no space left"):
         store.add_photos(DEAL, [big])
-    images = small_disk / "deals" / DEAL / "images"
-    assert list(images.iterdir()) == []
+    assert store.deals() == []
+    assert list((small_disk / "deals").iterdir()) == []
+    small = tmp_path / "small.jpg"
+    small.write_bytes(b"photo")
+    with pytest.raises(StoreError, match="no space left"):
+        store.add_photos(DEAL, [small, big])
+    assert [photo.name for photo in store.photos(DEAL)] == ["small.jpg"]
 
 
 def test_a_root_that_is_really_read_only_is_told_and_still_read(
@@ -316,4 +329,4 @@ def rolling_back_to_r1(store: DealStore) -> None:
 
 
 def failing(store: DealStore) -> None:
-    store.mark_complete(DEAL)
+    store.record_failure(DEAL, MODE, FAILURE)

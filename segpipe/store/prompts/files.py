@@ -17,11 +17,10 @@ from segpipe.errors import (
     PromptFileError,
 )
 from segpipe.store import layout
-from segpipe.store.faults import store_errors
+from segpipe.store.deal_folders import check_deal, check_inside, is_ignored
 from segpipe.store.ids import check_deal_id
-from segpipe.store.inputs import check_deal, check_inside, is_ignored
 from segpipe.store.prompts.documents import DealPrompts, ImagePrompts
-from segpipe.store.storage import Entry, Kind, Storage
+from segpipe.store.storage import Entry, Kind, Storage, store_errors
 
 MAX_BYTES = 4 * 1024 * 1024
 _MAX_TRIES = 64
@@ -203,7 +202,8 @@ class PromptFiles:
     def _check_folder(self, deal: str) -> None:
         check_deal(self._storage, deal)
         folder = self._storage.entry(layout.prompts_key(deal))
-        check_inside(folder)
+        if folder:
+            check_inside(folder)
         if folder and folder.kind is not Kind.FOLDER:
             raise PromptFileError(f"{layout.PROMPTS!r} in the deal is no folder; remove it")
 

@@ -1,0 +1,170 @@
+"""Which folders under the data root are deals, and a quick look at each for who waits for new ones.
+
+A deal is a folder with something in it beside records of failures: what is left when somebody
+removed a deal during its run, or when the disk was full as one was added, is none.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from segpipe.errors import DealNotFoundError, InputError, InvalidIdError, UnsafePathError
+from segpipe.store import layout
+from segpipe.store.ids import check_deal_id
+from segpipe.store.storage import Entry, Kind, Storage, store_errors
+
+_NS_PER_S = 1_000_000_000
+# What file managers leave in every folder that they show.
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedDeal:
+    """A deal folder as it was found.
+
+    Attributes:
+        deal: Its id.
+        version: A digest over its photos' names, sizes and times; for a deal whose photos can
+            all be listed it is their :func:`~segpipe.store.inputs.fingerprint`.
+        changed_at: When anything about its photos or prompts last changed, seconds since 1970.
+        photos: How many photos it seems to have.
+        is_complete: Whether its ``_COMPLETE`` marker is there.
+        fault: Why it could not be listed; the other fields then say nothing.
+        prompts: How many files of prompts it seems to have.
+        prompts_listing: A digest over their names, sizes and times; empty when there are none.
+            Equal ones say that no prompts changed, others that some may have.
+    """
+
+    deal: str
+    version: str
+    changed_at: float
+    photos: int
+    is_complete: bool
+    fault: str | None = None
+    prompts: int = 0
+    prompts_listing: str = ""
+
+    @property
+    def state(self) -> str:
+        """Another one says that photos or prompts may have changed."""
+        return f"{self.version} {self.prompts_listing}".rstrip()
+
+
+def find_deals(storage: Storage) -> list[str]:
+    """The sorted ids of all deals."""
+    return [name for name in list_folders(storage)[0] if _may_be_deal(storage, name)]
+
+
+def list_folders(storage: Storage) -> tuple[list[str], dict[str, InputError]]:
+    """The sorted folders whose names are ids, and those that cannot be a deal, with the reason."""
+    valid: list[str] = []
+    invalid: dict[str, InputError] = {}
+    with store_errors():
+        for entry in storage.list(layout.DEALS):
+            fault = _deal_fault(entry)
+            if fault:
+                invalid[entry.name] = fault
+            elif entry.kind is Kind.FOLDER:
+                valid.append(entry.name)
+    return sorted(valid), invalid
+
+
+def check_deal(storage: Storage, deal: str) -> None:
+    """Raise DealNotFoundError, or UnsafePathError if its folder leaves the data root."""
+    key = layout.deal_key(deal)
+    check_stays_inside(storage, key)
+    if not _holds_deal(storage.list(key)):
+        raise DealNotFoundError("there is no such deal under the data root; add it first")
+
+
+def check_stays_inside(storage: Storage, *keys: str) -> None:
+    """Raise UnsafePathError if one of these is a link that leaves the data root."""
+    for key in keys:
+        if storage.leaves_root(key):
+            raise _unsafe(key.rpartition("/")[2], None)
+
+
+def check_inside(entry: Entry, image: str | None = None) -> None:
+    """Raise UnsafePathError if an entry is a link that leaves the data root."""
+    if entry.kind is Kind.ESCAPING_LINK:
+        raise _unsafe(entry.name, image)
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file in ``images/`` is no photo but litter: a dot file, or a file manager's."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def listing_digest(listing: Sequence[tuple[str, int, int]]) -> str:
+    """The sha256 of a listing of files: name, size and time of each."""
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def scan_deal(storage: Storage, deal: str) -> ScannedDeal | None:
+    """Look at one deal, without opening a file; None when it has no ``images/`` folder yet."""
+    folder = layout.deal_key(deal)
+    inside = {entry.name: entry for entry in storage.list(folder)}
+    images = inside.get(layout.IMAGES)
+    if images is None or images.kind is not Kind.FOLDER:
+        return None
+    photos = _files(storage, f"{folder}/{layout.IMAGES}")
+    changed = [images, *photos]
+    prompts: list[Entry] = []
+    drawn = inside.get(layout.PROMPTS)
+    if drawn and drawn.kind is Kind.FOLDER:
+        prompts = _files(storage, f"{folder}/{layout.PROMPTS}")
+        changed += [drawn, *prompts]
+    return ScannedDeal(
+        deal=deal,
+        version=_digest(photos),
+        changed_at=max(entry.changed_ns for entry in changed) / _NS_PER_S,
+        photos=len(photos),
+        is_complete=layout.COMPLETE in inside,
+        prompts=len(prompts),
+        prompts_listing=_digest(prompts) if prompts else "",
+    )
+
+
+def _deal_fault(entry: Entry) -> InputError | None:
+    """Why a name under ``deals/`` cannot be a deal."""
+    try:
+        if check_deal_id(entry.name) != entry.name:
+            return InvalidIdError(
+                f"{entry.name!r} is not in Unicode's NFC form; rename the folder", field="deal"
+            )
+        check_inside(entry)
+    except InputError as error:
+        return error
+    return None
+
+
+def _may_be_deal(storage: Storage, deal: str) -> bool:
+    # On an object store a folder is there by what it holds; to list each would cost a request.
+    if not storage.keeps_empty_folders:
+        return True
+    try:
+        return _holds_deal(storage.list(layout.deal_key(deal)))
+    except OSError:  # who works on it is told why
+        return True
+
+
+def _holds_deal(entries: Iterable[Entry]) -> bool:
+    return any(not is_ignored(entry.name) and entry.name != layout.FAILURES for entry in entries)
+
+
+def _unsafe(name: str, image: str | None) -> UnsafePathError:
+    return UnsafePathError(
+        f"{name!r} is a link that leaves the data root; copy what it points to instead",
+        image=image,
+    )
+
+
+def _files(storage: Storage, folder: str) -> list[Entry]:
+    """What a folder holds but for litter, by name."""
+    found = [entry for entry in storage.list(folder) if not is_ignored(entry.name)]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    return listing_digest([(entry.name, entry.size, entry.modified_ns) for entry in entries])
