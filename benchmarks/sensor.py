@@ -42,7 +42,7 @@ def make_deals(root: Path) -> list[str]:
         for number in range(PHOTOS):
             (images / f"{number}.jpg").touch()
             (prompts / f"{number}.json").write_text(f'{{"image": "{number}"}}', encoding="utf-8")
-        (root / layout.complete_key(deal)).touch()
+        (root / f"{layout.deal_key(deal)}/{layout.COMPLETE}").touch()
     return deals
 
 

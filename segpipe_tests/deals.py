@@ -13,8 +13,9 @@ from segpipe.flow.tools import RunSettings, Tools
 from segpipe.prompt import Mode
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.store.documents import PHOTOS, Failure, FailureItem
+from segpipe.store.failures import Failure, FailureItem
 from segpipe.store.local_storage import LOCK_NAME
+from segpipe.store.manifests import PHOTOS
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.store import DealStore

@@ -12,7 +12,7 @@ from segpipe.errors import ConfigError
 from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.costs import DealCost, read_costs
-from segpipe.store.documents import Commit
+from segpipe.store.manifests import Commit
 from segpipe.store.store import DealStore
 
 _SECONDS_PER_HOUR = 3600.0

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from segpipe.pipeline.partitions import DEALS
-from segpipe.store.disk import Disk
+from segpipe.store.local_storage import Disk
 
 HOME_VARIABLE = "DAGSTER_HOME"
 _FOLDER = "dagster"

@@ -14,9 +14,9 @@ from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, d
 from segpipe.flow.import_labels import ImportTask, import_labels, photo_size
 from segpipe.formats.registry import IMPORTS
 from segpipe.prompt import Mode
-from segpipe.store.documents import utc_now
+from segpipe.store.manifests import utc_now
 from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source
-from segpipe.store.prompts.edits import (
+from segpipe.store.prompts.prompt_edits import (
     BOX_TYPES,
     Mark,
     add_marks,

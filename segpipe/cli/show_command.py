@@ -8,7 +8,7 @@ from segpipe.errors import InputError, describe
 from segpipe.flow.report import REPORT_FILE
 from segpipe.flow.stages import Stage
 from segpipe.prompt import Mode
-from segpipe.store.documents import Failure
+from segpipe.store.failures import Failure
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.version_info import DealSummary
 

@@ -26,7 +26,8 @@ from segpipe.flow.todo import (
 from segpipe.flow.tools import Tools
 from segpipe.progress import DealFailed, DealSkipped, DealWanted, Tell
 from segpipe.prompt import Mode
-from segpipe.store.documents import Failure, FailureItem, utc_now
+from segpipe.store.failures import Failure, FailureItem
+from segpipe.store.manifests import utc_now
 from segpipe.store.store import DealStore, Promotion
 
 _log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from segpipe.formats.labels import DrawnBox, PhotoLabels
 from segpipe.formats.photo_names import match_photos
 from segpipe.formats.registry import import_format
 from segpipe.prompt import Mode
-from segpipe.store.documents import utc_now
 from segpipe.store.inputs import Photo
+from segpipe.store.manifests import utc_now
 from segpipe.store.prompts import ImagePrompts
-from segpipe.store.prompts.edits import BOX_TYPES, Mark, add_marks, clear_marks, marks_of
+from segpipe.store.prompts.prompt_edits import BOX_TYPES, Mark, add_marks, clear_marks, marks_of
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import upright_size

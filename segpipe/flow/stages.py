@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import StrEnum
 
-from segpipe.store.documents import PHOTOS, PROMPTS
+from segpipe.store.manifests import PHOTOS, PROMPTS
 
 DEAL_PHOTOS = PHOTOS
 """The name under which the photos of a deal stand among what a version was made from."""

@@ -19,8 +19,9 @@ from segpipe.flow.stages import (
 )
 from segpipe.flow.tools import RunSettings
 from segpipe.prompt import Mode
-from segpipe.store.documents import CommitKind, Failure
+from segpipe.store.failures import Failure
 from segpipe.store.inputs import fingerprint
+from segpipe.store.manifests import CommitKind
 from segpipe.store.store import DealStore, Snapshot
 
 _MAX_NAMED = 5

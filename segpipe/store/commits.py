@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from segpipe.errors import CorruptVersionError, PromotionConflictError, SegpipeError
 from segpipe.store import layout
-from segpipe.store.documents import Commit, CommitKind, CommittedVersion, utc_now
 from segpipe.store.ids import is_id
+from segpipe.store.manifests import Commit, CommitKind, CommittedVersion, utc_now
 from segpipe.store.storage import Kind, Storage
 
 _MAX_TRIES = 64

@@ -2,10 +2,56 @@
 
 import contextlib
 
+from pydantic import AwareDatetime, NonNegativeInt
+
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
-from segpipe.store.documents import CommitKind, Failure, FailureRecord
+from segpipe.store.manifests import CommitKind, Document, Part
 from segpipe.store.storage import Storage
+
+
+class FailureItem(Part):
+    """One thing that was wrong.
+
+    Attributes:
+        image: The photo concerned; None when it is the deal.
+        error: The class of the error.
+        message: Its message.
+    """
+
+    image: str | None
+    error: str
+    message: str
+
+
+class Failure(Part):
+    """Why a run promoted nothing for a deal and mode, or after that did not record what it found.
+
+    Attributes:
+        run_id: The run.
+        attempt: Its attempt, from 0.
+        created_at: When it gave up.
+        photos_fingerprint: The deal's photos as they were then; "" when they could not be listed.
+        prompts_version: What the mode was asked for; "" when that could not be read, or by a
+            segpipe that knew no prompts.
+        retryable: Whether the same photos and prompts may succeed later.
+        errors: What was wrong.
+    """
+
+    run_id: str
+    attempt: NonNegativeInt
+    created_at: AwareDatetime
+    photos_fingerprint: str
+    prompts_version: str = ""
+    retryable: bool
+    errors: tuple[FailureItem, ...]
+
+
+class FailureRecord(Document):
+    """A failure, and the generation that was current then: 0 for none."""
+
+    generation: NonNegativeInt
+    failure: Failure
 
 
 def record_failure(

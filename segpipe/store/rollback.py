@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from segpipe.errors import StaleUpstreamError, VersionNotFoundError
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
-from segpipe.store.documents import (
-    PHOTOS,
-    PROMPTS,
-    Commit,
-    CommitKind,
-    CommittedVersion,
-)
+from segpipe.store.manifests import PHOTOS, PROMPTS, Commit, CommitKind, CommittedVersion
 from segpipe.store.staging import Promotion
 from segpipe.store.storage import Storage
 

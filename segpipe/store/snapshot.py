@@ -10,7 +10,7 @@ from segpipe.errors import CorruptVersionError, NotPromotedError, VersionNotFoun
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
 from segpipe.store.data_root import DataRoot
-from segpipe.store.documents import Commit, FileEntry, Manifest, Version
+from segpipe.store.manifests import Commit, FileEntry, Manifest, Version
 from segpipe.store.storage import Storage, store_errors
 
 

@@ -23,7 +23,8 @@ from segpipe.errors import (
 )
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
-from segpipe.store.documents import (
+from segpipe.store.ids import check_file_name, check_id
+from segpipe.store.manifests import (
     PHOTOS,
     PROMPTS,
     Commit,
@@ -34,7 +35,6 @@ from segpipe.store.documents import (
     Version,
     utc_now,
 )
-from segpipe.store.ids import check_file_name, check_id
 from segpipe.store.staged_file import BackgroundWriter, HashedFile, buffered, write_whole
 from segpipe.store.storage import NewFile, Storage, store_errors
 from segpipe.store.version_info import VersionInfo

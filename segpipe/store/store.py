@@ -20,10 +20,11 @@ from segpipe.store.deal_folders import (
     list_folders,
     scan_deal,
 )
-from segpipe.store.documents import Commit, Failure, Version
+from segpipe.store.failures import Failure
 from segpipe.store.ids import check_deal_id, check_id
 from segpipe.store.inputs import Inputs, Photo
-from segpipe.store.prompts.files import PromptFiles
+from segpipe.store.manifests import Commit, Version
+from segpipe.store.prompts.prompt_files import PromptFiles
 from segpipe.store.rollback import Rollback
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
@@ -57,7 +58,7 @@ class DealStore:
         storage: Where the files are; by default what the root names.
 
     ``prompts`` has what to look for in the photos: see
-    :class:`~segpipe.store.prompts.files.PromptFiles`.
+    :class:`~segpipe.store.prompts.prompt_files.PromptFiles`.
 
     Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
     faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.

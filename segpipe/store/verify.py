@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from segpipe.errors import CorruptVersionError
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
-from segpipe.store.documents import Commit, FileEntry, Manifest, Version
+from segpipe.store.manifests import Commit, FileEntry, Manifest, Version
 from segpipe.store.storage import Kind, Storage
 
 _CHUNK_BYTES = 1024 * 1024

@@ -25,8 +25,7 @@ from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, PhotoSettings
 from segpipe.flow.stages import ALL_STAGES, Stage, with_downstream
 from segpipe.prompt import Mode, Prompt
-from segpipe.store.disk import Disk
-from segpipe.store.local_storage import LocalStorage
+from segpipe.store.local_storage import Disk, LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import StoreError
-from segpipe.store.disk import Disk
-from segpipe.store.local_storage import LocalStorage
+from segpipe.store.local_storage import Disk, LocalStorage
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import (
     ASSETS,

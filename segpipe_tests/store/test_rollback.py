@@ -7,8 +7,8 @@ import pytest
 from segpipe.errors import StaleUpstreamError, VersionNotFoundError
 from segpipe.prompt import Mode
 from segpipe.store import commits
-from segpipe.store.documents import CommitKind
 from segpipe.store.local_storage import LocalStorage
+from segpipe.store.manifests import CommitKind
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import ASSETS, DEAL, MODE, current, current_versions, promote
 

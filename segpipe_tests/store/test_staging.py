@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import InvalidIdError, StaleUpstreamError, StoreError, UnsafePathError
-from segpipe.store.documents import PHOTOS, CommitKind
+from segpipe.store.manifests import PHOTOS, CommitKind
 from segpipe.store.store import DealStore
 from segpipe.store.version_info import VersionInfo
 from segpipe_tests.deals import (

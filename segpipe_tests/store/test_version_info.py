@@ -3,7 +3,7 @@ import json
 import pytest
 
 from segpipe.errors import CorruptVersionError
-from segpipe.store.documents import Manifest
+from segpipe.store.manifests import Manifest
 from segpipe.store.version_info import VersionInfo
 
 HEAD = {

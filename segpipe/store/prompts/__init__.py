@@ -1,6 +1,6 @@
 """What to look for in a deal's photos: the documents, their files, edits, and others' labels."""
 
-from segpipe.store.prompts.documents import (
+from segpipe.store.prompts.prompt_documents import (
     NO_PROMPTS_VERSION,
     Annotation,
     DealPrompts,

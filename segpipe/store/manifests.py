@@ -53,11 +53,13 @@ class Version:
         return self.name.rpartition(".")[0]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a document: immutable, and an unknown field is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Document(_Part):
+class Document(Part):
     """A JSON file of the store; unknown fields and other schema versions are refused."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -89,7 +91,7 @@ def _unreadable(what: str, why: str) -> CorruptVersionError:
     )
 
 
-class FileEntry(_Part):
+class FileEntry(Part):
     """One file of a version; its path is relative to the version's folder."""
 
     path: Annotated[str, AfterValidator(check_file_name)]
@@ -118,7 +120,7 @@ class CommitKind(StrEnum):
     ROLLBACK = "rollback"
 
 
-class CommittedVersion(_Part):
+class CommittedVersion(Part):
     """The version that a commit makes current for one asset."""
 
     version: _Name
@@ -150,50 +152,6 @@ class Commit(Document):
         if held is None:
             return None
         return Version(asset, held.version, held.manifest_sha256, held.made_from)
-
-
-class FailureItem(_Part):
-    """One thing that was wrong.
-
-    Attributes:
-        image: The photo concerned; None when it is the deal.
-        error: The class of the error.
-        message: Its message.
-    """
-
-    image: str | None
-    error: str
-    message: str
-
-
-class Failure(_Part):
-    """Why a run promoted nothing for a deal and mode, or after that did not record what it found.
-
-    Attributes:
-        run_id: The run.
-        attempt: Its attempt, from 0.
-        created_at: When it gave up.
-        photos_fingerprint: The deal's photos as they were then; "" when they could not be listed.
-        prompts_version: What the mode was asked for; "" when that could not be read, or by a
-            segpipe that knew no prompts.
-        retryable: Whether the same photos and prompts may succeed later.
-        errors: What was wrong.
-    """
-
-    run_id: str
-    attempt: NonNegativeInt
-    created_at: AwareDatetime
-    photos_fingerprint: str
-    prompts_version: str = ""
-    retryable: bool
-    errors: tuple[FailureItem, ...]
-
-
-class FailureRecord(Document):
-    """A failure, and the generation that was current then: 0 for none."""
-
-    generation: NonNegativeInt
-    failure: Failure
 
 
 def utc_now() -> datetime:

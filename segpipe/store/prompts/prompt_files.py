@@ -19,7 +19,7 @@ from segpipe.errors import (
 from segpipe.store import layout
 from segpipe.store.deal_folders import check_deal, check_inside, is_ignored
 from segpipe.store.ids import check_deal_id
-from segpipe.store.prompts.documents import DealPrompts, ImagePrompts
+from segpipe.store.prompts.prompt_documents import DealPrompts, ImagePrompts
 from segpipe.store.storage import Entry, Kind, Storage, store_errors
 
 MAX_BYTES = 4 * 1024 * 1024

@@ -24,7 +24,7 @@ from pydantic import (
 from segpipe.digests import bytes_digest, settings_digest
 from segpipe.errors import PromptError, PromptFileError
 from segpipe.prompt import Mode, require_box, require_unicode
-from segpipe.store.prompts.json_files import explain, json_lines, parse_object
+from segpipe.store.prompts.prompt_json import explain, json_lines, parse_object
 
 VERSION: Final = 1
 

@@ -121,7 +121,7 @@ def test_a_change_by_hand_that_leaves_the_generation_is_seen_and_kept(
 
 
 def test_who_never_comes_first_is_told(deal: DealStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MAX_PAUSE_S", 0.0)
+    monkeypatch.setattr(prompt_files, "_MAX_PAUSE_S", 0.0)
 
     def change(present: ImagePrompts) -> ImagePrompts:
         deal.prompts.edit_image(DEAL, "a", saying(f"theirs {present.generation}"))

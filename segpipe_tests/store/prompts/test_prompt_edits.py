@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from segpipe.errors import PromptError
 from segpipe.prompt import Mode
-from segpipe.store.documents import utc_now
+from segpipe.store.manifests import utc_now
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
-from segpipe.store.prompts.edits import (
+from segpipe.store.prompts.prompt_edits import (
     Mark,
     add_marks,
     clear_marks,
