@@ -17,7 +17,7 @@ from segpipe.errors import (
 from segpipe.prompt import Mode
 from segpipe.store.data_root import DataRoot
 from segpipe.store.local_storage import LocalStorage
-from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, files
+from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, prompt_files
 from segpipe.store.storage import Storage
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import DEAL, promote
@@ -162,7 +162,7 @@ def test_an_editor_that_says_what_it_read_notices_a_change_by_hand(
         (saying("\ud800"), "text"),
         (lambda p: p.model_copy(update={"image": "b"}), "image"),
         (lambda p: p.model_copy(update={"annotations": ("no annotation",)}), "annotations[0]"),
-        (saying("x" * files.MAX_BYTES), None),
+        (saying("x" * prompt_files.MAX_BYTES), None),
     ],
 )
 def test_what_could_not_be_read_back_is_never_written(
@@ -252,7 +252,7 @@ def test_litter_is_no_prompts_file(local: DealStore, prompts: Path) -> None:
 
 def make_big_file(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(files.MAX_BYTES + 1)
+        file.truncate(prompt_files.MAX_BYTES + 1)
 
 
 @pytest.mark.parametrize(
