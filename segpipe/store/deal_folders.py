@@ -74,8 +74,16 @@ def check_deal(storage: Storage, deal: str) -> None:
     """Raise DealNotFoundError, or UnsafePathError if its folder leaves the data root."""
     key = layout.deal_key(deal)
     check_stays_inside(storage, key)
-    if not _holds_deal(storage.list(key)):
+    if not _holds_deal(list_if_folder(storage, key)):
         raise DealNotFoundError("there is no such deal under the data root; add it first")
+
+
+def list_if_folder(storage: Storage, key: str) -> list[Entry]:
+    """What a folder holds; nothing when there is a file in its place, or nothing."""
+    try:
+        return storage.list(key)
+    except NotADirectoryError:
+        return []
 
 
 def check_stays_inside(storage: Storage, *keys: str) -> None:

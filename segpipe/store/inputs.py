@@ -25,6 +25,7 @@ from segpipe.store.deal_folders import (
     check_inside,
     check_stays_inside,
     is_ignored,
+    list_if_folder,
     listing_digest,
 )
 from segpipe.store.ids import MAX_FILE_NAME_BYTES, image_id_of
@@ -75,7 +76,7 @@ class Inputs:
         with store_errors(deal):
             images = layout.images_key(deal)
             check_stays_inside(self._storage, layout.deal_key(deal), images)
-            entries = self._storage.list(images)
+            entries = list_if_folder(self._storage, images)
             visible = (entry for entry in entries if not is_ignored(entry.name))
             photos = _photos(sorted(visible, key=lambda entry: entry.name))
             if not photos:

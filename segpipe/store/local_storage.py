@@ -134,7 +134,7 @@ class LocalStorage(Storage):
                     except FileNotFoundError:  # removed since it was listed
                         continue
                     found.append(self._entry(child.name, child.path, status))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
         return found
 
