@@ -217,7 +217,23 @@ class CheckpointError(SegmenterError):
 
 
 class BackendError(SegmenterError):
-    """The service behind the segmenter failed."""
+    """The service behind the segmenter failed.
+
+    Attributes:
+        status: The HTTP status of its answer; None when it gave none.
+        body: How the body of its answer begins, without secrets.
+    """
+
+    status: int | None = None
+    body: str = ""
+
+    def with_answer(self, status: int | None, body: str) -> Self:
+        """Fill in what was answered, and return the same error."""
+        self.status, self.body = status, body
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (*super().__reduce__(), {"status": self.status, "body": self.body})
 
 
 class BackendUnavailableError(BackendError):

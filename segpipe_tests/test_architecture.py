@@ -24,7 +24,7 @@ LAYERS = (
     ("detection",),
     ("prompt",),
     ("vision",),
-    ("progress", "threads", "settings"),
+    ("progress", "threads", "settings", "secret_names"),
     ("digests",),
     ("errors",),
 )

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import logging
+import pickle
 import socket
 import ssl
 import traceback
@@ -128,6 +129,22 @@ def test_a_status_decides_the_error_and_whether_the_request_is_sent_again(
     assert f"toy answered {status}" in str(error)
     assert "because" in str(error)
     assert len(server.requests) == sent
+
+
+def test_an_error_has_the_status_and_the_body_of_its_answer_without_secrets() -> None:
+    body = f'{{"detail": "no, {KEY}", "long": "{"x" * 9000}"}}'.encode()
+    with Loopback(Reply(422, body)) as server:
+        error = failure_of(server.url)
+    assert error.status == 422
+    assert error.body.startswith('{"detail": "no, [redacted]"')
+    assert len(error.body) <= 2_000
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.status, again.body, str(again)) == (error.status, error.body, str(error))
+
+
+def test_an_error_without_an_answer_has_no_status() -> None:
+    error = failure_of("http://127.0.0.1:9")
+    assert (error.status, error.body) == (None, "")
 
 
 def test_406_names_both_of_its_meanings() -> None:

@@ -20,7 +20,7 @@ from segpipe.segmenters.classical.lab_planes import (
     disc,
     enlarge,
     filled,
-    flood,
+    nearer_to,
     shrink,
     to_lab,
 )
@@ -34,10 +34,7 @@ from segpipe.vision.mask import Bitmap, Mask
 _SAME_COLOUR = (8.0, 5.0, 3.5, 2.5)
 _LARGEST_PART = 0.25
 _SEED_RADIUS = 0.004  # of the diagonal: what lies so near to a point is the same thing
-_ON, _OFF = 1, 2  # markers; a pixel between two goes to the higher one
-_SOBEL_SCALE = 1 / 8
 _DIGITS = 4  # of a score; more is rounding noise
-_RELIEF_STEPS = 8.0  # levels of the relief for one Delta E per pixel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,19 +174,8 @@ def _without_negatives(reading: Bitmap, view: _View) -> Bitmap:
     """The reading cut along its strongest edges between positive and negative points."""
     if not (view.off[reading > 0]).any():
         return reading
-    markers = np.zeros(reading.shape, np.int32)
-    markers[view.on > 0] = _ON
-    markers[(view.off > 0) | (reading == 0)] = _OFF
-    relief = np.clip(_slope(view.lab) * _RELIEF_STEPS, 0, 255).astype(np.uint8)
-    return np.asarray((flood(relief, markers) == _ON) & (reading > 0), np.uint8)
-
-
-def _slope(lab: LabImage) -> Plane:
-    """Change over one pixel, (h, w), Delta E."""
-    across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=_SOBEL_SCALE)
-    down = cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=_SOBEL_SCALE)
-    slope: Plane = np.sqrt(np.square(across).sum(axis=2) + np.square(down).sum(axis=2))
-    return slope
+    nearer = nearer_to(view.on, (view.off > 0) | (reading == 0), view.lab)
+    return np.asarray(nearer & (reading > 0), np.uint8)
 
 
 def _score(reading: Bitmap, item: Bitmap, view: _View) -> float:

@@ -1,5 +1,7 @@
 """Lab pictures, planes and bitmaps, and what is done to them everywhere: reduce, fill, flood."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ _WHITE = np.uint8(255)
 _SMOOTHING_PX = 0.8
 _MOST_ELONGATION = 4
 _MIDDLE = np.uint8(128)
+_ON, _OFF = 1, 2  # markers; a pixel between two goes to the higher one
+_SOBEL_SCALE = 1 / 8
+_RELIEF_STEPS = 8.0  # levels of the relief for one Delta E per pixel
 
 
 def to_lab(image: RgbImage) -> LabImage:
@@ -114,3 +119,27 @@ def _without_gaps(basins: Labels) -> Labels:
             [around[rows + dy, columns + dx] for dy in range(3) for dx in range(3)], axis=0
         )
     return labels.copy()
+
+
+def nearer_to(on: NDArray[Any], off: NDArray[Any], lab: LabImage) -> Flags:
+    """The pixels that water from ``on`` reaches before that from ``off``, over the edges between.
+
+    Args:
+        on: Shape (h, w), not 0 at the springs of the one side.
+        off: Shape (h, w), not 0 at the springs of the other side.
+        lab: The picture, whose edges are the hills.
+    """
+    markers = np.zeros(lab.shape[:2], np.int32)
+    markers[on > 0] = _ON
+    markers[off > 0] = _OFF
+    relief = np.clip(_slope(lab) * _RELIEF_STEPS, 0, 255).astype(np.uint8)
+    nearer: Flags = flood(relief, markers) == _ON
+    return nearer
+
+
+def _slope(lab: LabImage) -> Plane:
+    """Change over one pixel, (h, w), Delta E."""
+    across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=_SOBEL_SCALE)
+    down = cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=_SOBEL_SCALE)
+    slope: Plane = np.sqrt(np.square(across).sum(axis=2) + np.square(down).sum(axis=2))
+    return slope

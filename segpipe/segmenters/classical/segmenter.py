@@ -24,7 +24,7 @@ from segpipe.threads import IsWanted, stoppable_in_thread
 from segpipe.vision.image import RgbImage
 
 _DIGEST_DIGITS = 12
-_SUPPORTS = Supports(texts=0, points_in_boxes=False)
+_SUPPORTS = Supports(texts=0)
 
 
 class ClassicalSegmenter(Segmenter):
@@ -64,14 +64,15 @@ class ClassicalSegmenter(Segmenter):
 
         With ``find_all`` the best score comes first, points mean one item, grown around the
         positive ones, and exemplars mean the items that look like them; with ``inside_box`` there
-        is one detection for each box, in the order of the boxes.
+        is one detection for each box, in the order of the boxes, and points say which of the
+        things in their box is meant.
 
         Thresholds apply to what is looked for in the whole image, beside those of the settings.
         What somebody pointed at or drew a box around is answered whatever its score; and there is
         no mask threshold, since the masks have no probabilities.
 
         Raises:
-            UnsupportedPromptError: The prompt has text, or points beside boxes or exemplars.
+            UnsupportedPromptError: The prompt has text, or points beside exemplars.
             SegmenterError: OpenCV failed.
             PromptError: Something lies outside the image, or two exemplars contradict each other.
         """
@@ -125,7 +126,9 @@ class ClassicalSegmenter(Segmenter):
     ) -> tuple[Detection, ...]:
         with _opencv_errors(image):
             if prompt.mode is Mode.INSIDE_BOX:
-                return inside_box(image, prompt.boxes, self._config, is_wanted=is_wanted)
+                return inside_box(
+                    image, prompt.boxes, self._config, points=prompt.points, is_wanted=is_wanted
+                )
             if prompt.points:
                 best, *_ = at_points(image, prompt.points, self._config, is_wanted=is_wanted)
                 box = best.mask.box

@@ -5,7 +5,7 @@ import logging
 import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -39,6 +39,7 @@ _connection_log = logging.getLogger("httpcore.http11")
 
 _MEGABYTE = 1_000_000
 _ERROR_BODY_BYTES = 8_192
+_ERROR_BODY_CHARS = 2_000
 _ERROR_BODY_TIMEOUT_S = 2.0
 _LONGEST_BACKOFF_S = 60.0
 # Shorter than servers wait (uvicorn: 5 s), so that hardly a request meets a connection that is
@@ -147,7 +148,8 @@ class BackendClient:
             message += f" (after {call.number} attempts)"
         if result.kind is BackendUncertainError and not self._may_repeat(call):
             message += "; it may have done the work all the same, so it was not asked again"
-        raise result.kind(redact(message, self._secrets))
+        body = redact(result.body, self._secrets)[:_ERROR_BODY_CHARS]
+        raise result.kind(redact(message, self._secrets)).with_answer(result.status, body)
 
     async def aclose(self) -> None:
         """Close all connections; may be called again."""
@@ -164,11 +166,11 @@ class BackendClient:
             pause_s = result.pause_s + self._backoff_s(call.number)
             left_s = (deadline.when() or 0) - asyncio.get_running_loop().time()
             if pause_s >= left_s:
-                return Fault(
-                    result.kind,
+                late = (
                     f"{result.reason}; the next attempt would come in {pause_s:.1f} s, after the "
-                    f"deadline of {self._settings.deadline_s:g} s for the whole call",
+                    f"deadline of {self._settings.deadline_s:g} s for the whole call"
                 )
+                return replace(result, reason=late)
             _log.info(
                 "%s %s; trying again in %.1f s",
                 self._name,
@@ -200,7 +202,8 @@ class BackendClient:
             finally:
                 await response.aclose()
         except BadBodyError as error:
-            return Fault(BackendProtocolError, f"answered {call.status}, but {error}")
+            said = f"answered {call.status}, but {error}"
+            return Fault(BackendProtocolError, said, status=call.status)
         except (httpx.HTTPError, OSError) as error:
             return fault_of_exception(
                 error, was_sent=call.was_sent, was_answered=call.status is not None
@@ -220,9 +223,9 @@ class BackendClient:
                 start = await read_start(response, _ERROR_BODY_BYTES)
         except TimeoutError:
             pass  # the status tells enough
-        text = snippet(start.decode(errors="replace"), self._secrets)
-        pause_s = asked_pause_s(headers, datetime.now(UTC))
-        return Fault(kind, say_status(status, response, text), pause_s)
+        said = start.decode(errors="replace")
+        reason = say_status(status, response, snippet(said, self._secrets))
+        return Fault(kind, reason, asked_pause_s(headers, datetime.now(UTC)), status, said)
 
     def _out_of_time(self, call: Call) -> Fault:
         late = f"within the deadline of {self._settings.deadline_s:g} s for the whole call"

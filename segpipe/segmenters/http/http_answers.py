@@ -127,11 +127,15 @@ class Fault:
         kind: The error that it becomes when it is not tried again.
         reason: What happened, to follow the backend's name in a sentence; no secrets yet removed.
         pause_s: How long the backend asks to wait, in seconds.
+        status: That of its answer; None when it gave none.
+        body: How the body of its answer begins; no secrets yet removed.
     """
 
     kind: type[BackendError]
     reason: str
     pause_s: float = 0.0
+    status: int | None = None
+    body: str = ""
 
 
 def kind_of_status(status: int, headers: httpx.Headers) -> type[BackendError] | None:

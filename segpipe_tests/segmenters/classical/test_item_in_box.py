@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from segpipe.errors import PromptError
-from segpipe.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Point, Prompt
 from segpipe.segmenters.classical import ClassicalSegmenter
 from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou, make_scene
 from segpipe_tests.segmenters.classical.pictures import BLUE, disc, full, inside, table
 
@@ -123,3 +125,54 @@ def test_any_box_on_the_photo_gives_a_mask_inside_it(
     assert found.box.y1 >= max(0, math.floor(box.y1))
     assert found.box.x2 <= min(40, math.ceil(box.x2))
     assert found.box.y2 <= min(30, math.ceil(box.y2))
+
+
+def with_points(image: RgbImage, box: Box, *points: Point) -> NDArray[np.uint8]:
+    prompt = Prompt(mode=Mode.INSIDE_BOX, boxes=(box,), points=points)
+    (found,) = asyncio.run(ClassicalSegmenter().segment(image, prompt)).detections
+    return full(found)
+
+
+def test_points_say_which_item_of_a_box_is_meant() -> None:
+    image = table()
+    left, right = disc(image, 100, 120, 35), disc(image, 200, 120, 35, BLUE)
+    box = Box(55, 75, 245, 165)
+    on_left, off_right = Point(100, 120), Point(200, 120, positive=False)
+    for points in ((on_left,), (off_right,), (on_left, off_right)):
+        assert iou(with_points(image, box, *points), left) > 0.95
+    both = (left | right).astype(np.uint8)
+    assert iou(with_points(image, box, on_left, Point(200, 120)), both) > 0.95
+    # Nothing is there, or it lies in another box.
+    assert iou(with_points(image, box, Point(150, 90, positive=False)), both) > 0.95
+    assert iou(with_points(image, box, Point(300, 20, positive=False)), both) > 0.95
+
+
+@pytest.mark.parametrize("colour", [BLUE, (172, 42, 52)], ids=["other", "nearly the same"])
+def test_items_that_touch_are_parted_between_points(colour: tuple[int, int, int]) -> None:
+    image = table()
+    left = disc(image, 130, 120, 32)
+    right = disc(image, 185, 120, 32, colour)
+    box = Box(90, 80, 225, 160)
+    cut = with_points(image, box, Point(130, 120), Point(185, 120, positive=False))
+    assert iou(cut, (left & ~right & 1).astype(np.uint8)) > 0.9
+
+
+def test_a_negative_point_keeps_a_hole_open() -> None:
+    image = table()
+    solid = disc(image, 150, 120, 50)
+    cv2.circle(image, (150, 120), 20, (200, 195, 190), cv2.FILLED)
+    box = Box(90, 60, 210, 180)
+    ring = solid.copy()
+    cv2.circle(ring, (150, 120), 20, (0,), cv2.FILLED)
+    off = Point(150, 120, positive=False)
+    assert iou(with_points(image, box), solid) > 0.95
+    assert iou(with_points(image, box, off), ring) > 0.95
+    assert iou(with_points(image, box, Point(115, 120), off), ring) > 0.95
+
+
+def test_a_negative_point_on_the_only_item_leaves_what_there_is() -> None:
+    image = table()
+    item = disc(image, 150, 120, 40)
+    cut = with_points(image, Box(100, 70, 200, 170), Point(150, 120, positive=False))
+    assert iou(cut, item) > 0.9
+    assert cut[120, 150] == 0

@@ -89,7 +89,6 @@ def test_empty_text_counts_as_none() -> None:
 @pytest.mark.parametrize(
     ("prompt", "field"),
     [
-        (Prompt(mode=Mode.INSIDE_BOX, boxes=(A_BOX,), points=(Point(1, 2),)), "points"),
         (Prompt(exemplars=(Exemplar(A_BOX),), points=(Point(1, 2),)), "points"),
         (Prompt(exemplars=(Exemplar(A_BOX),), texts=("mug",)), "text"),
     ],

@@ -3,13 +3,16 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from segpipe.detection import Thresholds
+from segpipe.secret_names import require_secret_name
 from segpipe.segmenters.http import HttpSettings
 from segpipe.settings import Settings
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
 from segpipe.wire.inference import MAX_MASKS
+
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def _check_url(url: str) -> str:
@@ -28,7 +31,7 @@ class InternalConfig(Settings):
 
     kind: Literal["internal"] = "internal"
     url: Annotated[str, AfterValidator(_check_url)] = Field(
-        default="http://127.0.0.1:8000",
+        default=DEFAULT_URL,
         description="Where the service is. Over http, photos and token travel in clear.",
     )
     token_env: str = Field(
@@ -60,6 +63,11 @@ class InternalConfig(Settings):
         default=DEFAULT_JPEG_QUALITY, ge=1, le=100, description="Quality of jpeg uploads."
     )
     http: HttpSettings = Field(default=HttpSettings(), description="The connection to the service.")
+
+    @field_validator("token_env")
+    @classmethod
+    def _is_allowed(cls, name: str) -> str:
+        return require_secret_name(name, field="token_env")
 
     @property
     def thresholds(self) -> Thresholds:

@@ -16,9 +16,10 @@ from segpipe.errors import (
     UnsupportedPromptError,
 )
 from segpipe.prompt import Prompt
+from segpipe.secret_names import require_secret_origin
 from segpipe.segmenters.http import Attempt, BackendClient
 from segpipe.segmenters.sam3.internal.answer import to_detections
-from segpipe.segmenters.sam3.internal.config import InternalConfig
+from segpipe.segmenters.sam3.internal.config import DEFAULT_URL, InternalConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.encode import encode_jpeg, encode_png
 from segpipe.vision.image import RgbImage
@@ -47,7 +48,7 @@ class InternalSegmenter(Segmenter):
         transport: Replaces the network, for tests.
 
     Raises:
-        ConfigError: No header can carry the token.
+        ConfigError: No header can carry the token, or it may not be sent to the URL.
     """
 
     id = "sam3-internal"
@@ -60,6 +61,10 @@ class InternalSegmenter(Segmenter):
     ) -> None:
         self._config = config or InternalConfig()
         token = read_token(self._config.token_env)
+        if token:
+            require_secret_origin(
+                self._config.token_env, self._config.url, default=DEFAULT_URL, field="url"
+            )
         self._client = BackendClient(
             _NAME,
             self._config.url,

@@ -87,10 +87,10 @@ def read_answer(
 
 def misfit(reason: str, answer: Answer, secrets: Sequence[str]) -> BackendProtocolError:
     """The error for an answer that makes no sense: why not, and how it begins; no secrets."""
+    start = beginning(answer, secrets)
     return BackendProtocolError(
-        f"segmind's answer is not understood: {snippet(reason, secrets)}; it begins with "
-        f"{beginning(answer, secrets)!r}"
-    )
+        f"segmind's answer is not understood: {snippet(reason, secrets)}; it begins with {start!r}"
+    ).with_answer(answer.status, start)
 
 
 def beginning(answer: Answer, secrets: Sequence[str]) -> str:

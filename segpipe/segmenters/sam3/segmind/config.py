@@ -9,10 +9,11 @@ from pydantic import Field, field_validator
 
 from segpipe.detection import Thresholds
 from segpipe.errors import ConfigError
+from segpipe.secret_names import require_secret_name, require_secret_origin
 from segpipe.segmenters.http import HttpSettings, check_endpoint
 from segpipe.settings import Settings
 
-_VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_ENDPOINT = "https://api.segmind.com"
 _KEY = re.compile(r"[!-~]+")
 
 LEDGER_FOLDER = "ledger"
@@ -49,13 +50,13 @@ class SegmindConfig(Settings):
 
     kind: Literal["segmind"] = "segmind"
     endpoint: str = Field(
-        default="https://api.segmind.com",
+        default=_ENDPOINT,
         description="Where the API is: an https URL, or http on this machine.",
     )
     api_key_env: str = Field(
         default="SEGMIND_API_KEY",
-        description="Name of the environment variable that holds the key, in capitals; never the "
-        "key itself.",
+        description="Name of the environment variable that holds the key; never the key itself. "
+        "Other names than the default one are allowed by SEGPIPE_SECRET_NAMES.",
     )
     api: Api = Field(
         default=Api.V1,
@@ -144,15 +145,8 @@ class SegmindConfig(Settings):
     # A ConfigError, not a ValueError: pydantic would repeat what was entered.
     @field_validator("api_key_env")
     @classmethod
-    def _looks_like_a_name(cls, name: str) -> str:
-        if not _VARIABLE_NAME.fullmatch(name):
-            raise ConfigError(
-                "must be the name of an environment variable, in capitals, such as "
-                "SEGMIND_API_KEY (what was entered is not repeated here: should it be a key, "
-                "replace that key)",
-                field="api_key_env",
-            )
-        return name
+    def _is_allowed(cls, name: str) -> str:
+        return require_secret_name(name, field="api_key_env")
 
     @field_validator("endpoint")
     @classmethod
@@ -163,12 +157,14 @@ class SegmindConfig(Settings):
             raise ConfigError(str(error), field="endpoint") from None
 
 
-def read_api_key(variable: str) -> str:
-    """The key from the environment.
+def read_api_key(config: SegmindConfig) -> str:
+    """The key from the environment, when it may be sent to the endpoint.
 
     Raises:
-        ConfigError: The variable is not set, or what it holds cannot be a key.
+        ConfigError: The variable is not set, what it holds cannot be a key, or the endpoint is
+            none of its origins.
     """
+    variable = config.api_key_env
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError(
@@ -181,4 +177,5 @@ def read_api_key(variable: str) -> str:
             "ASCII characters",
             field="api_key_env",
         )
+    require_secret_origin(variable, config.endpoint, default=_ENDPOINT, field="endpoint")
     return key

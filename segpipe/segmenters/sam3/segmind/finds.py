@@ -37,9 +37,13 @@ def has_finds(value: dict[str, object]) -> bool:
 def read_finds(value: object) -> list[Find]:
     """The finds of parallel arrays, of a list of detections or masks, or of a single detection.
 
+    An empty object is no finds, like an empty list.
+
     Raises:
         NotUnderstoodError: It is none of these, or a score is no number from 0 to 1.
     """
+    if value == {}:
+        return []
     if isinstance(value, dict):
         for name in _LISTS:
             if isinstance(value.get(name), list):

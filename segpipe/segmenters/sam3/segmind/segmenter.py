@@ -49,7 +49,7 @@ class SegmindSegmenter(Segmenter):
 
     def __init__(self, config: SegmindConfig) -> None:
         self._config = config
-        self._key = read_api_key(config.api_key_env)
+        self._key = read_api_key(config)
         self._api = SegmindApi(config, self._key)
         self._budget = Budget(config.max_paid_calls, config.max_cost, config.cost_per_call)
         self._ledgers: dict[str, Ledger] = {}

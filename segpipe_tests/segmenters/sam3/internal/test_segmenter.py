@@ -171,6 +171,7 @@ def test_a_service_that_is_not_ready_yet_is_asked_again(monkeypatch: pytest.Monk
 
 def test_the_token_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "s3cret-canary")
+    monkeypatch.setenv("SEGPIPE_SECRET_NAMES", "MY_TOKEN")
     monkeypatch.setenv("SEGPIPE_SERVER_TOKEN", "s3cret-canary")
     with running(ToldModel) as service:
         wait_until(lambda: service.health()["model_loaded"] is True)
@@ -473,6 +474,7 @@ def test_a_token_that_no_header_carries_is_refused_by_its_variable(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", token)
+    monkeypatch.setenv("SEGPIPE_SECRET_NAMES", "MY_TOKEN")
     with pytest.raises(ConfigError, match="MY_TOKEN") as caught:
         InternalSegmenter(InternalConfig(token_env="MY_TOKEN"))
     assert token not in str(caught.value)
@@ -484,3 +486,23 @@ def test_classical_settings_change_the_revision() -> None:
 
     assert revision() == revision(ClassicalConfig())
     assert revision() != revision(ClassicalConfig(min_score=0.9))
+
+
+def test_a_token_goes_to_this_machine_and_where_it_was_allowed_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = InternalConfig(url="https://gpu.example.org")
+    InternalSegmenter(elsewhere)  # without a token nothing is told
+    monkeypatch.setenv("SEGPIPE_SERVER_TOKEN", "s3cret-canary")
+    InternalSegmenter()
+    with pytest.raises(ConfigError, match=r"SEGPIPE_SERVER_TOKEN=https://gpu\.example") as caught:
+        InternalSegmenter(elsewhere)
+    assert caught.value.field == "url"
+    monkeypatch.setenv("SEGPIPE_SECRET_NAMES", "SEGPIPE_SERVER_TOKEN=https://gpu.example.org")
+    InternalSegmenter(elsewhere)
+
+
+def test_a_token_is_not_read_from_any_variable() -> None:
+    with pytest.raises(ConfigError, match="SEGPIPE_SECRET_NAMES") as caught:
+        InternalConfig(token_env="AWS_SECRET_ACCESS_KEY")
+    assert caught.value.field == "token_env"

@@ -193,6 +193,11 @@ def test_a_combined_mask_is_cut_into_its_parts_and_a_note_says_so(kind: str, wra
     assert "one combined mask" in reading.notes[0]
 
 
+@pytest.mark.parametrize("value", [{}, [], {"output": {}}, {"status": "COMPLETED", "data": {}}])
+def test_an_empty_object_is_no_detections_like_an_empty_list(value: object) -> None:
+    assert read(value).detections == ()
+
+
 def test_a_combined_mask_of_nothing_is_no_detections() -> None:
     black = to_png(Mask.empty(image_width=160, image_height=120))
     assert read(black, kind="image/png").detections == ()
@@ -214,7 +219,7 @@ def _b64(png: bytes) -> str:
         b"null",
         b"3",
         b'"word"',
-        {},
+        {"cost": 0.1},
         {"error": "out of order"},
         {"status": "COMPLETED", "output": None},
         {"output": "https://example.org/result.png"},
@@ -260,6 +265,7 @@ def test_what_is_not_understood_is_an_error_and_never_no_detections(value: objec
     with pytest.raises(BackendProtocolError, match="segmind's answer is not understood") as caught:
         read(value)
     assert len(str(caught.value)) < LONGEST_MESSAGE
+    assert caught.value.status == 200
 
 
 @pytest.mark.parametrize(("opens", "closes"), [('{"mask":', "}"), ("[", "]")], ids=["{", "["])

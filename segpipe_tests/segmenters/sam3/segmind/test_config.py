@@ -81,14 +81,16 @@ def test_what_cannot_be_a_key_is_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
     monkeypatch.setenv("OTHER_KEY", held)
+    monkeypatch.setenv("SEGPIPE_SECRET_NAMES", "OTHER_KEY")
     with pytest.raises(ConfigError, match="OTHER_KEY") as caught:
-        read_api_key("OTHER_KEY")
+        read_api_key(SegmindConfig(api_key_env="OTHER_KEY"))
     assert "canary" not in str(caught.value)
 
 
 def test_a_key_may_have_a_newline_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHER_KEY", f" {KEY}\n")
-    assert read_api_key("OTHER_KEY") == KEY
+    monkeypatch.setenv("SEGPIPE_SECRET_NAMES", "OTHER_KEY")
+    assert read_api_key(SegmindConfig(api_key_env="OTHER_KEY")) == KEY
 
 
 def test_what_never_changes_an_answer_is_no_part_of_the_identity() -> None:
@@ -110,3 +112,12 @@ def test_settings_hold_no_key_however_they_are_written() -> None:
         assert KEY not in written
     assert KEY not in repr(segmenter)
     assert KEY not in str(segmenter)
+
+
+def test_the_key_goes_to_segmind_and_this_machine_alone() -> None:
+    with pytest.raises(
+        ConfigError, match=r"may not be sent to https://evil\.example\.org"
+    ) as caught:
+        SegmindSegmenter(SegmindConfig(endpoint="https://evil.example.org"))
+    assert caught.value.field == "endpoint"
+    assert KEY not in str(caught.value)

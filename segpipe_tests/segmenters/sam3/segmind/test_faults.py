@@ -133,7 +133,11 @@ def test_a_fault_that_can_be_overcome_gives_the_right_result(name: str, tmp_path
     assert result.usage.calls == sent
 
 
-def test_an_unknown_host_and_a_port_without_tls_are_unavailable(tmp_path: Path) -> None:
+def test_an_unknown_host_and_a_port_without_tls_are_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = "SEGMIND_API_KEY=https://segpipe-test.invalid"
+    monkeypatch.setenv("SEGPIPE_SECRET_NAMES", allowed)
     http = FAST.model_copy(update={"max_attempts": 1})
     with Loopback(GOOD) as server:
         for url in ("https://segpipe-test.invalid", server.url.replace("http:", "https:")):

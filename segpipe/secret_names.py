@@ -1,0 +1,86 @@
+"""Which environment variables may hold secrets, and where their values may be sent."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from segpipe.errors import ConfigError
+
+NAMES_VARIABLE = "SEGPIPE_SECRET_NAMES"
+"""The environment variable that adds names: ``MY_KEY,MY_TOKEN=https://gpu.example.org``."""
+OWN_ORIGINS: Mapping[str, tuple[str, ...]] = {
+    "SEGMIND_API_KEY": ("https://api.segmind.com",),
+    "SEGPIPE_SERVER_TOKEN": (),
+}
+"""The names that are always allowed, and where their values may go beside this machine."""
+_PORTS = {"http": 80, "https": 443}
+
+
+def require_secret_name(name: str, *, field: str) -> str:
+    """The name of a variable that may hold a secret.
+
+    Raises:
+        ConfigError: It is none of those that are allowed. What was entered is not repeated: it may
+            be the secret itself.
+    """
+    allowed = _allowed_origins()
+    if name not in allowed:
+        raise ConfigError(
+            f"must be the name of an environment variable that may hold a secret: "
+            f"{', '.join(allowed)}. To use another, add its name to {NAMES_VARIABLE} (what was "
+            "entered is not repeated here: should it be a key, replace that key)",
+            field=field,
+        )
+    return name
+
+
+def require_secret_origin(name: str, url: str, *, default: str, field: str) -> None:
+    """Refuse to send the value of a variable somewhere else than to its origins.
+
+    This machine is always one of them. A name that :data:`NAMES_VARIABLE` adds without an origin
+    has the default one.
+
+    Args:
+        name: Of the variable.
+        url: Where its value is about to be sent.
+        default: The URL of the service when nobody chooses another.
+        field: The setting that holds ``url``.
+
+    Raises:
+        ConfigError: It says what to set.
+    """
+    origins = _allowed_origins().get(name, ()) or (default,)
+    if _is_this_machine(url) or _origin(url) in map(_origin, origins):
+        return
+    raise ConfigError(
+        f"the value of {name} may not be sent to {_origin(url)}. When that is meant, set "
+        f"{NAMES_VARIABLE} to {name}={_origin(url)} where the work is done",
+        field=field,
+    )
+
+
+def _allowed_origins() -> dict[str, tuple[str, ...]]:
+    """The origins of every allowed name, this machine left out."""
+    allowed = dict(OWN_ORIGINS)
+    for entry in os.environ.get(NAMES_VARIABLE, "").split(","):
+        name, _, origin = (part.strip() for part in entry.partition("="))
+        if name:
+            allowed[name] = (*allowed.get(name, ()), *([origin] if origin else ()))
+    return allowed
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port, as browsers compare them (RFC 6454)."""
+    parts = urlsplit(url.strip())
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = parts.port if parts.port and parts.port != _PORTS.get(parts.scheme) else None
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url.strip()).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
