@@ -14,6 +14,11 @@ out = Console(markup=False, emoji=False, highlight=False)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """So many things: ``1 box``, ``2 boxes``."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
 def progress_bars(console: Console) -> Progress:
     """Bars that count; each task has a field ``note``, shown behind its count."""
     return Progress(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from segpipe.cli.console import err, out, progress_bars
+from segpipe.cli.console import counted, err, out, progress_bars
 from segpipe.cli.options import ROOT, Root, existing, one_of
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
 from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
@@ -103,7 +103,7 @@ def export(
     if converted := [name for deal in report.deals.values() for name in deal.converted]:
         names = ", ".join(converted[:_SHOWN_PHOTOS]) + (", …" if converted[_SHOWN_PHOTOS:] else "")
         err.print(
-            f"as JPEG, as most tools do not open their format: {_counted(len(converted), 'photo')} "
+            f"as JPEG, as most tools do not open their format: {counted(len(converted), 'photo')} "
             f"({names})",
             style="yellow",
             soft_wrap=True,
@@ -131,10 +131,6 @@ def _has_no_results(error: SegpipeError) -> bool:
 def _said(report: ExportReport, target: Path) -> str:
     exported = report.deals.values()
     photos, items = sum(deal.photos for deal in exported), sum(deal.items for deal in exported)
-    counts = f"{_counted(len(exported), 'deal')}, {_counted(photos, 'photo')}, "
-    said = f"{counts}{_counted(items, 'item')} are in {target}"
+    counts = f"{counted(len(exported), 'deal')}, {counted(photos, 'photo')}, "
+    said = f"{counts}{counted(items, 'item')} are in {target}"
     return f"{said}; left out: {len(report.left_out)}" if report.left_out else said
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segpipe.cli.console import err, out
+from segpipe.cli.console import counted, err, out
 from segpipe.cli.options import ROOT, Root, existing, one_of
 from segpipe.cli.prompt_tables import prompts_table
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
@@ -186,7 +186,9 @@ def import_prompts(
         err.print(note, style="yellow", soft_wrap=True)
     if len(notes) > _SHOWN_NOTES:
         err.print(f"and {len(notes) - _SHOWN_NOTES} more", style="yellow")
-    out.print(f"{done.boxes} boxes for {done.photos} photos; {done.added} are new in deal {deal}")
+    boxes, photos = counted(done.boxes, "box", "boxes"), counted(done.photos, "photo")
+    new = f"{done.added} {'is' if done.added == 1 else 'are'} new"
+    out.print(f"{boxes} for {photos}; {new} in deal {deal}")
     if done.unknown and not done.photos:
         raise typer.Exit(1)
 

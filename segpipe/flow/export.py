@@ -33,10 +33,12 @@ from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import decode_image
+from segpipe.vision.image_formats import open_photo
 
 _FILE_SUFFIX = ".json"  # nobody calls a folder so
 _CONVERTED_FORMAT, _CONVERTED_SUFFIX = "JPEG", ".jpg"
 _CONVERTED_QUALITY = 95
+_PAGED_FORMAT = "TIFF"
 
 
 class Images(StrEnum):
@@ -172,7 +174,10 @@ class _Export:
                 cutouts = results.cutouts(segmented.image) if has_cutouts else {}
                 photo = labelled_photo(deal, segmented, refined, cutouts)
                 data = self._read_photo(photo, listed.get(photo.file_name))
-                file = _File(self.store, photo, segmented.format, data, self._images)
+                is_converted = self._images is not Images.NONE and not _opens_everywhere(
+                    data, segmented.format
+                )
+                file = _File(self.store, photo, segmented.format, data, self._images, is_converted)
                 writer.add(photo, file)
                 items += len(photo.items)
                 converted += [photo.file_name] if file.is_converted else []
@@ -212,6 +217,7 @@ class _File:
         source_format: Its format in the deal.
         data: Its bytes in the deal.
         images: What becomes of it.
+        is_converted: Whether it goes along as JPEG.
     """
 
     store: DealStore
@@ -219,14 +225,11 @@ class _File:
     source_format: str
     data: bytes
     images: Images
+    is_converted: bool
 
     @property
     def goes_along(self) -> bool:
         return self.images is not Images.NONE
-
-    @property
-    def is_converted(self) -> bool:
-        return self.goes_along and self.source_format not in OPENED_EVERYWHERE
 
     @property
     def format(self) -> str:
@@ -258,6 +261,13 @@ class _File:
         except SegpipeError as error:
             raise error.at(deal=self.photo.deal, image=self.photo.file_name) from error.__cause__
         return encode_jpeg(rgb, quality=_CONVERTED_QUALITY)
+
+
+def _opens_everywhere(data: bytes, file_format: str) -> bool:
+    """Whether every reader sees the picture that was segmented; of pages they take the first."""
+    if file_format == _PAGED_FORMAT:
+        return open_photo(data, file_format).frames == 1
+    return file_format in OPENED_EVERYWHERE
 
 
 def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> None:

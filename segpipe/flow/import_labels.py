@@ -75,7 +75,10 @@ def import_labels(store: DealStore, deal: str, task: ImportTask) -> ImportReport
     if task.columns and not chosen.has_columns:
         raise ConfigError(f"{task.format} has no columns; leave them out", field="--columns")
     labels = chosen.read(task.labels, task.columns)
-    matched = match_photos(deal, store.photos(deal), labels)
+    try:
+        matched = match_photos(deal, store.photos(deal), labels)
+    except PromptError as error:
+        raise error.at(deal=deal) from error.__cause__
     marks: dict[str, list[Mark]] = {}
     notes: list[str] = []
     for photo, of_photo in matched.of_photos:

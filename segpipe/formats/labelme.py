@@ -117,7 +117,7 @@ class _Shape(BaseModel):
 
 class _File(BaseModel):
     shapes: list[object]
-    imagePath: str  # noqa: N815 - labelme's name
+    imagePath: str | None = None  # noqa: N815 - labelme's name
     imageWidth: int | None = None  # noqa: N815
     imageHeight: int | None = None  # noqa: N815
 
@@ -130,7 +130,7 @@ def _read(place: Path, _: tuple[str, ...] | None) -> list[PhotoLabels]:
 
 def _photo_labels(file: Path, place: Path) -> PhotoLabels:
     content = parse(_File, read_json(file), f"{file.name} is no labelme file")
-    path = photo_path(content.imagePath)
+    path = photo_path(content.imagePath or file.name)  # it opens a.json along with a.jpg
     # The photo lies beside the file, or where the path leads from there.
     folder = photo_path(str(file.relative_to(place.parent).parent))
     return PhotoLabels(file.name, folder / path, partial(_read_boxes, file.name, content))

@@ -1,5 +1,6 @@
 """segpipe export as an operator uses it."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
-from segpipe_tests.deals import put_photos, run_deal
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.store.store import DealStore
+from segpipe.vision.image import decode_image
+from segpipe_tests.deals import make_tools, put_photos, run_deal
 from segpipe_tests.flow.exports import tree
-from segpipe_tests.goods import photo_of
+from segpipe_tests.goods import FixedSegmenter, photo_of
+from segpipe_tests.vision.photos import encode
 
 Export = Callable[..., Result]
 
@@ -111,3 +116,34 @@ def test_an_export_is_replaced_only_when_asked_for(export: Export, tmp_path: Pat
     assert (tmp_path / "goods/lot").exists()
     assert export("labelme", "goods", "--deals", "sale", "--overwrite").exit_code == 0
     assert not (tmp_path / "goods/lot").exists()
+
+
+def test_cutouts_are_plain_pictures_beside_a_table(export: Export, tmp_path: Path) -> None:
+    result = export("CUTOUTS", "pictures", "--deals", "sale")
+    assert result.exit_code == 0, result.output
+    assert "1 deal, 2 photos, 8 items are in" in result.stdout
+    files = tree(tmp_path / "pictures")
+    assert {"cutouts.csv", "sale/contact_sheet.jpg", "sale/a-1-coin.png"} <= set(files)
+    assert export("cutouts", "more", "--images", "copy").exit_code == 1
+
+
+def test_photos_that_are_converted_are_named(export: Export, tmp_path: Path) -> None:
+    picture = decode_image(photo_of(True)).rgb
+    put_photos(tmp_path / "data", "film", {"c.gif": encode(picture, "GIF")})
+    task = DealTask("film", "run-1")
+    asyncio.run(process_deal(DealStore(tmp_path / "data"), task, make_tools(FixedSegmenter())))
+    result = export("coco", "goods", "--deals", "film")
+    assert result.exit_code == 0, result.output
+    assert "1 photo (c.gif)" in result.stderr
+    assert "images/film/c.jpg" in tree(tmp_path / "goods")
+
+
+@pytest.mark.parametrize("arguments", [("--images", "none"), ()])
+def test_a_changed_photo_is_a_fault_even_if_photos_stay(
+    export: Export, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "data/deals/lot/images/b.png").unlink()
+    out = "goods" if arguments else "goods.json"
+    result = export("coco", out, *arguments)
+    assert result.exit_code == 1
+    assert "deal 'lot', image 'b.png'" in result.stderr

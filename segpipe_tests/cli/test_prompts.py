@@ -299,7 +299,7 @@ def test_replacing_removes_what_the_labels_do_not_have(
     labels = tmp_path / "labels.json"
     labels.write_text(coco(("a.png", [4, 20, 12, 16]), ("a.png", [30, 20, 12, 16])))
     result = cli("import-prompts", DEAL, str(labels), "--format", "coco", "--replace")
-    assert "1 are new" in result.stdout
+    assert "1 is new" in result.stdout
     *kept, new = store.prompts.of_image(DEAL, "a").annotations
     assert tuple(kept) == (before[0], *before[2:])
     assert new.box == (30, 20, 42, 36)
@@ -399,3 +399,47 @@ def test_labels_that_are_not_there_and_prompts_that_cannot_be_read_stop_an_impor
     result = cli("import-prompts", DEAL, str(labels), "--format", "coco")
     assert result.exit_code == 1
     assert not (folder / "a.json").exists()
+
+
+def test_outlines_are_taken_over_and_a_bad_path_is_named(
+    cli: Cli, store: DealStore, tmp_path: Path
+) -> None:
+    labels = tmp_path / "outlines.json"
+    good = {"image": "a.png", "path": "M0,0H1V.5Z", "bbox": [10, 20, 50, 60], "label": "ring"}
+    labels.write_text(json.dumps([good]))
+    result = cli("import-prompts", DEAL, str(labels), "--format", "svg")
+    assert "1 box for 1 photo; 1 is new" in result.stdout
+    (annotation,) = store.prompts.of_image(DEAL, "a").annotations
+    assert (annotation.box, annotation.category) == ((10, 20, 50, 40), "ring")
+    assert "10,20,50,40 ring" in cli("prompts", DEAL).stdout
+
+    labels.write_text(json.dumps([good, good | {"path": "M0,0 A1,1"}]))
+    result = cli("import-prompts", DEAL, str(labels), "--format", "svg")
+    assert result.exit_code == 1
+    assert "outlines.json, outline number 2: A is none of the commands" in result.stderr
+
+
+def test_labels_that_may_be_of_two_photos_and_unknown_formats_are_told_in_a_line(
+    cli: Cli, store: DealStore, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(coco(("x/a.png", [1, 1, 2, 2]), ("y/a.png", [9, 9, 2, 2])))
+    result = cli("import-prompts", DEAL, str(labels), "--format", "coco")
+    assert result.exit_code == 1
+    for says in (f"deal {DEAL!r}", "image 'a.png'", "'x/a.png' and 'y/a.png'", "ambiguous"):
+        assert says in result.stderr
+    result = cli("import-prompts", DEAL, str(labels), "--format", "voc")
+    assert result.exit_code == 2
+    assert "none of coco, yolo, yolo-seg, labelme, svg" in " ".join(
+        result.stderr.replace("│", " ").split()
+    )
+
+
+def test_columns_say_what_a_line_holds(cli: Cli, store: DealStore, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.25 0.5 0.9 7\n")
+    place = str(tmp_path / "a.txt")
+    result = cli("import-prompts", DEAL, place, "--format", "yolo")
+    assert result.exit_code == 1
+    assert "--columns 'class x y w h conf id'" in result.stderr
+    cli("import-prompts", DEAL, place, "--format", "yolo", "--columns", "class x y w h conf id")
+    assert store.prompts.of_image(DEAL, "a").annotations[0].box == (60, 30, 100, 90)

@@ -1,6 +1,7 @@
 """Exports are opened by the tools that they are made for, with every photo and every item."""
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import supervision
+import tifffile
 from numpy.typing import NDArray
 
 from segpipe.flow.deal import DealTask, process_deal
@@ -24,6 +26,17 @@ from segpipe_tests.goods import DETECTIONS, HEIGHT, WIDTH, FixedSegmenter, goods
 from segpipe_tests.vision.photos import encode, with_orientation
 
 IMAGE = goods_image(3, width=WIDTH, height=HEIGHT)
+
+
+def thumbnail_first() -> bytes:
+    """A TIFF whose first page is a smaller version of the second."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as pages:
+        pages.write(goods_image(1, width=40, height=30), subfiletype=1)
+        pages.write(IMAGE, subfiletype=0)
+    return file.getvalue()
+
+
 TURNED = 6  # EXIF: to be turned by a quarter
 PHOTOS = {
     "plain.png": encode(IMAGE, "PNG"),
@@ -33,9 +46,10 @@ PHOTOS = {
     "phone.HEIC": encode(IMAGE, "HEIF"),
     "new.avif": encode(IMAGE, "AVIF"),
     "old.gif": encode(IMAGE, "GIF"),
+    "thumb.tif": thumbnail_first(),
     "noext": encode(IMAGE, "PNG"),
 }
-CONVERTED = ("new.avif", "old.gif", "phone.HEIC")
+CONVERTED = ("new.avif", "old.gif", "phone.HEIC", "thumb.tif")
 LABELS = ["coin", "ring", "earring", "item"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from segpipe.errors import PromptError
+from segpipe.formats.registry import import_format
 from segpipe_tests.formats.label_files import read
 
 
@@ -84,6 +85,22 @@ def test_a_shape_that_makes_no_sense_is_named(
 
 
 def test_another_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"shapes": []}')
-    with pytest.raises(PromptError, match=r"a.json is no labelme file: imagePath: is missing"):
+    (tmp_path / "a.json").write_text('{"version": "5.5.0"}')
+    with pytest.raises(PromptError, match=r"a.json is no labelme file: shapes: is missing"):
         read(tmp_path / "a.json", "labelme")
+
+
+@pytest.mark.parametrize(
+    ("place", "image", "photo"),
+    [
+        ("a.json", "../images/b.jpg", "b.jpg"),
+        ("a.json", "..\\images\\b.jpg", "b.jpg"),
+        ("a.json", None, "a.json"),
+    ],
+)
+def test_a_file_is_of_the_photo_that_it_names_or_of_that_of_its_name(
+    tmp_path: Path, place: str, image: str, photo: str
+) -> None:
+    file = labelme_file(tmp_path / place, shape(TRIANGLE), image=image)
+    (labels,) = import_format("labelme").read(file, None)
+    assert labels.photo.name == photo
