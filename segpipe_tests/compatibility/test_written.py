@@ -73,10 +73,10 @@ def test_imported_prompts_are_written_byte_for_byte(new: Path, tmp_path: Path) -
     labels = {
         "images": [{"id": 1, "file_name": "a.png", "width": 160, "height": 120}],
         "annotations": [
-            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 26, 36]},
-            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [90, 75, 26, 36], "iscrowd": 1},
+            # A box without a class: release 0.1 kept none.
+            {"id": 1, "image_id": 1, "bbox": [10, 20, 26, 36]},
+            {"id": 2, "image_id": 1, "bbox": [90, 75, 26, 36], "iscrowd": 1},
         ],
-        "categories": [{"id": 1, "name": "ring"}],
     }
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.25 0.25\n")
