@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from string import ascii_lowercase
 
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
@@ -54,9 +55,14 @@ def put_photo(store: DealStore, deal: str = DEAL) -> None:
     store.root.storage().replace(f"deals/{deal}/images/a.jpg", b"photo")
 
 
+def _name(index: int) -> str:
+    """a, b, c, … z, a1, b1, …"""
+    return f"{ascii_lowercase[index % 26]}{index // 26 or ''}"
+
+
 def make_deal(root: Path, deal: str, items: Iterable[int] = (2, 3)) -> DealStore:
     """A deal with a photo for each number of goods: a.png, b.png, …"""
-    photos = {f"{chr(ord('a') + index)}.png": goods_photo(n) for index, n in enumerate(items)}
+    photos = {f"{_name(index)}.png": goods_photo(n) for index, n in enumerate(items)}
     put_photos(root, deal, photos)
     return DealStore(root)
 

@@ -19,7 +19,7 @@ REPORT_FILE = "report.json"
 SHEET_FILE = "contact_sheet.jpg"
 
 _PREVIEW_JPEG_QUALITY = 85
-_SHEET_MAX_TILES = 60
+SHEET_MAX_TILES = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,11 +87,11 @@ def preview_image(
 
 
 def draw_contact_sheet(
-    deal: str, tiles: Sequence[tuple[bytes, str]], settings: ReportSettings
+    deal: str, tiles: Sequence[tuple[bytes, str]], photos: int, settings: ReportSettings
 ) -> RgbImage:
-    """Lay out the tiles of a deal, (JPEG, caption) each; the first of them when there are many."""
-    shown = tiles[:_SHEET_MAX_TILES]
-    title = deal if len(shown) == len(tiles) else f"{deal}: {len(shown)} of {len(tiles)} photos"
+    """Lay out the first tiles of a deal, (JPEG, caption) each, and say of how many photos."""
+    shown = tiles[:SHEET_MAX_TILES]
+    title = deal if len(shown) == photos else f"{deal}: {len(shown)} of {photos} photos"
     return contact_sheet(
         _decoded(shown),
         columns=min(settings.columns, len(shown)),

@@ -17,6 +17,7 @@ from segpipe.flow.refinement import REFINEMENT_FILE, refinement_table
 from segpipe.flow.report import (
     REPORT_FILE,
     SHEET_FILE,
+    SHEET_MAX_TILES,
     draw_contact_sheet,
     same_bytes_warnings,
     sum_passes,
@@ -132,7 +133,8 @@ class DealWriter:
         self._passes = sum_passes(self._passes, result.segmented)
         if Stage.SEGMENTATION in self._stages:
             self._usage += result.segmented.result.usage
-        self._tiles.append((result.preview.tile, result.preview.caption))
+        if len(self._tiles) < SHEET_MAX_TILES:  # a deal may have 100,000 photos
+            self._tiles.append((result.preview.tile, result.preview.caption))
 
     def seal(
         self, deal: str, mode: Mode, photos: Sequence[Photo], seconds: Mapping[str, float]
@@ -155,7 +157,9 @@ class DealWriter:
             images=tuple(self._images),
         )
         sheet = encode_jpeg(
-            draw_contact_sheet(deal, self._tiles, self._tools.settings.stages.report),
+            draw_contact_sheet(
+                deal, self._tiles, len(self._images), self._tools.settings.stages.report
+            ),
             quality=_SHEET_JPEG_QUALITY,
         )
         if Stage.DEAL_REPORT in self._stages:

@@ -60,7 +60,7 @@ class Rollback:
             there = [commit for commit in holders if self._are_there({asset: commit.assets[asset]})]
             if base is None or name is None or not there:
                 raise VersionNotFoundError(
-                    f"no kept version of {asset!r} in mode '{self.mode}' is named {run_id!r}; "
+                    f"no kept version of '{asset}' in mode '{self.mode}' is named {run_id!r}; "
                     f"there are: {', '.join(known) or 'none'}",
                     deal=self.deal,
                 )
@@ -76,7 +76,7 @@ class Rollback:
         if not fitting:
             first = holders[0]
             raise StaleUpstreamError(
-                f"{asset!r} of version {first.assets[asset].version!r} was made from other "
+                f"'{asset}' of version {first.assets[asset].version!r} was made from other "
                 f"versions than are current: roll back to generation {first.generation} as a whole",
                 deal=self.deal,
             )

@@ -40,7 +40,7 @@ class Snapshot:
         version = self.commit.version(asset)
         if version is None:
             raise NotPromotedError(
-                f"no {asset!r} of mode '{self.mode}' has been promoted yet; run it first",
+                f"no '{asset}' of mode '{self.mode}' has been promoted yet; run it first",
                 deal=self.deal,
             )
         return version
@@ -99,7 +99,7 @@ class Snapshot:
             if entry.path == name:
                 return entry
         raise VersionNotFoundError(
-            f"version {self.version(asset).name!r} of {asset!r} has no file {name!r}",
+            f"version {self.version(asset).name!r} of '{asset}' has no file {name!r}",
             deal=self.deal,
         )
 
@@ -113,12 +113,12 @@ class Snapshot:
         digest = hashlib.sha256(data).hexdigest()
         self._check(version.asset, layout.MANIFEST, digest, version.manifest_sha256)
         with store_errors(self.deal):
-            return Manifest.from_bytes(data, f"the manifest of {version.asset!r}")
+            return Manifest.from_bytes(data, f"the manifest of '{version.asset}'")
 
     def _check(self, asset: str, name: str, found: str, expected: str) -> None:
         if found != expected:
             raise CorruptVersionError(
-                f"{name!r} of {asset!r} is not what was promoted: expected {expected}, found "
+                f"{name!r} of '{asset}' is not what was promoted: expected {expected}, found "
                 f"{found}; run it again or roll back",
                 deal=self.deal,
             )
@@ -135,5 +135,5 @@ class Snapshot:
                         "files; read what is current now",
                     ) from error
                 raise CorruptVersionError(
-                    f"{name!r} of {asset!r} is missing; run it again or roll back"
+                    f"{name!r} of '{asset}' is missing; run it again or roll back"
                 ) from error

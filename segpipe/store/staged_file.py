@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from typing_extensions import Buffer
 
@@ -17,6 +17,13 @@ _BUFFER_BYTES = 256 * 1024
 _SYNC_THREADS = 8
 # Each file that waits to be synced holds a descriptor; a process has 1024 by default.
 _MAX_UNSYNCED_FILES = 64
+
+
+class Written(NamedTuple):
+    """What went into a file."""
+
+    size: int
+    sha256: str
 
 
 class HashedFile(io.RawIOBase):

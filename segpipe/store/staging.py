@@ -8,10 +8,9 @@ current, a kill after it the new one.
 import contextlib
 import posixpath
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
 from typing import BinaryIO
 
 from segpipe.errors import (
@@ -35,7 +34,7 @@ from segpipe.store.manifests import (
     Version,
     utc_now,
 )
-from segpipe.store.staged_file import BackgroundWriter, HashedFile, buffered, write_whole
+from segpipe.store.staged_file import BackgroundWriter, HashedFile, Written, buffered, write_whole
 from segpipe.store.storage import NewFile, Storage, store_errors
 from segpipe.store.version_info import VersionInfo
 
@@ -59,9 +58,13 @@ class Promotion:
 @dataclass(slots=True)
 class _StagedAsset:
     folder: str
-    files: dict[str, HashedFile | None] = field(default_factory=dict)  # None: still open
-    written: list[Future[None]] = field(default_factory=list)
+    files: dict[str, Written | None] = field(default_factory=dict)  # None: not yet whole
+    under_way: set[Future[None]] = field(default_factory=set)
     version: Version | None = None
+
+    def take(self, name: str, file: HashedFile) -> None:
+        """Keep of a file, of which there may be a million, no more than its manifest says."""
+        self.files[name] = Written(file.size, file.sha256)
 
 
 class Staging:
@@ -87,7 +90,7 @@ class Staging:
         self._attempted: list[str] = []
         self._created: list[str] = []
         self._background = BackgroundWriter()
-        self._synced: list[Future[None]] = []
+        self._unsynced: set[Future[None]] = set()
         self._is_promoted = False
         self._may_be_named = False
 
@@ -115,8 +118,8 @@ class Staging:
                 self._created.remove(key)
                 del staged.files[name]
             raise
-        staged.files[name] = file
-        self._synced.append(self._background.submit(file.finish))
+        staged.take(name, file)
+        self._submit(self._unsynced, file.finish)
 
     def write(self, asset: str, name: str, data: bytes) -> None:
         """Write a whole file in the background; see :meth:`open`.
@@ -126,8 +129,12 @@ class Staging:
         with store_errors(self.deal):
             self._background.raise_failure()
         staged, name, file = self._new_file(asset, name)
-        staged.files[name] = file
-        staged.written.append(self._background.submit(partial(write_whole, file, data)))
+
+        def write() -> None:
+            write_whole(file, data)
+            staged.take(name, file)
+
+        self._submit(staged.under_way, write)
 
     def seal(
         self, asset: str, *, made_from: Mapping[str, str], info: VersionInfo = _NO_INFO
@@ -143,12 +150,11 @@ class Staging:
             StoreError: A file is still open, it is sealed already, or the storage failed.
         """
         staged = self._staged(asset)
+        with store_errors(self.deal):
+            _wait_for(staged.under_way)
         if staged.version or None in staged.files.values():
             state = "it is sealed already" if staged.version else "a file of it is still open"
-            raise StoreError(f"cannot seal {asset!r}: {state}", deal=self.deal)
-        with store_errors(self.deal):
-            for written in staged.written:
-                written.result()
+            raise StoreError(f"cannot seal '{asset}': {state}", deal=self.deal)
         files = [
             FileEntry(path=name, size=file.size, sha256=file.sha256)
             for name, file in staged.files.items()
@@ -168,7 +174,7 @@ class Staging:
         file = HashedFile(self._create(f"{staged.folder}/{layout.MANIFEST}"), self.deal)
         with buffered(file) as writer:
             writer.write(manifest.to_bytes())
-        self._synced.append(self._background.submit(file.finish))
+        self._submit(self._unsynced, file.finish)
         staged.version = Version(asset, self.version_name, file.sha256, manifest.made_from)
         return staged.version
 
@@ -190,8 +196,7 @@ class Staging:
             raise StoreError(f"cannot promote: {what}", deal=self.deal)
         with store_errors(self.deal):
             # From here on everything staged survives a power cut, as the commit is to.
-            for synced in self._synced:
-                synced.result()
+            _wait_for(self._unsynced)
             folders = _folders_above(self._created, layout.runs_key(self.deal))
             try:
                 self._check_deal_is_there()
@@ -230,12 +235,23 @@ class Staging:
                 with store_errors(self.deal):
                     if self._storage.list(folder):
                         raise StoreError(
-                            f"version {self.version_name!r} of {asset!r} was begun before; "
+                            f"version {self.version_name!r} of '{asset}' was begun before; "
                             "versions never change: use another run id or attempt",
                             deal=self.deal,
                         )
                 self._assets[asset] = _StagedAsset(folder)
             return self._assets[asset]
+
+    def _submit(self, under_way: set[Future[None]], task: Callable[[], None]) -> None:
+        """Do something in the background; what went well is forgotten at once."""
+
+        def forget(done: Future[None]) -> None:
+            if done.exception() is None:
+                under_way.discard(done)
+
+        future = self._background.submit(task)
+        under_way.add(future)
+        future.add_done_callback(forget)
 
     def _new_file(self, asset: str, name: str) -> tuple[_StagedAsset, str, HashedFile]:
         """A file that is open for writing, among those of its asset."""
@@ -243,7 +259,7 @@ class Staging:
         name = check_file_name(name)
         if staged.version or name in staged.files or name == layout.MANIFEST:
             state = "sealed" if staged.version else "that it has already, or keeps for itself"
-            raise StoreError(f"cannot add {name!r} to {asset!r}: {state}", deal=self.deal)
+            raise StoreError(f"cannot add {name!r} to '{asset}': {state}", deal=self.deal)
         file = HashedFile(self._create(f"{staged.folder}/{name}"), self.deal)
         staged.files[name] = None
         return staged, name, file
@@ -287,7 +303,7 @@ class Staging:
                 now = held.name if held else None
             if now != made_from:
                 raise StaleUpstreamError(
-                    f"{version.asset!r} was made from {made_from!r} of {upstream!r}, but "
+                    f"'{version.asset}' was made from {made_from!r} of {upstream!r}, but "
                     f"{now or 'nothing'!r} is current by now; run it again",
                     deal=self.deal,
                 )
@@ -310,6 +326,12 @@ class Staging:
             and self.version_name not in {held.version for held in commit.assets.values()}
             for _, commit, _ in kept
         )
+
+
+def _wait_for(under_way: set[Future[None]]) -> None:
+    """Wait for what is still under way; raises what went wrong with any of it."""
+    for future in list(under_way):
+        future.result()
 
 
 def _folders_above(keys: list[str], top: str) -> set[str]:

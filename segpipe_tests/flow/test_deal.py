@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -496,3 +497,31 @@ def test_of_two_runs_at_once_the_one_that_comes_second_says_so(tmp_path: Path) -
         f"{second.task.run_id}.0"
     }
     assert not list(store.verify())
+
+
+def test_a_photo_more_takes_a_few_kilobytes_of_memory(tmp_path: Path) -> None:
+    def peak(photos: int) -> int:
+        store = make_deal(tmp_path / str(photos), "lot", items=[1] * photos)
+        tracemalloc.start()
+        process(store)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few, many = 65, 125  # more than the contact sheet shows
+    peak(2)  # loads what is loaded once
+    assert (peak(many) - peak(few)) / (many - few) < 10_000
+
+
+def test_a_photo_replaced_by_one_of_the_same_size_and_time_is_noticed(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(3,))
+    process(store)
+    photo = tmp_path / "deals" / "lot" / "images" / "a.png"
+    status, data = photo.stat(), bytearray(photo.read_bytes())
+    before = store.photos("lot")
+    data[-1:] = b"\0"  # after the end of the picture: it still decodes
+    photo.write_bytes(data)
+    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert store.photos("lot") == before
+    with pytest.raises(DealFailedError, match="new or changed since its segmentation"):
+        process(store, run_id="run-2", stages=with_downstream({Stage.DEDUP}))

@@ -1,17 +1,22 @@
 """What an object store does to its clients: answers get lost, others come first, 409 and 403."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from pyarrow.fs import S3FileSystem
 
 from segpipe.errors import StoreError
+from segpipe.flow.deal import DealTask, process_deal
 from segpipe.store.data_root import DataRoot
 from segpipe.store.storage import Storage
 from segpipe.store.store import DealStore
-from segpipe_tests.deals import ASSETS, DEAL, MODE, current_versions, promote
+from segpipe.store.tables import TableReader, TableWriter, current_tables
+from segpipe_tests.deals import ASSETS, DEAL, MODE, current_versions, make_tools, promote
+from segpipe_tests.goods import BrightSegmenter, goods_photo
 from segpipe_tests.loopback.reply import Reply
 from segpipe_tests.loopback.s3 import BUCKET, Between, S3Server, use_s3
 from segpipe_tests.loopback.server import Received
@@ -163,6 +168,35 @@ def test_a_deal_takes_one_request_a_file_and_few_beside(between: Between, root: 
     assert between.asked.total() - between.asked["PUT"] <= 11, between.asked
 
 
+def test_a_deal_goes_its_whole_way_in_few_requests(between: Between, root: str) -> None:
+    store = DealStore(root)
+    photos, each = 3, 7
+    for number in range(photos):
+        store.root.storage().replace(f"deals/lot/images/{number}.png", goods_photo(each))
+    between.asked.clear()
+    tools = make_tools(BrightSegmenter())
+    outcome = asyncio.run(process_deal(store, DealTask("lot", "r1"), tools))
+    asked = between.asked.copy()
+    assert outcome.summary.counts.crops == photos * each
+    snapshot = store.current("lot", MODE)
+    assert snapshot
+    assets = list(snapshot.commit.assets)
+    files = sum(len(snapshot.files(asset)) for asset in assets)
+    assert asked["PUT"] == files + len(assets) + 1, "the files, the manifests and the commit"
+    assert asked["GET"] == photos
+    assert asked.total() - asked["PUT"] - asked["GET"] <= 30, asked
+    with TableReader(snapshot, "crops", "crops.parquet") as table:
+        assert [table.read(image).num_rows for image in table.images()] == [each] * photos
+    asyncio.run(process_deal(store, DealTask("lot", "r2"), tools))
+    store.rollback("lot", MODE, 1)
+    few = DealStore(root, keep_commits=1)
+    assert few.sweep(min_age_s=0).versions == len(assets)
+    assert list(few.verify()) == []
+    current = store.current("lot", MODE)
+    assert current
+    assert current.commit.assets == snapshot.commit.assets
+
+
 def test_of_all_who_commit_at_once_each_gets_a_generation_of_its_own(
     s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,10 +217,6 @@ def test_of_all_who_commit_at_once_each_gets_a_generation_of_its_own(
 
 
 def test_pyarrow_reads_the_urls_of_tables(s3_server: S3Server, root: str) -> None:
-    import pyarrow as pa
-
-    from segpipe.store.tables import TableWriter, current_tables
-
     with pytest.MonkeyPatch.context() as patch:
         use_s3(patch, s3_server.url)
         store = DealStore(root)

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 
@@ -281,3 +282,16 @@ def test_a_run_never_writes_through_a_link_that_leaves_the_root(
     with pytest.raises(UnsafePathError):
         promote(DealStore(root), "r1")
     assert list(outside.iterdir()) == []
+
+
+def test_of_a_file_that_is_written_only_its_name_and_digest_stay_in_memory(ram_disk: Path) -> None:
+    files, size = 3000, 4096
+    data = bytes(size)
+    with DealStore(ram_disk).stage(DEAL, MODE, run_id="r1") as staging:
+        staging.write("crops", "first", data)
+        tracemalloc.start()
+        for number in range(files):
+            staging.write("crops", f"{number:06}.png", data)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held / files < 1000
