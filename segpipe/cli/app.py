@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from segpipe.cli.console import told_errors
+from segpipe.cli.console import never_fail_on_characters, told_errors
 
 
 class _Listed(NamedTuple):
@@ -49,7 +49,7 @@ COMMANDS = {
     "import-prompts": _Listed(
         "prompt_commands",
         "import_prompts",
-        "Take over boxes from COCO or YOLO; all are checked before any is written.",
+        "Take over boxes, or the boxes of outlines; all are checked before any is written.",
         "segpipe import-prompts spring-lot labels.json --format coco --mode inside_box",
     ),
     "run": _Listed(
@@ -57,6 +57,12 @@ COMMANDS = {
         "run",
         "Put deals through every stage that is not up to date, in Dagster.",
         "segpipe run spring-lot --config recursive.yaml",
+    ),
+    "list": _Listed(
+        "show_command",
+        "list_deals",
+        "List all deals: what is current, what is out of date and why, what failed and why.",
+        "segpipe list",
     ),
     "show": _Listed(
         "show_command",
@@ -67,7 +73,7 @@ COMMANDS = {
     "export": _Listed(
         "export_command",
         "export",
-        "Export what is current for many deals as COCO, YOLO or labelme, whole or not at all.",
+        "Export what is current for many deals as labels or cut-outs, whole or not at all.",
         "segpipe export --format coco --out goods.json",
     ),
     "verify": _Listed(
@@ -85,7 +91,7 @@ COMMANDS = {
     "rollback": _Listed(
         "history_commands",
         "rollback",
-        "Make an older generation current again, or an older version of one asset.",
+        "Make an older generation of a deal current again, or an older version of one asset.",
         "segpipe rollback spring-lot 3",
     ),
     "sweep": _Listed(
@@ -146,14 +152,9 @@ class _LazyCommand(TyperCommand):
 class _LazyCommands(TyperGroup):
     """A group whose commands are imported one by one, when they are called."""
 
-    def list_commands(self, ctx: object) -> list[str]:
-        """The names of all commands."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
-        """The command of a name, not imported yet; None when there is none."""
-        listed = COMMANDS.get(cmd_name)
-        return _LazyCommand(cmd_name, listed) if listed else None
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands.update({name: _LazyCommand(name, each) for name, each in COMMANDS.items()})
 
 
 app = typer.Typer(
@@ -184,6 +185,7 @@ def segpipe(
 
 def main() -> None:
     """The console script."""
+    never_fail_on_characters()
     app()
 
 

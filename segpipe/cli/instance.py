@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
+from segpipe.cli.options import local_folder
 from segpipe.pipeline.partitions import DEALS
 from segpipe.store.local_storage import Disk
 
@@ -14,14 +15,14 @@ _FOLDER = "dagster"
 _LOCK_NAME = "opening.lock"
 
 
-def open_instance(root: Path) -> dg.DagsterInstance:
+def open_instance(root: str | Path) -> dg.DagsterInstance:
     """The instance of ``DAGSTER_HOME``, or one of SQLite files in the data root.
 
     The latter is where the ``dagster.yaml`` of a checkout keeps its own.
     """
     if os.environ.get(HOME_VARIABLE):
         return dg.DagsterInstance.get()
-    folder = root.absolute() / _FOLDER
+    folder = local_folder(root) / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     quiet = {"telemetry": {"enabled": False}}
     # Two commands that make its databases at the same time leave them damaged for ever.

@@ -1,44 +1,58 @@
-"""What several commands are told: the data root, deals under it, the mode."""
+"""What several commands are told: the data root, deals, the mode, the form of the answer."""
 
 from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from segpipe.errors import DealNotFoundError
+from segpipe.errors import ConfigError, DealNotFoundError
 from segpipe.prompt import Mode
+from segpipe.store.data_root import DataRoot
 from segpipe.store.ids import check_deal_id
-from segpipe.store.layout import DEFAULT_ROOT, ROOT_VARIABLE
+from segpipe.store.layout import DEALS, DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.store.store import DealStore
 
 
-def _local_root(value: str | Path) -> Path:
-    # Typer gives a parser the default, too, which is a path already.
-    if isinstance(value, str) and "://" in value:
-        raise typer.BadParameter(f"{value} is a URL; the command line works on local folders")
-    return Path(value)
+def _root(value: str | Path) -> str:
+    # Typer gives a parser the default, too.
+    try:
+        DataRoot.parse(value)
+    except ConfigError as error:
+        raise typer.BadParameter(error.message) from error
+    return str(value)
 
 
 Root = Annotated[
-    Path,
+    str,
     typer.Option(
         "--root",
         envvar=ROOT_VARIABLE,
-        help="The data root, which holds deals/.",
-        parser=_local_root,
-        metavar="FOLDER",
+        help="The data root, which holds deals/: a folder, or a URL such as s3://bucket/prefix.",
+        parser=_root,
+        metavar="FOLDER|URL",
     ),
 ]
-ROOT = Path(DEFAULT_ROOT)
+ROOT = DEFAULT_ROOT
 """What commands take for the root when none is given."""
 
-ModeOption = Annotated[
-    Mode,
-    typer.Option(
-        "--mode", help="find_all: everything there is to find; inside_box: what boxes were drawn."
-    ),
+_MODES = "find_all: everything there is to find; inside_box: what boxes were drawn."
+
+ModeOption = Annotated[Mode, typer.Option("--mode", help=_MODES, case_sensitive=False)]
+AnyMode = Annotated[
+    Mode | None,
+    typer.Option("--mode", help=f"{_MODES} Both when left out.", case_sensitive=False),
 ]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document; docs/commands.md has its fields.")
+]
+
+
+def local_folder(root: str | Path) -> Path:
+    """The local folder for what stands beside the deals: the root itself where it is local."""
+    place = DataRoot.parse(root)
+    return Path(place.place) if place.is_local else Path(DEFAULT_ROOT).absolute()
 
 
 def one_of(names: Collection[str]) -> Callable[[str], str]:
@@ -54,10 +68,34 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
 
 
 def existing(store: DealStore, deal: str) -> str:
-    """The id of a deal that there is."""
+    """The id of a deal that there is.
+
+    Raises:
+        InvalidIdError: It cannot be the name of a deal.
+        DealNotFoundError: There is no such deal; the message has names that are like it.
+    """
     deal = check_deal_id(deal)
-    if deal not in store.deals():
+    deals = store.deals()
+    if deal in deals:
+        return deal
+    similar = [name for name in deals if name.casefold() == deal.casefold()]
+    similar = similar or get_close_matches(deal, deals)
+    what_to_do = "use 'segpipe add' first"
+    if similar:
+        what_to_do = f"did you mean {' or '.join(map(repr, similar))}?"
+    raise DealNotFoundError(f"there is no such deal under {store.root}: {what_to_do}", deal=deal)
+
+
+def existing_root(root: str) -> DealStore:
+    """The store of a data root in which there is something.
+
+    Raises:
+        DealNotFoundError: Nothing was ever put there, or it is another folder than was meant.
+    """
+    store = DealStore(root)
+    if store.root.is_local and not (Path(store.root.place) / DEALS).is_dir():
         raise DealNotFoundError(
-            f"there is no such deal under {store.root}: use 'segpipe add' first", deal=deal
+            f"{store.root} holds no deals: name another with --root or {ROOT_VARIABLE}, or use "
+            "'segpipe add' first"
         )
-    return deal
+    return store

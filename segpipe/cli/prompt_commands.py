@@ -1,15 +1,16 @@
 """The commands about prompts: draw, list, import."""
 
 import getpass
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from segpipe.cli.console import counted, err, out
-from segpipe.cli.options import ROOT, Root, existing, one_of
-from segpipe.cli.prompt_tables import prompts_table
+from segpipe.cli.console import complain, counted, err, out, print_json, print_listings, say
+from segpipe.cli.facts import PromptList
+from segpipe.cli.options import ROOT, Json, Root, existing, one_of
+from segpipe.cli.prompt_tables import prompt_facts, prompt_listing
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
 from segpipe.flow.import_labels import ImportTask, import_labels, photo_size
 from segpipe.formats.registry import IMPORTS
@@ -58,6 +59,7 @@ def prompt(
             help="find_all: a box is an example of what to find; inside_box: a box is around one "
             "item to cut out. find_all when left out.",
             show_default=False,
+            case_sensitive=False,
         ),
     ] = None,
     remove: Annotated[
@@ -73,6 +75,7 @@ def prompt(
     by: Annotated[
         str | None, typer.Option(help="Who draws; the name of the user when left out.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Say what to look for in a photo, or in all of a deal; with no option, show it."""
     store = DealStore(root)
@@ -83,7 +86,8 @@ def prompt(
     if image is None:
         if marks or remove:
             raise ConfigError("boxes and points are of one photo: name it", field="IMAGE")
-        _write_for_all(store, deal, text, clear=clear and mode is not Mode.INSIDE_BOX)
+        everywhere = _write_for_all(store, deal, text, clear=clear and mode is not Mode.INSIDE_BOX)
+        _print_prompts(deal, everywhere, {}, "all photos", as_json=as_json)
         return
     if all_photos:
         raise ConfigError(f"give either --all or the photo {image!r}", field="--all")
@@ -103,10 +107,11 @@ def prompt(
         return changed
 
     now = store.prompts.edit_image(deal, photo.image, change)
-    _print_prompts(deal, store.prompts.of_deal(deal), {photo.image: now}, photo.name)
+    everywhere = store.prompts.of_deal(deal)
+    _print_prompts(deal, everywhere, {photo.image: now}, photo.name, as_json=as_json)
 
 
-def prompts(deal: str, root: Root = ROOT) -> None:
+def prompts(deal: str, root: Root = ROOT, as_json: Json = False) -> None:
     """List what to look for in the photos of a deal, and check that it can be used."""
     store = DealStore(root)
     deal = existing(store, deal)
@@ -117,15 +122,16 @@ def prompts(deal: str, root: Root = ROOT) -> None:
     except InputError as error:
         faults.append(error)
     images, unreadable = store.prompts.look(deal)
-    _print_prompts(deal, everywhere, images, deal)
     faults += unreadable
     try:
         photos = {photo.image: photo for photo in store.photos(deal)}
         faults += _misplaced(store, deal, photos, images)
     except InputError as error:
         faults.append(error)
-    for fault in faults:
-        err.print(describe(fault), style="red", soft_wrap=True)
+    said = [describe(fault) for fault in faults]
+    _print_prompts(deal, everywhere, images, deal, faults=said, as_json=as_json)
+    for fault in said:
+        complain(fault)
     if faults:
         raise typer.Exit(1)
 
@@ -229,19 +235,30 @@ def _cleared(present: ImagePrompts, mode: Mode | None) -> ImagePrompts:
     return present if mode is Mode.INSIDE_BOX else present.model_copy(update={"text": None})
 
 
-def _write_for_all(store: DealStore, deal: str, text: str | None, *, clear: bool) -> None:
+def _write_for_all(store: DealStore, deal: str, text: str | None, *, clear: bool) -> DealPrompts:
     def change(present: DealPrompts) -> DealPrompts:
         kept = present.model_copy(update={"text": None}) if clear else present
         return kept if text is None else kept.model_copy(update={"text": text})
 
-    _print_prompts(deal, store.prompts.edit_deal(deal, change), {}, "all photos")
+    return store.prompts.edit_deal(deal, change)
 
 
 def _print_prompts(
-    deal: str, everywhere: DealPrompts, images: dict[str, ImagePrompts], what: str
+    deal: str,
+    everywhere: DealPrompts,
+    images: dict[str, ImagePrompts],
+    what: str,
+    *,
+    faults: Sequence[str] = (),
+    as_json: bool,
 ) -> None:
-    table = prompts_table(deal, everywhere, images, width=out.width)
-    out.print(table or f"{what}: no prompts")
+    prompts = prompt_facts(everywhere, images)
+    if as_json:
+        print_json(PromptList(deal, prompts, tuple(faults)))
+    elif prompts:
+        print_listings(prompt_listing(deal, prompts))
+    else:
+        say(f"{what}: no prompts")
 
 
 def _photo(store: DealStore, deal: str, image: str) -> Photo:

@@ -9,9 +9,9 @@ import yaml
 from rich.table import Table
 
 from segpipe.cli.console import err, out
+from segpipe.cli.deal_facts import read_summary
 from segpipe.cli.options import ROOT, ModeOption, Root, existing
 from segpipe.cli.run_deals import RunResult, run_deals, todos_of
-from segpipe.cli.show_command import read_summary
 from segpipe.errors import ConfigError, DealNotFoundError, PromptError, describe
 from segpipe.flow.report import SHEET_FILE
 from segpipe.flow.stages import Stage

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,12 +15,12 @@ from segpipe.errors import ConfigError
 from segpipe.flow.todo import Todo, todo_of
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
-from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
     SegmenterResource,
+    root_options,
     settings_of_run,
 )
 from segpipe.progress import DealDone, DealFailed, DealSkipped, DealStarted, Event, PhotoDone
@@ -100,7 +99,7 @@ def todos_of(store: DealStore, deals: Sequence[str], mode: Mode) -> dict[str, To
 
 
 def run_deals(
-    root: Path,
+    root: str,
     deals: Sequence[str],
     mode: Mode,
     console: Console,
@@ -126,7 +125,7 @@ def run_deals(
     run_config = _run_config(mode, config, force=force)
     progress = RunProgress(console, len(deals), result)
     overrides = {
-        "store": DealStoreResource(root=LocalRoot(path=str(root))),
+        "store": DealStoreResource(root=root_options(root)),
         "progress": progress,
     }
     # A fault that may pass is not worth waiting for at a terminal: running again goes on.

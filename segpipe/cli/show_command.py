@@ -1,75 +1,165 @@
-"""The command that shows what is current for a deal."""
+"""The commands that show how deals stand: all of them, or one photo by photo."""
 
-from rich.table import Table
+from typing import Annotated
 
-from segpipe.cli.console import err, out
-from segpipe.cli.options import ROOT, ModeOption, Root, existing
-from segpipe.errors import InputError, describe
-from segpipe.flow.report import REPORT_FILE
-from segpipe.flow.stages import Stage
+import typer
+
+from segpipe.cli.console import (
+    Column,
+    Listing,
+    complain,
+    is_drawn,
+    print_json,
+    print_listings,
+    say,
+    warn,
+)
+from segpipe.cli.deal_facts import read_deal, read_state, short
+from segpipe.cli.facts import DealFacts, DealList, DealState, FailureFacts, ModeFacts, NoDeal
+from segpipe.cli.options import ROOT, AnyMode, Json, Root, existing, existing_root
+from segpipe.errors import describe
+from segpipe.flow.todo import State
 from segpipe.prompt import Mode
-from segpipe.store.failures import Failure
-from segpipe.store.store import DealStore, Snapshot
-from segpipe.store.version_info import DealSummary
+from segpipe.store.store import DealStore
 
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+_OBVIOUS = frozenset({str(State.UP_TO_DATE), str(State.NEVER_MADE), str(State.NOTHING_TO_ASK)})
+_AS_IT_SHOULD_BE = frozenset({str(State.UP_TO_DATE), str(State.OTHER_SETTINGS)})
+"""Of what is current; others than the defaults are somebody's choice."""
+
+_STATE_COLUMNS = (
+    Column("deal"),
+    Column("mode"),
+    Column("state"),
+    Column("generation", is_number=True),
+    Column("photos", is_number=True),
+    Column("crops", is_number=True),
+    Column("why", wraps=True),
+)
+_PHOTO_COLUMNS = (
+    Column("mode", is_in_title=True),
+    Column("generation", is_number=True, is_in_title=True),
+    Column("photo"),
+    Column("pixels", is_number=True),
+    Column("detections", is_number=True),
+    Column("survivors", is_number=True),
+    Column("refined", is_number=True),
+    Column("crops", is_number=True),
+    Column("crops_folder", is_in_title=True),
+    Column("warnings", wraps=True),
+)
 
 
-def show(deal: str, root: Root = ROOT, mode: ModeOption = Mode.FIND_ALL) -> None:
+def list_deals(
+    root: Root = ROOT,
+    mode: AnyMode = None,
+    needs_run: Annotated[
+        bool, typer.Option("--needs-run", help="Only what a run would bring further, or failed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List all deals: what is current, what is out of date and why, what failed and why."""
+    store = existing_root(root)
+    states = [
+        read_state(store, deal, each)
+        for deal in store.deals()
+        for each in ([mode] if mode else Mode)
+    ]
+    if needs_run:
+        states = [state for state in states if state.needs_run or state.failure]
+    no_deals = [NoDeal(name, describe(why)) for name, why in store.invalid_deals().items()]
+    if as_json:
+        print_json(DealList(str(store.root), tuple(states), tuple(no_deals)))
+        return
+    for folder in no_deals:
+        warn(f"no deal: {folder.name!r}: {folder.reason}")
+    rows = [
+        (
+            state.deal,
+            state.mode,
+            state.state,
+            state.generation,
+            state.images,
+            state.crops,
+            "" if state.state in _OBVIOUS else state.reason,
+        )
+        for state in states
+        if mode or _is_worth_a_line(state)
+    ]
+    print_listings(Listing(_STATE_COLUMNS, rows))
+
+
+def show(
+    deal: str,
+    root: Root = ROOT,
+    mode: AnyMode = None,
+    as_json: Json = False,
+) -> None:
     """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
     store = DealStore(root)
-    deal = existing(store, deal)
-    snapshot = store.current(deal, mode)
-    summary = read_summary(snapshot)
-    if snapshot and summary:
-        out.print(deal_table(snapshot, summary))
-        for warning in summary.warnings:
-            err.print(f"warning: {warning}", style="yellow")
-    else:
-        out.print(f"{deal}: nothing is promoted yet in mode {mode.value}")
-    if failure := store.last_failure(deal, mode):
-        out.print(failure_table(failure))
-    try:
-        store.photos(deal)
-    except InputError as error:
-        err.print(f"its photos cannot be used now: {describe(error)}", style="red")
+    facts = read_deal(store, existing(store, deal), mode)
+    if as_json:
+        print_json(facts)
+        return
+    print_listings(*(photo_listing(facts.deal, each) for each in facts.modes if each.images))
+    for each in facts.modes:
+        _tell_of_mode(facts, each)
+    if not facts.modes:
+        say(f"{facts.deal}: nothing is promoted yet, in no mode")
+    if facts.photos_fault:
+        complain(f"its photos cannot be used now: {facts.photos_fault}")
 
 
-def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
-    """The summary of a deal's current report; None when it has none."""
-    if snapshot is None or not snapshot.has(Stage.DEAL_REPORT):
-        return None
-    return DealSummary.model_validate_json(snapshot.read(Stage.DEAL_REPORT, REPORT_FILE))
-
-
-def deal_table(snapshot: Snapshot, summary: DealSummary) -> Table:
-    """The photos of a deal."""
-    table = Table(
-        title=f"{summary.deal}, mode {summary.mode}, generation {snapshot.generation}",
-        caption=f"segmenter {summary.segmenter}, refiner {summary.refiner}",
-    )
-    table.add_column("photo", overflow="fold")
-    for name in ("pixels", "detections", "survivors", "refined", "crops"):
-        table.add_column(name, justify="right")
-    table.add_column("warnings")
-    for image in summary.images:
-        counts = image.counts
-        table.add_row(
+def photo_listing(deal: str, facts: ModeFacts) -> Listing:
+    """The photos of a deal in a mode."""
+    made = "rolled back to" if facts.kind == "rollback" else "made by"
+    title = f"{deal}, mode {facts.mode}, generation {facts.generation}"
+    title += f", {made} run {facts.run_id} at {facts.promoted_at:{_TIME_FORMAT}}"
+    note = f"segmenter {facts.segmenter}, refiner {facts.refiner}"
+    rows = [
+        (
+            facts.mode,
+            facts.generation,
             image.file_name,
             f"{image.width} x {image.height}",
-            *(str(n) for n in (counts.detections, counts.survivors, counts.refined, counts.crops)),
-            "\n".join(image.warnings),
+            image.detections,
+            image.survivors,
+            image.refined,
+            image.crops,
+            short(image.crops_folder) if image.crops_folder else None,
+            "; ".join(image.warnings),
         )
-    return table
+        for image in facts.images
+    ]
+    return Listing(_PHOTO_COLUMNS, rows, title, note)
 
 
-def failure_table(failure: Failure) -> Table:
-    """Why the last run promoted nothing."""
-    again = "may succeed again" if failure.retryable else "needs its input changed"
-    title = f"last run {failure.run_id} failed at {failure.created_at:{_TIME_FORMAT}}; it {again}"
-    table = Table(title=title, style="red")
-    for name in ("image", "error", "message"):
-        table.add_column(name, overflow="fold")
-    for item in failure.errors:
-        table.add_row(item.image or "", item.error, item.message)
-    return table
+def _tell_of_mode(facts: DealFacts, mode: ModeFacts) -> None:
+    name = f"{facts.deal}, mode {mode.mode}"
+    if mode.generation is None:
+        say(f"{facts.deal}: nothing is promoted yet in mode {mode.mode}")
+    elif mode.crops_folder and is_drawn():
+        say(f"{name}: crops are in {short(mode.crops_folder)}")
+    elif mode.images and not mode.crops_folder:
+        warn(f"{name}: nothing was found in any photo")
+    if mode.generation is not None and mode.state not in _AS_IT_SHOULD_BE:
+        warn(f"{name}: {mode.reason}")
+    for warning in mode.warnings:
+        warn(f"{name}: {warning}")
+    if mode.failure:
+        _tell_failure(name, mode.failure)
+
+
+def _tell_failure(name: str, failure: FailureFacts) -> None:
+    again = "may succeed again" if failure.may_pass else "needs its input changed"
+    when = f"{failure.failed_at:{_TIME_FORMAT}}"
+    complain(f"{name}: the last run {failure.run_id} failed at {when}; it {again}")
+    for error in failure.errors:
+        image = f"{error.image}: " if error.image else ""
+        complain(f"  {image}{error.error}: {error.message}")
+
+
+def _is_worth_a_line(state: DealState) -> bool:
+    """Whether there is anything in this mode: not where nobody has drawn a box."""
+    is_at_rest = state.state == str(State.NOTHING_TO_ASK)
+    return not is_at_rest or state.generation is not None or state.failure is not None

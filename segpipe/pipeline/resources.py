@@ -10,6 +10,7 @@ from segpipe.flow.tools import RunSettings
 from segpipe.pipeline.options import (
     LocalRoot,
     RefinerOptions,
+    RemoteRoot,
     RootOptions,
     SegmenterOptions,
     as_options,
@@ -21,6 +22,7 @@ from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
+from segpipe.store.data_root import DataRoot
 from segpipe.store.store import DealStore
 
 
@@ -83,6 +85,12 @@ class RefinerResource(dg.ConfigurableResource[Refiner]):
     def settings(self) -> Settings:
         """What it is built from."""
         return self.backend
+
+
+def root_options(root: str) -> RootOptions:
+    """The options of a data root that is given as a path or URL."""
+    place = DataRoot.parse(root)
+    return LocalRoot(path=place.place) if place.is_local else RemoteRoot(url=place.place)
 
 
 def settings_of_run(

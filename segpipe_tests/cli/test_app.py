@@ -1,15 +1,13 @@
 """The command line as an operator uses it."""
 
+import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
-from segpipe.cli.app import app
 from segpipe.cli.run_deals import RunProgress
 from segpipe.progress import DealDone, Event
 from segpipe.prompt import Mode
@@ -18,36 +16,13 @@ from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
 from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
 from segpipe.segmenters.segmenter import CallContext
 from segpipe.store.store import DealStore
+from segpipe_tests.cli.conftest import Cli
 from segpipe_tests.deals import put_photos
-from segpipe_tests.goods import goods_photo
 
 COMMANDS = (
     *("add", "samples", "run", "show", "verify", "versions", "rollback", "sweep"),
     *("costs", "export", "serve"),
 )
-
-Cli = Callable[..., Result]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setenv("SEGPIPE_ROOT", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> Result:
-        return CliRunner().invoke(app, list(arguments))
-
-    return call
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    folder = tmp_path / "camera"
-    folder.mkdir()
-    for index, name in enumerate(("a.png", "b.png")):
-        (folder / name).write_bytes(goods_photo(index + 2))
-    return sorted(folder.iterdir())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,7 +55,7 @@ def test_a_deal_goes_from_photos_to_crops_and_back_to_an_older_version(
 
     shown = cli("show", "lot")
     assert shown.exit_code == 0
-    assert "generation 2" in shown.stdout
+    assert "find_all\t2\ta.png" in shown.stdout
     listed = cli("versions", "lot")
     assert old in listed.stdout.replace("\n", "")
 
@@ -129,7 +104,7 @@ def test_a_bad_deal_is_told_and_the_good_one_is_done(
     store = DealStore(tmp_path / "data")
     assert store.current("good", Mode.FIND_ALL) is not None
     shown = cli("show", "bad")
-    assert "UnsupportedFormatError" in shown.stdout
+    assert "UnsupportedFormatError" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,8 +114,11 @@ def test_a_bad_deal_is_told_and_the_good_one_is_done(
         (("run",), "there are no deals"),
         (("show", "nobody"), "nobody"),
         (("versions", "nobody"), "nobody"),
-        (("verify", "nobody"), "nobody"),
-        (("rollback", "nobody", "crops", "x"), "crops"),
+        (("verify", "nobody"), "holds no deals"),
+        (("sweep",), "holds no deals"),
+        (("costs",), "holds no deals"),
+        (("list",), "holds no deals"),
+        (("rollback", "nobody", "crops", "x"), "nobody"),
         (("add", "../escape", "x.png"), "../escape"),
         (("add", "lot", "missing.png"), "missing.png"),
         (("show", "a/b"), "a/b"),
@@ -197,8 +175,9 @@ def test_the_samples_have_boxes_that_the_other_mode_cuts_out(cli: Cli, tmp_path:
     assert "mode inside_box" in result.stdout
     crops = (tmp_path / "data").glob("deals/sample-coins/runs/*/inside_box/crops/crops/coins/*.png")
     assert len(list(crops)) == 3
-    assert "generation 1" in cli("show", "sample-coins", "--mode", "inside_box").stdout
-    assert "nothing is promoted yet in mode find_all" in cli("show", "sample-coins").stdout
+    assert "inside_box\t1\tcoins.png" in cli("show", "sample-coins", "--mode", "inside_box").stdout
+    nothing = cli("show", "sample-coins", "--mode", "FIND_ALL").stdout
+    assert "nothing is promoted yet in mode find_all" in nothing
 
 
 def test_inside_box_leaves_deals_without_boxes_alone_unless_they_are_named(
@@ -214,6 +193,7 @@ def test_inside_box_leaves_deals_without_boxes_alone_unless_they_are_named(
 
 
 def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
+    put_photos(tmp_path / "data", "other", {})
     assert "no paid call" in cli("costs").stdout
     budget = Budget()
     for run_id, deal, told in (("r1", "lot", 0.25), ("r1", "lot", 0.5), ("r2", "other", None)):
@@ -224,16 +204,17 @@ def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
             headers = httpx.Headers({"x-cost": str(told), "x-remaining-credits": "7.5"})
             bill.observe(Attempt(1, Outcome.ANSWERED, 200, headers))
 
-    rows = [line.split() for line in cli("costs").stdout.splitlines() if "r1" in line]
-    assert [row[-5:] for row in (_cells(row) for row in rows)] == [
-        ["lot", "2", "0.7500", "0", "7.5000"]
+    rows = [line.split("\t") for line in cli("costs").stdout.splitlines()]
+    assert rows[1][1:] == ["r1", "lot", "2", "0.7500", "0", "7.5000"]
+    told = json.loads(cli("costs", "other", "--json").stdout)
+    assert [(cost["run_id"], cost["calls_of_unknown_cost"]) for cost in told["costs"]] == [
+        ("r2", 1)
     ]
-    assert "r1" not in cli("costs", "other").stdout
-    assert "1" in _cells(cli("costs", "other").stdout.splitlines()[-2].split())
-
-
-def _cells(row: list[str]) -> list[str]:
-    return [cell for cell in row if cell not in {"│", "┃"}]
+    assert (told["calls"], told["credits"]) == (1, 0.0)
+    nobody = cli("costs", "nobody")
+    assert nobody.exit_code == 1
+    assert "nobody" in nobody.stderr
+    assert cli("costs", "lot").exit_code == 0, "a deal that was removed has been paid for"
 
 
 def test_names_are_shown_as_they_are_and_never_as_markup(
@@ -252,7 +233,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(
 def test_a_deal_may_be_named_in_either_unicode_form(cli: Cli, photos: list[Path]) -> None:
     assert cli("add", "u\u0308ber", str(photos[0])).exit_code == 0
     assert cli("run", "u\u0308ber").exit_code == 0
-    assert "generation 1" in cli("show", "\u00fcber").stdout
+    assert "find_all\t1\ta.png" in cli("show", "\u00fcber").stdout
 
 
 def test_a_folder_without_photos_makes_no_deal(cli: Cli, tmp_path: Path) -> None:
@@ -301,7 +282,7 @@ def test_what_is_current_is_shown_even_when_the_photos_cannot_be_used(
     cli("run")
     (tmp_path / "data" / "deals" / "lot" / "images" / "x.jpg").mkdir()
     result = cli("show", "lot")
-    assert "generation 1" in result.stdout
+    assert "find_all\t1\ta.png" in result.stdout
     assert "x.jpg" in result.stderr
 
 
@@ -347,10 +328,11 @@ def test_the_root_is_data_when_none_is_named(
     assert (tmp_path / "data" / "deals" / "lot" / "images" / "a.png").is_file()
 
 
-def test_a_url_is_refused_as_a_root(cli: Cli) -> None:
-    result = cli("run", "--root", "s3://bucket/prefix")
-    assert result.exit_code == 2
-    assert "is a URL" in result.stderr
+def test_a_root_that_nothing_can_read_is_refused(cli: Cli) -> None:
+    for root in ("ftp://host/goods", "s3://", "s3://bucket/a?b"):
+        result = cli("list", "--root", root)
+        assert result.exit_code == 2
+        assert "cannot be a data root" in " ".join(result.stderr.replace("\u2502", "").split())
 
 
 def test_sweep_says_what_it_had_to_leave(cli: Cli, photos: list[Path], tmp_path: Path) -> None:

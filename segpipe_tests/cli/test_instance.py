@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from segpipe.cli.instance import add_partitions, open_instance
 sys.stdin.read(1)
-with open_instance(Path(sys.argv[1])) as instance:
+with open_instance(sys.argv[1]) as instance:
     add_partitions(instance, [sys.argv[2]])
 """
 

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import app
-from segpipe.cli.console import out
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore
+from segpipe_tests.cli.terminals import in_terminal
 from segpipe_tests.deals import make_deal
 from segpipe_tests.goods import goods_image
 from segpipe_tests.vision.photos import with_orientation
@@ -24,7 +24,6 @@ DEAL = "lot"
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.setenv("SEGPIPE_ROOT", str(tmp_path / "data"))
-    monkeypatch.setattr(out, "width", 200)  # it looked at COLUMNS when it was imported
     monkeypatch.setenv("LOGNAME", "ann")
 
     def call(*arguments: str) -> Result:
@@ -60,7 +59,7 @@ def test_prompts_are_drawn_shown_listed_and_removed(cli: Cli, store: DealStore) 
     drawn = cli("prompt", DEAL, "a.png", "--text", "ring", "--box", "4,20,16,36")
     assert drawn.exit_code == 0
     assert row(drawn, "(all photos)", "find_all", "text", "coin")
-    assert row(drawn, "a ", "find_all", "text", "ring")
+    assert row(drawn, "a\t", "find_all", "text", "ring")
     assert row(drawn, "b1", "positive_exemplar", "4,20,16,36", "user", "ann")
 
     cli("prompt", DEAL, "a", "--negative", "--box", "60,60,70.5,70", "--point", "1,2")
@@ -79,10 +78,9 @@ def test_prompts_are_drawn_shown_listed_and_removed(cli: Cli, store: DealStore) 
     assert row(again, "b3", "4,20,16,36"), "an id is not given out again while later ones are there"
 
 
-def test_a_narrow_terminal_leaves_columns_out_and_breaks_no_word_or_number(
-    cli: Cli, store: DealStore, monkeypatch: pytest.MonkeyPatch
+def test_a_narrow_terminal_breaks_no_word_or_number_and_leaves_nothing_out(
+    cli: Cli, store: DealStore, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(out, "width", 80)
     found = Annotation(
         id="5ae76487-10",
         mode=Mode.FIND_ALL,
@@ -94,14 +92,15 @@ def test_a_narrow_terminal_leaves_columns_out_and_breaks_no_word_or_number(
     store.prompts.edit_image(DEAL, "a", lambda _: ImagePrompts(image="a", annotations=(found,)))
     cli("prompt", DEAL, "a", "--negative", "--box", "100.25,80.5,140.75,110.25")
     cli("prompt", DEAL, "b", "--mode", "inside_box", "--box", "0,0,9,9")
-    listed = cli("prompts", DEAL)
-    assert row(listed, "find_all", "negative_exemplar", "100.25,80.5,140.75,110.25")
-    assert row(listed, "find_all", "segment", "100,80,140,110")
-    assert row(listed, "inside_box", "segment", "0,0,9,9")
-    assert all(len(line) <= 80 for line in listed.stdout.splitlines())
-
-    monkeypatch.setattr(out, "width", 140)
-    assert row(cli("prompts", DEAL), "5ae76487-10", "model", "run 5ae76487 ")
+    _, shown = in_terminal(tmp_path / "data", "prompts", DEAL)
+    for whole in ("negative_exemplar", "100.25,80.5,140.75,110.25", "100,80,140,110", "0,0,9,9"):
+        assert whole in shown
+    assert f"run {found.created_by}" in shown
+    _, wide = in_terminal(tmp_path / "data", "prompts", DEAL, columns=160)
+    line = (
+        f"5ae76487-10  segment            100,80,140,110             model   run {found.created_by}"
+    )
+    assert line in wide
 
 
 def test_drawing_the_same_again_adds_nothing(cli: Cli, store: DealStore) -> None:

@@ -1,0 +1,178 @@
+"""Reads how a deal stands: what is current in each mode, whether it needs a run, and why."""
+
+from pathlib import Path
+
+from segpipe.cli.facts import (
+    DealFacts,
+    DealState,
+    FailureFacts,
+    Fault,
+    ImageFacts,
+    ModeFacts,
+)
+from segpipe.errors import SegpipeError, describe
+from segpipe.flow.report import REPORT_FILE, SHEET_FILE
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.stages import Stage
+from segpipe.flow.todo import Todo, todo_of
+from segpipe.flow.tools import RunSettings
+from segpipe.prompt import Mode
+from segpipe.refiners.grabcut import GrabCutConfig
+from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.store.failures import Failure
+from segpipe.store.store import DealStore, Snapshot
+from segpipe.store.version_info import DealSummary, ImageSummary
+
+_CROPS = "crops"
+
+
+def default_todo(store: DealStore, deal: str, mode: Mode) -> Todo:
+    """What a deal needs of a run with default settings."""
+    settings = RunSettings(ClassicalConfig(), GrabCutConfig(), FlowSettings())
+    return todo_of(store, deal, mode, settings)
+
+
+def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
+    """The summary of a deal's current report; None when it has none."""
+    if snapshot is None or not snapshot.has(Stage.DEAL_REPORT):
+        return None
+    return DealSummary.model_validate_json(snapshot.read(Stage.DEAL_REPORT, REPORT_FILE))
+
+
+def read_state(store: DealStore, deal: str, mode: Mode) -> DealState:
+    """How a deal stands in a mode; never raises for what is wrong with the deal."""
+    todo = default_todo(store, deal, mode)
+    try:
+        snapshot = store.current(deal, mode)
+        summary = read_summary(snapshot)
+        failure = store.last_failure(deal, mode)
+    except SegpipeError:
+        snapshot, summary, failure = None, None, None  # the state says why
+    return DealState(
+        deal=deal,
+        mode=mode.value,
+        state=str(todo.state),
+        reason=todo.reason,
+        needs_run=todo.needs_run,
+        generation=snapshot.generation if snapshot else None,
+        promoted_at=snapshot.commit.created_at if snapshot else None,
+        images=summary.counts.images if summary else None,
+        crops=summary.counts.crops if summary else None,
+        failure=failure_facts(failure) if failure else None,
+    )
+
+
+def read_deal(store: DealStore, deal: str, mode: Mode | None) -> DealFacts:
+    """What is current for a deal, in one mode or in each that has something."""
+    photos: int | None = None
+    fault: str | None = None
+    try:
+        photos = len(store.photos(deal))
+    except SegpipeError as error:
+        fault = describe(error)
+    of_modes = {each: read_mode(store, deal, each) for each in ([mode] if mode else Mode)}
+    told = {each: facts for each, facts in of_modes.items() if mode or has_something(facts)}
+    return DealFacts(deal, photos, fault, tuple(told.values()))
+
+
+def has_something(facts: ModeFacts) -> bool:
+    """Whether there is anything to tell of a mode."""
+    return facts.generation is not None or facts.failure is not None
+
+
+def read_mode(store: DealStore, deal: str, mode: Mode) -> ModeFacts:
+    """What is current for a deal in a mode."""
+    todo = default_todo(store, deal, mode)
+    snapshot = store.current(deal, mode)
+    summary = read_summary(snapshot)
+    failure = store.last_failure(deal, mode)
+    crops = crops_folder(snapshot, summary)
+    warnings = list(summary.warnings) if summary else []
+    if snapshot and summary:
+        warnings += _lost_items(store, deal, mode, snapshot, summary)
+    if snapshot and not summary:
+        made = ", ".join(snapshot.commit.assets)
+        warnings.append(f"there is no report; current are only {made}: run it to make the rest")
+    return ModeFacts(
+        mode=mode.value,
+        state=str(todo.state),
+        reason=todo.reason,
+        needs_run=todo.needs_run,
+        generation=snapshot.generation if snapshot else None,
+        kind=snapshot.commit.kind.value if snapshot else None,
+        run_id=snapshot.commit.run_id if snapshot else None,
+        promoted_at=snapshot.commit.created_at if snapshot else None,
+        segmenter=summary.segmenter if summary else None,
+        refiner=summary.refiner if summary else None,
+        crops_folder=crops,
+        contact_sheet=snapshot.path(Stage.DEAL_REPORT, SHEET_FILE)
+        if snapshot and summary
+        else None,
+        images=tuple(_image(image, crops) for image in summary.images) if summary else (),
+        warnings=tuple(warnings),
+        failure=failure_facts(failure) if failure else None,
+    )
+
+
+def crops_folder(snapshot: Snapshot | None, summary: DealSummary | None) -> str | None:
+    """Where the cut-outs of a deal lie; None when nothing was found in any photo."""
+    if not (snapshot and summary and summary.counts.crops and snapshot.has(Stage.CROPS)):
+        return None
+    return f"{snapshot.folder(Stage.CROPS)}/{_CROPS}"
+
+
+def failure_facts(failure: Failure) -> FailureFacts:
+    """Why the last run promoted nothing."""
+    return FailureFacts(
+        run_id=failure.run_id,
+        failed_at=failure.created_at,
+        may_pass=failure.retryable,
+        errors=tuple(Fault(item.image, item.error, item.message) for item in failure.errors),
+    )
+
+
+def short(path: str) -> str:
+    """A path as people would type it: relative to where they are, when it is below."""
+    return path.removeprefix(f"{Path.cwd()}/")
+
+
+def _image(image: ImageSummary, crops: str | None) -> ImageFacts:
+    counts = image.counts
+    return ImageFacts(
+        image=image.image,
+        file_name=image.file_name,
+        width=image.width,
+        height=image.height,
+        detections=counts.detections,
+        survivors=counts.survivors,
+        refined=counts.refined,
+        crops=counts.crops,
+        crops_folder=f"{crops}/{image.image}" if crops and counts.crops else None,
+        warnings=image.warnings,
+    )
+
+
+def _lost_items(
+    store: DealStore, deal: str, mode: Mode, snapshot: Snapshot, summary: DealSummary
+) -> list[str]:
+    """The photos in which the report before this one had items, and this one has none."""
+    empty = {image.image: image for image in summary.images if not image.counts.survivors}
+    if not empty:
+        return []
+    report = snapshot.version(Stage.DEAL_REPORT).name
+    for commit in reversed(store.commits(deal, mode)):
+        held = commit.assets.get(Stage.DEAL_REPORT)
+        if held is None or held.version == report or commit.generation > snapshot.generation:
+            continue
+        try:
+            before = read_summary(store.snapshot(deal, mode, commit.generation))
+        except SegpipeError:
+            return []  # 'segpipe verify' tells of it
+        images = before.images if before else ()
+        return [
+            f"{image.file_name}: nothing was found, where generation {commit.generation} had "
+            f"{image.counts.survivors}"
+            for image in images
+            if image.image in empty and image.counts.survivors
+        ]
+    return []
