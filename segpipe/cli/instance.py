@@ -8,9 +8,9 @@ from dagster._core.instance.ref import InstanceRef
 
 from segpipe.cli.options import local_folder
 from segpipe.pipeline.partitions import DEALS
+from segpipe.pipeline.storage_driver import HOME_VARIABLE, check_configured_storage_driver
 from segpipe.store.local_storage import Disk
 
-HOME_VARIABLE = "DAGSTER_HOME"
 _FOLDER = "dagster"
 _LOCK_NAME = "opening.lock"
 
@@ -21,6 +21,7 @@ def open_instance(root: str | Path) -> dg.DagsterInstance:
     The latter is where the ``dagster.yaml`` of a checkout keeps its own.
     """
     if os.environ.get(HOME_VARIABLE):
+        check_configured_storage_driver()
         return dg.DagsterInstance.get()
     folder = local_folder(root) / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)

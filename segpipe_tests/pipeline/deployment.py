@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,8 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import dagster as dg
+import httpx
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.instance.ref import InstanceRef
 
@@ -20,6 +24,7 @@ from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe.store.layout import ROOT_VARIABLE
 from segpipe.store.store import DealStore
+from segpipe_tests.pipeline.postgres_server import PostgresServer, free_port
 
 PROJECT = Path(__file__).parents[2]
 
@@ -27,6 +32,44 @@ _UNDER_WAY = {BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkAction
 _STOP_LIMIT_S = 30.0
 _POLL_S = 0.5
 _LOG_CHARACTERS = 4000
+_START_LIMIT_S = 120.0
+_QUICKER = re.compile(r"poll_interval_seconds: \d+")
+_SQLITE = "storage:\n  sqlite:\n    base_dir: data/dagster\n"
+_POSTGRES = re.compile(r"^# (storage:\n(?:#   .*\n)+)", re.MULTILINE)
+
+
+def with_postgres(settings: str) -> str:
+    """The shipped dagster.yaml as its comment says: PostgreSQL in place of SQLite."""
+    (block,) = _POSTGRES.findall(settings)
+    assert settings.count(_SQLITE) == 1
+    return settings.replace(_SQLITE, block.replace("\n# ", "\n"))
+
+
+class Webserver:
+    """Dagster's webserver, asked as its pages ask it.
+
+    Args:
+        url: Where it answers.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of a GraphQL answer; RuntimeError when it tells of an error."""
+        question = {"query": query, "variables": variables}
+        told = httpx.post(f"{self.url}/graphql", json=question, timeout=60).json()
+        if told.get("errors"):
+            raise RuntimeError(str(told["errors"])[:_LOG_CHARACTERS])
+        return told["data"]
+
+    def answers(self) -> bool:
+        """Whether it answers a question that needs its database."""
+        try:
+            self.ask("{ runsOrError { __typename ... on Runs { results { id } } } }")
+        except (httpx.HTTPError, ValueError, RuntimeError):
+            return False
+        return True
 
 
 class Deployment:
@@ -34,21 +77,31 @@ class Deployment:
 
     Args:
         folder: An empty folder.
+        postgres: Where Dagster keeps its own state; None: in SQLite files, as the project ships it.
+        quick: Whether dead runs are looked for each second, not each minute.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, postgres: PostgresServer | None = None, quick: bool = False
+    ) -> None:
         self.root = folder / "data"
         self.root.mkdir()
-        for name in ("dagster.yaml", "workspace.yaml"):
-            shutil.copy(PROJECT / name, folder / name)
+        shutil.copy(PROJECT / "workspace.yaml", folder)
+        settings = (PROJECT / "dagster.yaml").read_text()
+        if postgres:
+            settings = with_postgres(settings)
+        if quick:
+            settings = _QUICKER.sub("poll_interval_seconds: 1", settings)
+        (folder / "dagster.yaml").write_text(settings)
         self._folder = folder
         self._log = folder / "daemon.log"
         self._environment = os.environ | {
             "DAGSTER_HOME": str(folder),
             ROOT_VARIABLE: str(self.root),
             "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
+            **(postgres.environment() if postgres else {}),
         }
-        self._daemon: subprocess.Popen[bytes] | None = None
+        self.daemon: subprocess.Popen[bytes] | None = None
 
     def store(self) -> DealStore:
         """The deals."""
@@ -56,6 +109,9 @@ class Deployment:
 
     def open_instance(self) -> dg.DagsterInstance:
         """The instance that the daemon works on."""
+        os.environ |= {
+            k: v for k, v in self._environment.items() if k.startswith("SEGPIPE_POSTGRES")
+        }
         with contextlib.chdir(self._folder):  # the paths in dagster.yaml are relative
             return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self._folder)))
 
@@ -69,35 +125,65 @@ class Deployment:
         """The daemon and all that it starts: a session of processes, gone at the end."""
         # Two processes that both set up the same SQLite files at once would trip over each other.
         self.open_instance().dispose()
-        command = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
-        with self._log.open("wb") as log:
-            daemon = subprocess.Popen(
-                command,
+        with self._running("dagster._daemon", "run", "-w", "workspace.yaml") as daemon:
+            self.daemon = daemon
+            yield
+
+    @contextlib.contextmanager
+    def running_webserver(self) -> Iterator["Webserver"]:
+        """The webserver, once it answers."""
+        self.open_instance().dispose()
+        port = free_port()
+        arguments = ("-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
+        with self._running("dagster_webserver", *arguments) as process:
+            webserver = Webserver(f"http://127.0.0.1:{port}")
+            deadline = time.monotonic() + _START_LIMIT_S
+            while not webserver.answers():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"no webserver; the log ends:\n{self._log_end()}")
+                time.sleep(_POLL_S)
+            yield webserver
+
+    @contextlib.contextmanager
+    def _running(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
                 cwd=self._folder,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self._daemon = daemon
         try:
-            yield
+            yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(daemon.pid, signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGTERM)
             try:
-                daemon.wait(_STOP_LIMIT_S)
+                process.wait(_STOP_LIMIT_S)
             finally:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(daemon.pid, signal.SIGKILL)
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _log_end(self) -> str:
+        return self._log.read_text(errors="replace")[-_LOG_CHARACTERS:]
+
+    def wait_for(self, is_so: Callable[[], bool], limit_s: float) -> None:
+        """Look again and again, whatever the daemon does; RuntimeError when the time is over."""
+        deadline = time.monotonic() + limit_s
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nothing in {limit_s:g} s; the log ends:\n{self._log_end()}")
+            time.sleep(_POLL_S)
 
     def wait_until(self, is_so: Callable[[], bool], limit_s: float) -> None:
         """Look again and again; RuntimeError when the daemon ends or the time is over."""
         deadline = time.monotonic() + limit_s
         while not is_so():
-            has_ended = self._daemon is None or self._daemon.poll() is not None
+            has_ended = self.daemon is None or self.daemon.poll() is not None
             if has_ended or time.monotonic() > deadline:
-                log = self._log.read_text(errors="replace")[-_LOG_CHARACTERS:]
+                log = self._log_end()
                 raise RuntimeError(f"nothing came of it in {limit_s:g} s; the log ends:\n{log}")
             time.sleep(_POLL_S)
 
@@ -108,7 +194,7 @@ class Deployment:
             with contextlib.suppress(OSError):
                 # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: from state on.
                 fields = (process / "stat").read_text().rpartition(")")[2].split()
-                if self._daemon and int(fields[3]) == self._daemon.pid:
+                if self.daemon and int(fields[3]) == self.daemon.pid:
                     ticks += sum(map(int, fields[11:15]))
         return ticks / os.sysconf("SC_CLK_TCK")
 
