@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -33,6 +33,7 @@ _STOP_LIMIT_S = 30.0
 _POLL_S = 0.5
 _LOG_CHARACTERS = 4000
 _START_LIMIT_S = 120.0
+_WORKER = re.compile(r"Started process for run \(pid: (\d+)\)")
 _QUICKER = re.compile(r"poll_interval_seconds: \d+")
 _SQLITE = "storage:\n  sqlite:\n    base_dir: data/dagster\n"
 _POSTGRES = re.compile(r"^# (storage:\n(?:#   .*\n)+)", re.MULTILINE)
@@ -109,10 +110,8 @@ class Deployment:
 
     def open_instance(self) -> dg.DagsterInstance:
         """The instance that the daemon works on."""
-        os.environ |= {
-            k: v for k, v in self._environment.items() if k.startswith("SEGPIPE_POSTGRES")
-        }
-        with contextlib.chdir(self._folder):  # the paths in dagster.yaml are relative
+        # The paths in dagster.yaml are relative, and it names variables.
+        with contextlib.chdir(self._folder), patch.dict(os.environ, self._environment):
             return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self._folder)))
 
     def dagster(self, *arguments: str) -> None:
@@ -187,6 +186,23 @@ class Deployment:
                 raise RuntimeError(f"nothing came of it in {limit_s:g} s; the log ends:\n{log}")
             time.sleep(_POLL_S)
 
+    def kill(self) -> None:
+        """What becomes of the daemon and all that it has started when the machine loses power."""
+        assert self.daemon is not None
+        os.killpg(self.daemon.pid, signal.SIGKILL)
+        self.daemon.wait()
+        for pid in self.run_workers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def run_workers(self) -> list[int]:
+        """The processes that have said that they execute a run which is under way."""
+        with self.open_instance() as instance:
+            started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            said = [event for run in started for event in instance.all_logs(run.run_id)]
+        texts = [event.message or event.user_message for event in said]
+        return [int(found[1]) for text in texts if (found := _WORKER.search(text))]
+
     def cpu_seconds(self) -> float:
         """What the daemon's processes have used up, and those that they have waited for."""
         ticks = 0
@@ -204,6 +220,7 @@ def request_backfill(
     name: str,
     deals: Sequence[str],
     mode: Mode = Mode.FIND_ALL,
+    run_config: Mapping[str, Any] | None = None,
 ) -> None:
     """Ask for every asset of a mode for some deals, as the UI does."""
     instance.add_backfill(
@@ -218,7 +235,7 @@ def request_backfill(
             all_partitions=False,
             title=None,
             description=None,
-            run_config=None,
+            run_config=run_config,
         )
     )
 
