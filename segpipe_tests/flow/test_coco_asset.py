@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools.coco import COCO
 
+from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import CocoSettings, FlowSettings
 from segpipe.flow.stages import Stage
 from segpipe.formats.label_format import CocoMasks
-from segpipe.prompt import Mode
+from segpipe.prompt import Mode, Prompt
 from segpipe.store.tables import masks_from_arrow
+from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
 from segpipe_tests.deals import make_deal, make_tools, todo
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter
@@ -80,3 +84,30 @@ def test_other_masks_make_the_coco_asset_stale_alone(tmp_path: Path) -> None:
     content = json.loads(snapshot.read(Stage.COCO, COCO_FILE))
     assert [len(one["segmentation"]) for one in content["annotations"]] == [1, 1]
     assert todo(store, settings=polygons, replace_other_settings=True).stages == frozenset()
+
+
+class EmptyMasks(BrightSegmenter):
+    """Finds boxes whose masks have no pixel."""
+
+    async def segment(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> SegmentationResult:
+        result = await super().segment(image, prompt)
+        none = Mask.empty(image_width=result.image_width, image_height=result.image_height)
+        return replace(
+            result, detections=tuple(replace(found, mask=none) for found in result.detections)
+        )
+
+
+@pytest.mark.parametrize("masks", CocoMasks)
+def test_an_item_with_an_empty_mask_stands_as_its_box_and_says_so(
+    tmp_path: Path, masks: CocoMasks
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(1,))
+    tools = make_tools(EmptyMasks(), FlowSettings(coco=CocoSettings(masks=masks)))
+    asyncio.run(process_deal(store, DealTask("lot", "run-1"), tools))
+    snapshot = store.current("lot", Mode.FIND_ALL)
+    assert snapshot
+    (annotation,) = json.loads(snapshot.read(Stage.COCO, COCO_FILE))["annotations"]
+    assert (annotation["has_mask"], annotation["bbox"]) == (False, [4, 20, 12, 16])
+    assert annotation["area"] == 12 * 16

@@ -84,10 +84,11 @@ def expected(mode: Mode, image: str) -> list[tuple[tuple[float, ...], str]]:
 
 
 EXPORTS = [
-    ("coco", "goods.json", CocoMasks.RLE, "coco"),
-    ("coco", "goods", CocoMasks.POLYGONS, "coco"),
-    ("yolo-seg", "goods", CocoMasks.RLE, "yolo-seg"),
-    ("labelme", "goods", CocoMasks.RLE, "labelme"),
+    ("coco", "goods.json", CocoMasks.RLE, Images.NONE),
+    ("coco", "goods", CocoMasks.POLYGONS, Images.COPY),
+    ("yolo-seg", "goods", CocoMasks.RLE, Images.LINK),
+    ("labelme", "goods", CocoMasks.RLE, Images.COPY),
+    ("labelme", "goods", CocoMasks.RLE, Images.NONE),
 ]
 
 
@@ -96,15 +97,15 @@ def test_every_label_file_that_is_exported_can_be_imported_with_the_same_result(
     tmp_path: Path, mode: Mode
 ) -> None:
     store = deals_with_results(tmp_path / "data", mode)
-    for file_format, name, masks, read_as in EXPORTS:
-        out = tmp_path / f"{file_format}-{masks}" / name
-        images = Images.NONE if name.endswith(".json") else Images.COPY
-        export(store, file_format, out, mode=mode, images=images, masks=masks)
-        again = DealStore(tmp_path / f"{file_format}-{masks}" / "data")
+    for file_format, name, masks, images in EXPORTS:
+        place = tmp_path / f"{file_format}-{masks}-{images}"
+        report = export(store, file_format, place / name, mode=mode, images=images, masks=masks)
+        again = DealStore(place / "data")
         for deal, names in DEALS.items():
             source = tmp_path / "data" / "deals" / deal / "images"
             shutil.copytree(source, Path(again.root.at(f"deals/{deal}/images")))
-            done = import_labels(again, deal, task(out, read_as))
+            done = import_labels(again, deal, task(place / name, file_format))
+            assert done.boxes == report.deals[deal].items
             assert done.notes == ()
             with_items = [name for name in names if expected(mode, Path(name).stem)]
             assert (
