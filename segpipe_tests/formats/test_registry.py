@@ -12,7 +12,13 @@ from typer.testing import CliRunner
 from segpipe.cli.app import app
 from segpipe.errors import ConfigError
 from segpipe.formats.destination import ExportFolder
-from segpipe.formats.label_format import ExportFormat, LabelWriter, PhotoFile, WriteOptions
+from segpipe.formats.label_format import (
+    ExportFormat,
+    ImportFormat,
+    LabelWriter,
+    PhotoFile,
+    WriteOptions,
+)
 from segpipe.formats.labels import LabelledPhoto
 from segpipe.formats.registry import EXPORTS, IMPORTS, export_format, import_format
 from segpipe_tests.deals import run_deal
@@ -20,9 +26,9 @@ from segpipe_tests.deals import run_deal
 
 def test_every_line_leads_to_a_format() -> None:
     for name in EXPORTS:
-        assert export_format(name).write_folder
+        assert isinstance(export_format(name), ExportFormat)
     for name in IMPORTS:
-        assert import_format(name).read
+        assert isinstance(import_format(name), ImportFormat)
     for find in (export_format, import_format):
         with pytest.raises(ConfigError, match="there is no format 'voc'; there are: coco, "):
             find("voc")
