@@ -100,3 +100,9 @@ def test_memory_is_shared_by_its_name() -> None:
     DealStore("memory://shared-1").root.storage().replace("x", b"one")
     assert DealStore("memory://shared-1/").root.storage().read("x") == b"one"
     assert DealStore("memory://shared-2").root.storage().entry("x") is None
+
+
+def test_an_extra_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"install segpipe\[azure\]"):
+        DealStore("az://container/x")

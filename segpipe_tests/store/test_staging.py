@@ -167,21 +167,19 @@ def test_a_sealed_version_takes_nothing_more(store: DealStore) -> None:
             staging.seal("crops", made_from={})
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a//b", "", "a\\b"])
-def test_a_file_cannot_leave_its_version(store: DealStore, name: str) -> None:
-    with (
-        store.stage(DEAL, MODE, run_id="r1") as staging,
-        pytest.raises(InvalidIdError),
-    ):
-        staging.write("crops", name, b"")
+def test_a_file_cannot_leave_its_version(store: DealStore) -> None:
+    with store.stage(DEAL, MODE, run_id="r1") as staging:
+        for name in ("../x", "/x", "a//b", "", "a\\b"):
+            with pytest.raises(InvalidIdError):
+                staging.write("crops", name, b"")
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "twice"])
-def test_a_file_name_is_used_once(store: DealStore, name: str) -> None:
+def test_a_file_name_is_used_once(store: DealStore) -> None:
     with store.stage(DEAL, MODE, run_id="r1") as staging:
         staging.write("crops", "twice", b"1")
-        with pytest.raises(StoreError, match="cannot add"):
-            staging.write("crops", name, b"2")
+        for name in ("manifest.json", "twice"):
+            with pytest.raises(StoreError, match="cannot add"):
+                staging.write("crops", name, b"2")
 
 
 def test_a_file_that_failed_is_not_part_of_the_version(store: DealStore) -> None:
@@ -258,16 +256,16 @@ def test_a_closed_file_takes_nothing_more(store: DealStore) -> None:
             file.write(b"d")
 
 
-@pytest.mark.parametrize("bad", ["", "..", "a/b", "x" * 200])
-def test_unsafe_names_are_refused_before_anything_is_written(root: str, bad: str) -> None:
+def test_unsafe_names_are_refused_before_anything_is_written(root: str) -> None:
     store = DealStore(root)
-    for deal, mode, run_id in ((bad, MODE, "r"), (DEAL, bad, "r"), (DEAL, MODE, bad)):
-        with (
-            pytest.raises(InvalidIdError),
-            store.stage(deal, mode, run_id=run_id) as staging,
-        ):
-            staging.write("crops", "x", b"")
-    assert store.deals() == []
+    for bad in ("", "..", "a/b", "x" * 200):
+        for deal, mode, run_id in ((bad, MODE, "r"), (DEAL, bad, "r"), (DEAL, MODE, bad)):
+            with (
+                pytest.raises(InvalidIdError),
+                store.stage(deal, mode, run_id=run_id) as staging,
+            ):
+                staging.write("crops", "x", b"")
+    assert store.root.storage().list("deals") == []
 
 
 @pytest.mark.parametrize("folder", ["", "runs", "commits"])
