@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, File, Form, Response, UploadFile
@@ -188,7 +189,7 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
         async def candidates(model: Segmenter, photo: RgbImage) -> tuple[Candidate, ...]:
             return await model.candidates(photo, to_points(points, labels, photo))
 
-        found = await service.ask(image.read, candidates)
+        found = await service.ask(partial(_read, image), candidates)
         if multimask:
             ranked = await asyncio.to_thread(_to_readings, found, service.name)
             return JSONResponse(ranked.model_dump())
@@ -208,10 +209,16 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
         async def find(model: Segmenter, photo: RgbImage) -> SegmentationResult:
             return await model.segment(photo, to_prompt(prompt, photo), thresholds_of(prompt))
 
-        result = await service.ask(image.read, find)
+        result = await service.ask(partial(_read, image), find)
         return await asyncio.to_thread(_to_segments, result, prompt.encoding, service.name)
 
     app.include_router(models)
+
+
+async def _read(image: UploadFile) -> bytes:
+    """The bytes of an upload, again if need be."""
+    await image.seek(0)
+    return await image.read()
 
 
 def _to_readings(candidates: tuple[Candidate, ...], model: str) -> Readings:

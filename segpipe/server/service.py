@@ -5,10 +5,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
-from segpipe.digests import bytes_digest
 from segpipe.errors import InputError
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
@@ -16,9 +14,8 @@ from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.server.refining import Refining
 from segpipe.server.settings import ServerSettings
-from segpipe.threads import finish_in_thread
-from segpipe.vision.image import DecodedImage, RgbImage
-from segpipe.web.photo_uploads import PhotoShelf
+from segpipe.vision.image import RgbImage
+from segpipe.web.photo_uploads import PhotoShelf, ReadUpload, UploadedPhoto
 from segpipe.web.problems import FullError, RefusedError, failed, unavailable
 from segpipe.wire.inference import Health, Status
 
@@ -26,22 +23,12 @@ _log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 ModelLoader = Callable[[], Segmenter]
-ReadUpload = Callable[[], Awaitable[bytes]]
-"""Gives the bytes of a photo, which wait on disk until there is room for its pixels."""
 
 _NOT_NOW: dict[Status, tuple[str, str]] = {
     "loading": ("ModelLoading", "the model is still being loaded: come again"),
     "failed": ("ModelFailed", "the model could not be loaded; the service's log has the reason"),
     "stopping": ("Stopping", "the service is shutting down: come again"),
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UploadedPhoto:
-    """A photo in memory, and the digest of the bytes that it came in."""
-
-    digest: str
-    decoded: DecodedImage
 
 
 class Service:
@@ -69,7 +56,12 @@ class Service:
         self._name = ""
         self._loading: asyncio.Task[None] | None = None
         self._status: Status = "loading"
-        self._photos = PhotoShelf(max_pixels=settings.max_pixels, kept_pixels=settings.kept_pixels)
+        self._photos = PhotoShelf(
+            max_pixels=settings.max_pixels,
+            kept_pixels=settings.kept_pixels,
+            max_bytes=settings.max_photo_bytes,
+            work_bytes_per_pixel=settings.work_bytes_per_pixel,
+        )
         self._gate = Gate(
             in_model=settings.in_model,
             in_refiner=settings.in_refiner if refiner else 0,
@@ -167,8 +159,9 @@ class Service:
         Raises:
             PhotoError: It is no photo that can be used.
         """
-        async with self._gate.with_photo():
-            yield await self._photo(await read_upload())
+        async with self._gate.with_photo(), self._photos.photo(read_upload) as photo:
+            self._metrics.images.labels("kept" if photo.was_kept else "decoded").inc()
+            yield photo
 
     async def in_model(self, question: Callable[[Segmenter], Awaitable[Answer]]) -> Answer:
         """Wait for the model and ask it.
@@ -193,15 +186,6 @@ class Service:
         if self._model is None:
             raise self._refuse(*_NOT_NOW["stopping"])
         return self._model
-
-    async def _photo(self, upload: bytes) -> UploadedPhoto:
-        digest = await asyncio.to_thread(bytes_digest, upload)
-        photo = self._photos.find(digest)
-        self._metrics.images.labels("decoded" if photo is None else "kept").inc()
-        if photo is None:
-            photo = await finish_in_thread(self._photos.decode, upload)
-            self._photos.keep(digest, photo)
-        return UploadedPhoto(digest, photo)
 
     def stop(self) -> None:
         """Refuse what comes from now on."""

@@ -52,6 +52,19 @@ class ServerSettings(Settings):
     queue_size: int = Field(
         default=64, ge=0, description="Requests that wait at most, beside those in the model."
     )
+    max_photo_memory_mb: float = Field(
+        default=400,
+        gt=0,
+        description="Memory, in 10^6 bytes, of all photos that are being decoded, in use or kept. "
+        "A photo that takes more alone is refused; one of 40 megapixels takes 120 as a JPEG and "
+        "360 as a PNG with transparency.",
+    )
+    work_bytes_per_pixel: float = Field(
+        default=9,
+        ge=0,
+        description="Memory that a prompt takes for each pixel of its photo, beside the photo's "
+        "own; counted with it. 0 suits a model that works at a size of its own, such as sam3.",
+    )
     max_connections: int = Field(
         default=512,
         ge=1,
@@ -108,6 +121,11 @@ class ServerSettings(Settings):
     def max_pixels(self) -> int:
         """Largest photo."""
         return int(self.max_megapixels * _PIXELS_PER_MEGAPIXEL)
+
+    @property
+    def max_photo_bytes(self) -> int:
+        """Memory of all photos."""
+        return int(self.max_photo_memory_mb * _BYTES_PER_MB)
 
     @property
     def kept_pixels(self) -> int:

@@ -26,6 +26,7 @@ class SrgbPicture(NamedTuple):
     notes: _Notes
 
 
+_BAND_PX = 1 << 20
 _DEEP_MODES = ("I", "F")
 """Pillow's "I;16…" holds 16 bits, "I" 32 bits, "F" floats."""
 _MAX_8_BIT = 255
@@ -68,17 +69,39 @@ def to_srgb(picture: Image.Image, profile: bytes | None) -> SrgbPicture:
     Raises:
         ValueError: Pillow knows no way from this mode to RGB.
     """
-    alpha = _deep_grey_alpha(picture)
+    deep_alpha = _deep_grey_alpha(picture)
     picture, notes = _to_8_bit(picture)
+    width, height = picture.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    is_opaque = deep_alpha is None and not picture.has_transparency_data
+    alpha = None if is_opaque else np.empty((height, width), np.uint8)
+    # Band by band: each step of the way makes a picture of its own.
+    rows = max(1, _BAND_PX // max(width, 1))
+    for top in range(0, height, rows):
+        part = (0, top, width, min(top + rows, height))
+        band_alpha = deep_alpha.crop(part) if deep_alpha else None
+        band_rgb, band_alpha, colour_notes = _band_to_srgb(picture.crop(part), band_alpha, profile)
+        notes += tuple(note for note in colour_notes if note not in notes)
+        rgb[top : top + rows] = band_rgb
+        if alpha is not None and band_alpha is not None:
+            alpha[top : top + rows] = band_alpha
+    if alpha is not None and alpha.min(initial=_MAX_8_BIT) == _MAX_8_BIT:
+        alpha = None
+    return SrgbPicture(rgb, alpha, notes)
+
+
+def _band_to_srgb(
+    picture: Image.Image, alpha: Image.Image | None, profile: bytes | None
+) -> tuple[Image.Image, Image.Image | None, _Notes]:
     if picture.has_transparency_data:
         picture = picture.convert("LA" if picture.mode in {"1", "L", "LA", "La"} else "RGBA")
         alpha = picture.getchannel("A")
-    rgb, colour_notes = _without_profile(_opaque(picture), profile)
-    if alpha is None or alpha.getextrema() == (_MAX_8_BIT, _MAX_8_BIT):
-        return SrgbPicture(np.array(rgb), None, notes + colour_notes)
-    white = Image.new("RGB", rgb.size, "white")
-    white.paste(rgb, mask=alpha)
-    return SrgbPicture(np.array(white), np.array(alpha), notes + colour_notes)
+    rgb, notes = _without_profile(_opaque(picture), profile)
+    if alpha is not None and alpha.getextrema() != (_MAX_8_BIT, _MAX_8_BIT):
+        white = Image.new("RGB", rgb.size, "white")
+        white.paste(rgb, mask=alpha)
+        rgb = white
+    return rgb, alpha, notes
 
 
 def _deep_grey_alpha(picture: Image.Image) -> Image.Image | None:

@@ -47,7 +47,8 @@ def read_exif(photo: ImageFile, *, has_profile: bool) -> tuple[int, tuple[str, .
     Pillow translates AVIF's own rotation into it.
     """
     try:
-        exif = photo.getexif()
+        # A PNG's own decodes its pixels, to find an EXIF behind them that is before them already.
+        exif = Image.Image.getexif(photo) if photo.format == "PNG" else photo.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - as with pixels, damaged EXIF raises anything
         return 1, _EXIF_LOST

@@ -1,5 +1,6 @@
 """Photo bytes to an upright RGB array."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,13 @@ RgbImage = NDArray[np.uint8]
 DEFAULT_MAX_PIXELS = 100_000_000
 
 _JPEG_COLORSPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_RGB_BYTES = 3
+_PEAK_BY_FORMAT = {"GIF": 5, "WEBP": 16.5, "AVIF": 10, "HEIF": 7.8}
+_PEAK_BY_MODE = {"1": 5, "L": 5, "P": 6, "I;16": 7, "RGB": 7.5, "RGBA": 9, "CMYK": 10, "F": 37}
+"""Bytes a pixel while it is decoded: Pillow's picture, its parts on their way, and the result."""
+_PEAK_OF_OTHER_MODES = 37
+_DEEP_ALPHA_BYTES = 12
+_TURNS_IN_A_COPY = frozenset(range(2, 9))
 _WHITE_INK = 255
 """A CMYK JPEG holds 255 for no ink (Adobe's convention, which every browser follows)."""
 
@@ -142,6 +150,39 @@ def upright_size(data: bytes, *, max_pixels: int | None = None) -> tuple[int, in
     return (height, width) if orientation in ON_ITS_SIDE else (width, height)
 
 
+def decoding_bytes(data: bytes, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> int:
+    """Memory, bytes, that :func:`decode_image` takes at its peak beside the file; by the header.
+
+    An estimate from above: what ``python -m benchmarks.decode`` measures, rounded up.
+
+    Args:
+        data: The whole file.
+        max_pixels: As for :func:`decode_image`.
+
+    Raises:
+        UnsupportedFormatError: As :func:`decode_image`.
+        ImageTooLargeError: As :func:`decode_image`.
+        CorruptImageError: The header cannot be read.
+    """
+    name = _known_format(data)
+    with _decoder_errors(name), strict_pillow():
+        if sizes := announced_sizes(data, name):  # where opening it takes memory already
+            for width, height in sizes:
+                _check_size(width, height, max_pixels)
+            return round(max(map(math.prod, sizes)) * _PEAK_BY_FORMAT[name])
+        photo = _open_within(data, name, max_pixels)
+        header = photo.header
+        orientation = read_exif(header, has_profile=True)[0]
+        each_px = _PEAK_BY_MODE.get(header.mode, _PEAK_OF_OTHER_MODES)
+        if name == "JPEG" and header.mode == "RGB":
+            each_px = _PEAK_BY_MODE["CMYK"] if needs_conversion(photo.profile) else _RGB_BYTES
+        if name == "PNG" and header.mode == "RGB" and "transparency" in header.info:
+            each_px += _DEEP_ALPHA_BYTES
+        if orientation in _TURNS_IN_A_COPY and name != "TIFF":
+            each_px += _RGB_BYTES
+        return round(header.width * header.height * each_px)
+
+
 def _known_format(data: bytes) -> str:
     raw = camera_raw_name(data)
     if raw is not None:
@@ -213,7 +254,7 @@ def _jpeg_pixels(jpeg: JpegFile, colorspace: str) -> tuple[NDArray[np.uint8], tu
         warnings = (f"odd JPEG header: {complaint}",)
         pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace, strict=False)
     if colorspace == "CMYK":
-        pixels = _WHITE_INK - pixels
+        np.subtract(_WHITE_INK, pixels, out=pixels)
     return pixels, warnings
 
 

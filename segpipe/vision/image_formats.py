@@ -6,7 +6,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -65,7 +65,17 @@ _WEBP_SIDE = 0x3FFF
 _NCLX = re.compile(rb"colrnclx(.{2})(.{2})", re.DOTALL)
 """ISO/IEC 14496-12, 12.1.5: code points of primaries and of the transfer function."""
 
-_pillow_settings = threading.Lock()
+
+class _PillowSettings:
+    """Who needs Pillow to be strict, and how it gets back to what it was."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Lock()
+        self.threads = 0
+        self.restore = ExitStack()
+
+
+_pillow_settings = _PillowSettings()
 
 
 def find_format(data: bytes) -> str | None:
@@ -94,17 +104,31 @@ def _brands(data: bytes) -> set[bytes]:
 def strict_pillow() -> Iterator[None]:
     """Run Pillow without its warnings and its own limit, and with truncated files as errors.
 
-    These are settings of the whole process, so one thread at a time is inside.
+    These are settings of the whole process: the first thread inside sets them, and the last one to
+    leave puts back what was there.
     """
-    with _pillow_settings, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tolerated, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = tolerated
-            Image.MAX_IMAGE_PIXELS = limit
+    with _pillow_settings.changed:
+        _pillow_settings.threads += 1
+        if _pillow_settings.threads == 1:
+            _pillow_settings.restore = _make_pillow_strict()
+    try:
+        yield
+    finally:
+        with _pillow_settings.changed:
+            _pillow_settings.threads -= 1
+            if _pillow_settings.threads == 0:
+                _pillow_settings.restore.close()
+
+
+def _make_pillow_strict() -> ExitStack:
+    restore = ExitStack()
+    restore.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    Image.MAX_IMAGE_PIXELS = None
+    restore.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
+    return restore
 
 
 class OpenPhoto(NamedTuple):

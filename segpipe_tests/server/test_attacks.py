@@ -1,8 +1,10 @@
 """A service under attack, on loopback: its memory, its log, and honest clients meanwhile."""
 
 import socket
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -63,6 +65,7 @@ def bounded_harm(service: ServiceProcess) -> Iterator[None]:
         is_over.set()
         for thread in threads:
             thread.join()
+    print(most - idle, waits)
     assert most - idle < MOST_ABOVE_IDLE
     assert max(waits) < MOST_WAIT_S
     assert ask(service) < MOST_WAIT_S
@@ -140,3 +143,51 @@ def test_junk_does_not_fill_the_log(service: ServiceProcess) -> None:
     with bounded_harm(service):
         flood(service, 8, send_junk)
     assert len(service.log()) < 100_000
+
+
+def png_of_16_bit_rgba(side: int) -> bytes:
+    """A transparent picture: its rows are all zeros, so a piece of the file stands for many."""
+    rows_of_piece = 100
+    raw = bytes(rows_of_piece * (1 + 8 * side))
+    packer = zlib.compressobj(1)
+    first = packer.compress(raw) + packer.flush(zlib.Z_FULL_FLUSH)
+    piece = packer.compress(raw) + packer.flush(zlib.Z_FULL_FLUSH)
+    pieces = side // rows_of_piece
+    # Adler-32 of zeros: the second sum counts them.
+    checksum = (pieces * len(raw) % 65_521) << 16 | 1
+    end = b"\x01\x00\x00\xff\xff" + struct.pack(">I", checksum)  # a last block that is empty
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
+    data = first + piece * (pieces - 1) + end
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [10_000, 4_000])
+def test_pictures_of_many_pixels(service: ServiceProcess, side: int) -> None:
+    picture = png_of_16_bit_rgba(side)
+    statuses = list[int]()
+
+    def send(number: int) -> None:
+        answer = httpx.post(
+            f"{service.url}/predict/mask",
+            files={"image": picture + bytes([number])},
+            data={"points": "[[10, 28]]"},
+            timeout=60,
+        )
+        statuses.append(answer.status_code); print(answer.text[:200])
+
+    idle = service.resident_bytes
+    with bounded_harm(service):
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    print(statuses, len(picture))
+    assert service.resident_bytes - idle < MOST_ABOVE_IDLE / 4

@@ -168,7 +168,9 @@ def test_photos_are_decoded_while_every_thread_of_the_model_is_taken(
 def test_a_photo_takes_its_room_until_it_is_decoded_though_its_client_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    decode = Threaded(partial(PhotoShelf.decode, PhotoShelf(max_pixels=10**6, kept_pixels=0)))
+    decode = Threaded(
+        partial(PhotoShelf.decode, PhotoShelf(max_pixels=10**6, kept_pixels=0, max_bytes=10**8))
+    )
     monkeypatch.setattr(PhotoShelf, "decode", staticmethod(decode))
     settings = ServerSettings(in_model=1, decoded_ahead=0)
     with running(ToldModel, settings) as service:

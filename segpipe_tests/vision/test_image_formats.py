@@ -79,19 +79,27 @@ def test_strict_pillow_hides_warnings_and_leaves_every_setting_as_it_was(
     assert list(warnings.filters) == filters
 
 
-def test_one_thread_at_a_time_changes_the_settings() -> None:
-    entered = threading.Event()
+def test_threads_are_strict_together_and_the_last_one_puts_the_settings_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    filters = list(warnings.filters)
+    entered, may_leave = threading.Event(), threading.Event()
 
     def enter() -> None:
         with strict_pillow():
             entered.set()
+            assert may_leave.wait(10)
 
     second = threading.Thread(target=enter)
     with strict_pillow():
         second.start()
-        assert not entered.wait(0.05)
+        assert entered.wait(10)  # nobody waits for a long decoding of somebody else's
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+    may_leave.set()
     second.join()
-    assert entered.is_set()
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+    assert list(warnings.filters) == filters
 
 
 @pytest.mark.parametrize("name", ["JPEG", "progressive", "PNG", "TIFF", "BMP", "GIF"])

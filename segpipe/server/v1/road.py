@@ -10,10 +10,11 @@ from segpipe.flow.settings import DedupSettings
 from segpipe.progress import StageStarted, Tell
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.server.service import Service, UploadedPhoto
+from segpipe.server.service import Service
 from segpipe.server.v1.question import prompt_for
 from segpipe.store.inputs import Photo
 from segpipe.threads import finish_in_thread
+from segpipe.web.photo_uploads import UploadedPhoto
 from segpipe.wire.outlines import Question, SegmentSettings
 
 _IMAGE = "image"
