@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 from segpipe.errors import InputError
+from segpipe.progress import StageStarted, Tell, tell_nobody
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.gate import Gate
@@ -153,13 +154,22 @@ class Service:
             return await self.in_model(lambda model: question(model, photo.decoded.rgb))
 
     @asynccontextmanager
-    async def photo(self, read_upload: ReadUpload) -> AsyncIterator[UploadedPhoto]:
-        """Wait for room for a photo, and hold it decoded; it is read only then.
+    async def photo(
+        self, read_upload: ReadUpload, tell: Tell = tell_nobody
+    ) -> AsyncIterator[UploadedPhoto]:
+        """Wait for room for a photo, and hold it decoded; ``tell`` hears when its turn has come.
 
         Raises:
             PhotoError: It is no photo that can be used.
         """
-        async with self._gate.with_photo(), self._photos.photo(read_upload) as photo:
+
+        @asynccontextmanager
+        async def place() -> AsyncIterator[None]:
+            async with self._gate.with_photo():
+                tell(StageStarted("decode"))
+                yield
+
+        async with self._photos.photo(read_upload, place) as photo:
             self._metrics.images.labels("kept" if photo.was_kept else "decoded").inc()
             yield photo
 

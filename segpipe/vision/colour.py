@@ -82,9 +82,9 @@ def to_srgb(picture: Image.Image, profile: bytes | None) -> SrgbPicture:
         band_alpha = deep_alpha.crop(part) if deep_alpha else None
         band_rgb, band_alpha, colour_notes = _band_to_srgb(picture.crop(part), band_alpha, profile)
         notes += tuple(note for note in colour_notes if note not in notes)
-        rgb[top : top + rows] = band_rgb
+        rgb[top : top + rows] = np.asarray(band_rgb)
         if alpha is not None and band_alpha is not None:
-            alpha[top : top + rows] = band_alpha
+            alpha[top : top + rows] = np.asarray(band_alpha)
     if alpha is not None and alpha.min(initial=_MAX_8_BIT) == _MAX_8_BIT:
         alpha = None
     return SrgbPicture(rgb, alpha, notes)

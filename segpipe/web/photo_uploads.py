@@ -7,7 +7,7 @@ import asyncio
 import binascii
 import ctypes
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -23,7 +23,7 @@ _FIELD = "image_url"
 _PIECE = 1 << 20  # characters; 4 of them are 3 bytes
 _PIECE_BYTES = _PIECE // 4 * 3
 _MEGABYTE = 1_000_000
-_RGB_BYTES, _ALPHA_BYTES = 3, 1
+_RGBA_BYTES = 4
 _SHARE_OF_SMALL = 0.25
 _WORTH_TRIMMING = 32 * _MEGABYTE
 
@@ -62,6 +62,8 @@ def _refused(detail: str) -> RefusedError:
 
 ReadUpload = Callable[[], Awaitable[bytes]]
 """Gives the bytes of a photo, which wait on disk until there is room for its pixels."""
+Place = Callable[[], AbstractAsyncContextManager[None]]
+"""What a photo has to wait for beside memory, and holds while it is in use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +109,6 @@ class PhotoShelf:
         self._max_bytes = max_bytes
         self._work_bytes_per_pixel = work_bytes_per_pixel
         self._kept: LRUCache[str, DecodedImage] = LRUCache(kept_pixels, getsizeof=_pixels)
-        self._in_use: dict[str, _InUse] = {}
         self._rooms: set[_Room] = set()
         self._large_waiting = 0
         self._room_was_made = asyncio.Event()
@@ -115,17 +116,24 @@ class PhotoShelf:
         self._one_large_waits = asyncio.Lock()
 
     @asynccontextmanager
-    async def photo(self, read_upload: ReadUpload) -> AsyncIterator[UploadedPhoto]:
-        """Wait for room for a photo, and hold it decoded; it is read only then.
+    async def photo(self, read_upload: ReadUpload, place: Place) -> AsyncIterator[UploadedPhoto]:
+        """Wait for room for a photo, and hold it decoded.
+
+        Args:
+            read_upload: Gives its bytes, perhaps twice.
+            place: What else it has to wait for, once there is room for it, and holds.
 
         Raises:
             PhotoError: It is no photo that can be used.
         """
-        photo = await self._take(read_upload)
+        room = await self._room_for(read_upload)
+        photo = None
         try:
-            yield photo
+            async with place():
+                photo = await self._decoded(read_upload, room)
+                yield photo
         finally:
-            self._let_go(photo.digest)
+            self._give_back(room, photo)
 
     def decode(self, data: bytes) -> DecodedImage:
         """Decode an upload; its pixels are read-only. Safe in a worker thread.
@@ -137,26 +145,31 @@ class PhotoShelf:
         photo.rgb.setflags(write=False)
         return photo
 
-    async def _take(self, read_upload: ReadUpload) -> UploadedPhoto:
+    async def _room_for(self, read_upload: ReadUpload) -> "_Room":
         # Of those that do not know yet whether there is room for them, one is in memory.
         async with self._one_is_read:
             data = await read_upload()
             digest = await asyncio.to_thread(bytes_digest, data)
-            if photo := self._find(digest):
-                return photo
-            needed = await asyncio.to_thread(self._needed, data)
+            kept = self._kept.get(digest)
+            needed = self._in_work(kept) if kept else await asyncio.to_thread(self._needed, data)
+            del data
             is_small = needed <= self._max_bytes * _SHARE_OF_SMALL
-            room = await self._room(needed, is_small=True) if is_small else None
-        if room is None:
-            data = b""
+            room = _Room(digest, needed, is_small)
+            if is_small:
+                await self._wait_for(room)
+        if not is_small:
             async with self._one_large_waits:
-                room = await self._room(needed, is_small=False)
-        try:
-            decoded = await finish_in_thread(self.decode, data or await read_upload())
-        except BaseException:
-            self._give_back(room)
-            raise
-        return self._use(digest, decoded, room)
+                await self._wait_for(room)
+        return room
+
+    async def _decoded(self, read_upload: ReadUpload, room: "_Room") -> UploadedPhoto:
+        if kept := self._kept.get(room.digest):
+            return UploadedPhoto(room.digest, kept, was_kept=True)
+        photo = await finish_in_thread(self.decode, await read_upload())
+        room.bytes = self._in_work(photo)
+        self._keep(room.digest, photo)
+        self._room_was_made.set()
+        return UploadedPhoto(room.digest, photo, was_kept=False)
 
     def _needed(self, data: bytes) -> int:
         needed = decoding_bytes(data, max_pixels=self._max_pixels)
@@ -167,22 +180,23 @@ class PhotoShelf:
                 "save it as a JPEG, or raise the limit"
             )
         width, height = upright_size(data)
-        return max(needed, self._in_work(width * height * (_RGB_BYTES + _ALPHA_BYTES), width * height))
+        return max(needed, self._with_work(width * height * _RGBA_BYTES, width * height))
 
-    def _in_work(self, photo_bytes: int, pixels: int) -> int:
+    def _in_work(self, photo: DecodedImage) -> int:
+        return self._with_work(_bytes_of(photo), _pixels(photo))
+
+    def _with_work(self, photo_bytes: int, pixels: int) -> int:
         return min(photo_bytes + round(pixels * self._work_bytes_per_pixel), self._max_bytes)
 
-    async def _room(self, needed: int, *, is_small: bool) -> "_Room":
-        room = _Room(needed, is_small)
-        self._large_waiting += not is_small
+    async def _wait_for(self, room: "_Room") -> None:
+        self._large_waiting += not room.is_small
         try:
             while not self._fits(room):
                 self._room_was_made.clear()
                 await self._room_was_made.wait()
         finally:
-            self._large_waiting -= not is_small
+            self._large_waiting -= not room.is_small
         self._rooms.add(room)
-        return room
 
     def _fits(self, room: "_Room") -> bool:
         """Whether there is room now, after letting go of as many kept photos as it takes."""
@@ -198,40 +212,15 @@ class PhotoShelf:
         kept = sum(map(_bytes_of, self._kept.values()))
         return self._max_bytes - kept - sum(one.bytes for one in self._rooms)
 
-    def _find(self, digest: str) -> UploadedPhoto | None:
-        if use := self._in_use.get(digest):
-            use.users += 1
-            return UploadedPhoto(digest, use.photo, was_kept=True)
-        if photo := self._kept.pop(digest, None):
-            room = _Room(self._in_work(_bytes_of(photo), _pixels(photo)), is_small=True)
-            self._rooms.add(room)
-            self._in_use[digest] = _InUse(photo, room)
-            return UploadedPhoto(digest, photo, was_kept=True)
-        return None
+    def _keep(self, digest: str, photo: DecodedImage) -> None:
+        if digest not in self._kept and self._free() >= _bytes_of(photo):
+            with suppress(ValueError):  # it has more pixels than all that is kept
+                self._kept[digest] = photo
 
-    def _use(self, digest: str, photo: DecodedImage, room: "_Room") -> UploadedPhoto:
-        if use := self._in_use.get(digest):  # somebody sent the same meanwhile
-            self._give_back(room)
-            use.users += 1
-            return UploadedPhoto(digest, use.photo, was_kept=False)
-        room.bytes = self._in_work(_bytes_of(photo), _pixels(photo))
-        self._room_was_made.set()
-        self._in_use[digest] = _InUse(photo, room)
-        return UploadedPhoto(digest, photo, was_kept=False)
-
-    def _let_go(self, digest: str) -> None:
-        use = self._in_use[digest]
-        use.users -= 1
-        if use.users:
-            return
-        del self._in_use[digest]
-        if self._free() >= 0:  # its room, which is given back, is what it takes among those kept
-            with suppress(ValueError):  # larger than all that is kept
-                self._kept[digest] = use.photo
-        self._give_back(use.room)
-
-    def _give_back(self, room: "_Room") -> None:
+    def _give_back(self, room: "_Room", photo: UploadedPhoto | None) -> None:
         self._rooms.discard(room)
+        if photo:
+            self._keep(photo.digest, photo.decoded)
         self._room_was_made.set()
         if room.bytes > _WORTH_TRIMMING and _trim:
             asyncio.get_running_loop().run_in_executor(None, _trim, 0)
@@ -239,19 +228,11 @@ class PhotoShelf:
 
 @dataclass(slots=True, eq=False)
 class _Room:
-    """Memory that is spoken for."""
+    """Memory that a photo takes, or will."""
 
+    digest: str
     bytes: int
     is_small: bool
-
-
-@dataclass(slots=True, eq=False)
-class _InUse:
-    """A photo that requests are at work on."""
-
-    photo: DecodedImage
-    room: _Room
-    users: int = 1
 
 
 def _malloc_trim() -> Callable[[int], int] | None:

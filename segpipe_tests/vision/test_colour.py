@@ -4,6 +4,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from segpipe.errors import CorruptImageError
+from segpipe.vision import colour
 from segpipe.vision.colour import needs_conversion, to_srgb
 from segpipe.vision.image import decode_image
 from segpipe_tests.vision.icc import (
@@ -312,3 +313,22 @@ def test_a_tiff_whose_white_is_zero_is_not_a_negative(dtype: type[np.generic]) -
 def test_a_tiff_that_would_be_read_wrongly_is_refused(data: bytes) -> None:
     with pytest.raises(CorruptImageError, match="cannot be read"):
         decode_image(data)
+
+
+def test_a_picture_that_is_converted_in_bands_is_the_one_that_is_converted_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 23, 4), np.uint8)
+    pixels[:20, :, 3] = 255
+    picture = Image.fromarray(pixels)
+    modes = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
+    pictures = [picture.convert("RGB").convert(mode) for mode in modes[:-2]] + [picture]
+    pictures += [picture.convert("RGB").convert("CMYK")]
+    pictures[3].info["transparency"] = 3
+    whole = [to_srgb(one, None) for one in pictures]
+    monkeypatch.setattr(colour, "_BAND_PX", 50)
+    for one, expected in zip(pictures, whole, strict=True):
+        found = to_srgb(one, None)
+        assert np.array_equal(found.rgb, expected.rgb), one.mode
+        assert np.array_equal(found.alpha, expected.alpha) if expected.alpha is not None else True
+        assert (found.alpha is None, found.notes) == (expected.alpha is None, expected.notes)

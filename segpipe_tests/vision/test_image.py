@@ -14,7 +14,7 @@ from segpipe.errors import (
     PhotoError,
     UnsupportedFormatError,
 )
-from segpipe.vision.image import decode_image, upright_size
+from segpipe.vision.image import decode_image, decoding_bytes, upright_size
 from segpipe.vision.image_formats import FORMATS
 from segpipe_tests.vision.icc import DISPLAY_P3_PRIMARIES, cmyk_profile, rgb_profile
 from segpipe_tests.vision.photos import (
@@ -294,3 +294,12 @@ def test_rubbish_behind_a_true_beginning_is_refused_and_nothing_else(
     name: str, kept: int, tail: bytes
 ) -> None:
     _rgb_or_refused(FILES[name][:kept] + tail)
+
+
+def test_the_memory_that_decoding_takes_is_told_by_the_header_whatever_the_file() -> None:
+    for name in FORMATS:
+        data = encode(corners(128, 64), name)
+        height, width = decode_image(data).rgb.shape[:2]
+        assert 3 * width * height <= decoding_bytes(data) <= 40 * 128 * 64, name
+    with pytest.raises(ImageTooLargeError):
+        decoding_bytes(data, max_pixels=128 * 64 - 1)

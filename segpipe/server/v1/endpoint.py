@@ -70,12 +70,8 @@ def build_router(service: Service, settings: ServerSettings, metrics: Metrics) -
 
 
 async def _answer(service: Service, question: Question, body: BinaryIO, tell: Tell) -> bytes:
-    async def read_upload() -> bytes:
-        tell(StageStarted("decode"))
-        return await asyncio.to_thread(read_photo, body)
-
     with own_fields():
-        async with service.photo(read_upload) as photo:
+        async with service.photo(partial(asyncio.to_thread, read_photo, body), tell) as photo:
             # Once: a refiner that is loaded in the middle comes too late for this photo.
             has_refiner = service.refining.is_ready
             refiner = service.refining.for_request(is_wanted=question.settings.refine)
