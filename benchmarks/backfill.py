@@ -19,7 +19,6 @@ from benchmarks.photos import jpeg
 from benchmarks.timing import Seconds, timed
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.settings import FlowSettings
-from segpipe.flow.stages import Stage
 from segpipe.flow.tools import build_tools
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import asset_key
@@ -83,7 +82,7 @@ def time_daemon(home: Path) -> Seconds:
         request_backfill(instance, BACKFILL, deals)
         deployment.wait_until(lambda: is_backfill_over(instance, BACKFILL), BACKFILL_LIMIT_S)
         taken = Seconds(time.perf_counter() - wall, deployment.cpu_seconds() - cpu)
-        done = instance.get_materialized_partitions(asset_key(MODE, Stage.CROPS))
+        done = instance.get_materialized_partitions(asset_key(MODE, "crops"))
     if missing := set(deals) - done:
         raise RuntimeError(f"{len(missing)} deals were not materialised")
     return taken

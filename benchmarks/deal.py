@@ -32,9 +32,9 @@ from benchmarks.photos import SIZE_PX, jpeg, photo
 from benchmarks.timing import median_seconds, median_times, ratio_table
 from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.stages import ALL_STAGES, Stage
-from segpipe.flow.tools import RunSettings, Tools
+from segpipe.flow.settings import FlowSettings, RunSettings
+from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.classical import ClassicalConfig
@@ -141,7 +141,7 @@ def photo_file(root: Path) -> Path:
 # The ways
 
 
-def prepare_segpipe(root: Path, stages: frozenset[Stage] = ALL_STAGES) -> Callable[[], object]:
+def prepare_segpipe(root: Path, stages: frozenset[str] = STAGES.names) -> Callable[[], object]:
     """The deal through the stages, promoted."""
     store = DealStore(root)
     settings = RunSettings(ClassicalConfig(), NoneConfig(), FlowSettings())
@@ -255,7 +255,7 @@ def from_base64(text: str) -> Bitmap:
 
 
 def above_the_floor(root: Path) -> Table:
-    to_crops = ALL_STAGES - {Stage.DEAL_REPORT}
+    to_crops = STAGES.names - {"deal_report"}
     times = median_times(
         {
             FLOOR: prepare_floor(root, os.cpu_count() or 1),

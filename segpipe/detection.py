@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from segpipe.errors import SegmenterError
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask
 
@@ -95,6 +96,33 @@ class SegmentationResult:
     pass_stats: tuple[PassStats, ...]
     usage: Usage = Usage()
     notes: tuple[str, ...] = ()
+
+    def require_fit(self, width: int, height: int) -> None:
+        """Raise SegmenterError unless it is about an image of this size, in pixels."""
+        size = (width, height)
+        if (self.image_width, self.image_height) != size:
+            raise SegmenterError(
+                f"{self.segmenter_id} answered for an image of "
+                f"{self.image_width}x{self.image_height}, the photo is {width}x{height}"
+            )
+        for index, found in enumerate(self.detections):
+            box = found.box
+            if not (0 <= box.x1 < box.x2 <= width and 0 <= box.y1 < box.y2 <= height):
+                raise SegmenterError(
+                    f"{self.segmenter_id} gave detection {index} the box {tuple(box)}, "
+                    f"which is not inside the {width}x{height} photo"
+                )
+            if found.mask and (found.mask.image_width, found.mask.image_height) != size:
+                raise SegmenterError(
+                    f"{self.segmenter_id} gave detection {index} a mask of another image size"
+                )
+
+    def require_one_for_each(self, boxes: int) -> None:
+        """Raise SegmenterError unless there is a detection for each of so many drawn boxes."""
+        if len(self.detections) != boxes:
+            raise SegmenterError(
+                f"{self.segmenter_id} gave {len(self.detections)} detections for {boxes} boxes"
+            )
 
 
 @dataclass(frozen=True, slots=True)

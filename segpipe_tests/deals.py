@@ -8,9 +8,9 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.settings import FlowSettings, RunSettings
 from segpipe.flow.todo import Todo, todo_of
-from segpipe.flow.tools import RunSettings, Tools
+from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.segmenter import Segmenter

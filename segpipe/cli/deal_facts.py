@@ -11,11 +11,10 @@ from segpipe.cli.facts import (
     ModeFacts,
 )
 from segpipe.errors import SegpipeError, describe
-from segpipe.flow.report import REPORT_FILE, SHEET_FILE
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.stages import Stage
+from segpipe.flow.settings import FlowSettings, RunSettings
+from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.report import REPORT, REPORT_FILE, SHEET_FILE
 from segpipe.flow.todo import Todo, todo_of
-from segpipe.flow.tools import RunSettings
 from segpipe.prompt import Mode
 from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.segmenters.classical import ClassicalConfig
@@ -34,9 +33,9 @@ def default_todo(store: DealStore, deal: str, mode: Mode) -> Todo:
 
 def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
     """The summary of a deal's current report; None when it has none."""
-    if snapshot is None or not snapshot.has(Stage.DEAL_REPORT):
+    if snapshot is None or not snapshot.has(REPORT.name):
         return None
-    return DealSummary.model_validate_json(snapshot.read(Stage.DEAL_REPORT, REPORT_FILE))
+    return DealSummary.model_validate_json(snapshot.read(REPORT.name, REPORT_FILE))
 
 
 def read_state(store: DealStore, deal: str, mode: Mode) -> DealState:
@@ -105,9 +104,7 @@ def read_mode(store: DealStore, deal: str, mode: Mode) -> ModeFacts:
         segmenter=summary.segmenter if summary else None,
         refiner=summary.refiner if summary else None,
         crops_folder=crops,
-        contact_sheet=snapshot.path(Stage.DEAL_REPORT, SHEET_FILE)
-        if snapshot and summary
-        else None,
+        contact_sheet=snapshot.path(REPORT.name, SHEET_FILE) if snapshot and summary else None,
         images=tuple(_image(image, crops) for image in summary.images) if summary else (),
         warnings=tuple(warnings),
         failure=failure_facts(failure) if failure else None,
@@ -116,9 +113,9 @@ def read_mode(store: DealStore, deal: str, mode: Mode) -> ModeFacts:
 
 def crops_folder(snapshot: Snapshot | None, summary: DealSummary | None) -> str | None:
     """Where the cut-outs of a deal lie; None when nothing was found in any photo."""
-    if not (snapshot and summary and summary.counts.crops and snapshot.has(Stage.CROPS)):
+    if not (snapshot and summary and summary.counts.crops and snapshot.has(CROPS.name)):
         return None
-    return f"{snapshot.folder(Stage.CROPS)}/{_CROPS}"
+    return f"{snapshot.folder(CROPS.name)}/{_CROPS}"
 
 
 def failure_facts(failure: Failure) -> FailureFacts:
@@ -159,9 +156,9 @@ def _lost_items(
     empty = {image.image: image for image in summary.images if not image.counts.survivors}
     if not empty:
         return []
-    report = snapshot.version(Stage.DEAL_REPORT).name
+    report = snapshot.version(REPORT.name).name
     for commit in reversed(store.commits(deal, mode)):
-        held = commit.assets.get(Stage.DEAL_REPORT)
+        held = commit.assets.get(REPORT.name)
         if held is None or held.version == report or commit.generation > snapshot.generation:
             continue
         try:

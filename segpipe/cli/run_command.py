@@ -13,8 +13,8 @@ from segpipe.cli.deal_facts import read_summary
 from segpipe.cli.options import ROOT, ModeOption, Root, existing
 from segpipe.cli.run_deals import RunResult, run_deals, todos_of
 from segpipe.errors import ConfigError, DealNotFoundError, PromptError, describe
-from segpipe.flow.report import SHEET_FILE
-from segpipe.flow.stages import Stage
+from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.report import REPORT, SHEET_FILE
 from segpipe.flow.todo import State, Todo, nothing_to_ask
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
@@ -137,9 +137,9 @@ def places(store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
     lines = []
     for deal in deals:
         snapshot = store.current(deal, mode)
-        if snapshot and snapshot.has(Stage.CROPS) and snapshot.has(Stage.DEAL_REPORT):
-            sheet = snapshot.path(Stage.DEAL_REPORT, SHEET_FILE)
-            lines.append(f"{deal}: crops    {_short(f'{snapshot.folder(Stage.CROPS)}/crops')}")
+        if snapshot and snapshot.has(CROPS.name) and snapshot.has(REPORT.name):
+            sheet = snapshot.path(REPORT.name, SHEET_FILE)
+            lines.append(f"{deal}: crops    {_short(f'{snapshot.folder(CROPS.name)}/crops')}")
             lines.append(f"{deal}: preview  {_short(sheet)}")
     return lines
 

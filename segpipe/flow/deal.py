@@ -1,34 +1,29 @@
-"""One deal from its photos to its promoted versions: the road through every stage."""
+"""One deal from its photos to its promoted versions, through every stage."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing, closing
-from dataclasses import dataclass
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
-from segpipe.flow.coco import labelled_photo
-from segpipe.flow.crops import CroppedImage, crop_image
-from segpipe.flow.dedup import DedupedImage, dedup_image
-from segpipe.flow.ordered import map_in_order
 from segpipe.flow.photo import LoadedPhoto, load_photo
-from segpipe.flow.prompts import ModePrompts, read_prompts
-from segpipe.flow.refinement import RefinedImage, refine_image
-from segpipe.flow.report import ImagePreview, preview_image
-from segpipe.flow.result import ImageResult
-from segpipe.flow.segmentation import SegmentedImage, segment_photo
-from segpipe.flow.stages import ALL_STAGES, Stage
-from segpipe.flow.stopwatch import Stopwatch
+from segpipe.flow.prompts import ModePrompts, PhotoPrompt, read_prompts
+from segpipe.flow.results import DealResults
+from segpipe.flow.stages.registry import STAGES, AnyStage, Stages
+from segpipe.flow.stages.stage import PhotoResults, PhotoWork
 from segpipe.flow.tools import Tools
-from segpipe.flow.upstream import Upstream
 from segpipe.flow.writer import DealWriter
-from segpipe.formats.coco import CocoPhoto, coco_photo
 from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody
 from segpipe.prompt import Mode
-from segpipe.segmenters.segmenter import call_context
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore, Promotion, Version
 from segpipe.store.version_info import DealSummary
-from segpipe.vision.image import RgbImage
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,8 @@ class DealTask:
         run_id: The run that the versions will be named after.
         attempt: The attempt of that run, from 0.
         mode: How prompts are answered.
-        stages: The stages to make anew; the others are read from the current versions.
+        stages: The names of the stages to make anew; the others are read from the current
+            versions.
         skip_up_to_date: Whether to leave out those of them that are up to date.
         keep_other_settings: Whether those that were made with other settings count as up to date.
     """
@@ -49,7 +45,7 @@ class DealTask:
     run_id: str
     attempt: int = 0
     mode: Mode = Mode.FIND_ALL
-    stages: frozenset[Stage] = ALL_STAGES
+    stages: frozenset[str] = STAGES.names
     skip_up_to_date: bool = False
     keep_other_settings: bool = False
 
@@ -61,25 +57,34 @@ class DealOutcome:
     Attributes:
         task: What was asked for.
         promotion: The commit that made the versions current, and whom it overtook.
-        versions: The version of each stage that was made.
+        versions: The version of each stage that was made, by name.
         summary: Counts, warnings and seconds.
-        sheet: The contact sheet, JPEG; smaller pictures for metadata are made from it. Empty
-            when what an earlier attempt promoted has none.
     """
 
     task: DealTask
     promotion: Promotion
-    versions: dict[Stage, Version]
+    versions: dict[str, Version]
     summary: DealSummary
-    sheet: bytes
 
 
 async def process_deal(
-    store: DealStore, task: DealTask, tools: Tools, tell: Tell = tell_nobody
+    store: DealStore,
+    task: DealTask,
+    tools: Tools,
+    tell: Tell = tell_nobody,
+    *,
+    stages: Stages = STAGES,
 ) -> DealOutcome:
     """Put the photos of a deal through the stages and promote what they made, all together.
 
     Photos are streamed: as many are in memory as settings allow in flight.
+
+    Args:
+        store: Where the deal lives.
+        task: What to do.
+        tools: What to do it with.
+        tell: Told of the deal and its photos.
+        stages: All stages that there are.
 
     Raises:
         DealFailedError: Something is wrong with the deal; it has every reason that was found.
@@ -88,36 +93,37 @@ async def process_deal(
     try:
         photos = store.photos(task.deal)
         tell(DealStarted(task.deal, len(photos)))
-        asks = Stage.SEGMENTATION in task.stages
+        made, read = stages.in_order(task.stages), stages.read_by(task.stages)
+        asks = any(stage.reads_prompts for stage in made)
         prompts = read_prompts(store, task.deal, task.mode, photos) if asks else None
         snapshot = store.current(task.deal, task.mode)
         with (
-            closing(Upstream(task.deal, snapshot, task.stages)) as upstream,
+            DealResults(task.deal, snapshot, read) as current,
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
             DealWriter(
                 staging,
-                task.stages,
+                made,
+                current,
+                read,
                 tools,
-                upstream.versions(),
-                upstream.producers(),
                 prompts_version=prompts.version if prompts else "",
             ) as writer,
         ):
-            upstream.require_same_images(photo.image for photo in photos)
-            stopwatch = Stopwatch()
-            road = _Road(store, task, tools, upstream, prompts, stopwatch)
+            current.require_photos(photo.image for photo in photos)
+            clock = Stopwatch()
+            run = _StagesOfPhoto(store, task, tools, current, made, prompts, clock)
             async with aclosing(
-                map_in_order(road.travel, photos, limit=tools.images_in_flight)
-            ) as results:
-                async for result in results:
-                    if result is None:
+                map_in_order(run.process, photos, limit=tools.images_in_flight)
+            ) as processed:
+                async for results in processed:
+                    if results is None:
                         continue
-                    with stopwatch.time("write"):
-                        writer.add(result)
-                    tell(PhotoDone(task.deal, result.file_name, result.counts))
-            road.raise_errors()
-            with stopwatch.time("write"):
-                sealed = writer.seal(task.deal, task.mode, photos, stopwatch.seconds)
+                    with clock.time("write"):
+                        summary = writer.add(results)
+                    tell(PhotoDone(task.deal, summary.file_name, summary.counts))
+            run.raise_errors()
+            with clock.time("write"):
+                sealed = writer.seal(task.deal, task.mode, photos, clock.seconds)
             _require_unchanged(store, task.deal, photos)
             promotion = staging.promote()
     except Exception as error:
@@ -125,40 +131,42 @@ async def process_deal(
         tell(DealFailed(task.deal, failure.message))
         raise failure from error
     tell(DealDone(task.deal, sealed.summary.counts))
-    return DealOutcome(task, promotion, sealed.versions, sealed.summary, sealed.sheet)
+    return DealOutcome(task, promotion, sealed.versions, sealed.summary)
 
 
-class _Road:
-    """Takes one photo through the stages; collects what went wrong instead of raising it."""
+class _StagesOfPhoto:
+    """Puts one photo through the stages; collects what went wrong instead of raising it."""
 
     def __init__(
         self,
         store: DealStore,
         task: DealTask,
         tools: Tools,
-        upstream: Upstream,
+        current: DealResults,
+        made: Sequence[AnyStage],
         prompts: ModePrompts | None,
-        stopwatch: Stopwatch,
+        clock: "Stopwatch",
     ) -> None:
         self.errors: dict[str, Exception] = {}
         self._store = store
         self._task = task
         self._tools = tools
-        self._upstream = upstream
+        self._current = current
+        self._waves = waves(made)
         self._prompts = prompts
-        self._stopwatch = stopwatch
+        self._clock = clock
 
-    async def travel(self, photo: Photo) -> ImageResult | None:
-        """The result of one photo; None when the deal has failed, and then it is only read.
+    async def process(self, photo: Photo) -> PhotoResults | None:
+        """The results of one photo; None when the deal has failed, and then it is only read.
 
         Reading on is cheap and names every bad photo at once; segmenting on might be paid for.
         """
         try:
-            with self._stopwatch.time("decode"):
+            with self._clock.time("decode"):
                 loaded = await load_photo(
                     self._store, self._task.deal, photo, self._tools.settings.stages.photos
                 )
-            return None if self.errors else await self._through_stages(loaded)
+            return None if self.errors else await self._make(loaded)
         except SegpipeError as error:
             self.errors[photo.name] = error.at(deal=self._task.deal, image=photo.name)
         except Exception as error:  # noqa: BLE001 - reported with the deal's other errors
@@ -172,93 +180,83 @@ class _Road:
             ordered = [self.errors[name] for name in sorted(self.errors)]
             raise DealFailedError(self._task.deal, ordered) from ordered[0]
 
-    async def _through_stages(self, loaded: LoadedPhoto) -> ImageResult:
-        stages, tools, clock = self._task.stages, self._tools, self._stopwatch
-        rgb, image = loaded.decoded.rgb, loaded.photo.image
-
-        # Everything the segmenter finds.
-        with clock.time(Stage.SEGMENTATION):
-            if self._prompts:
-                asked = self._prompts.ask(
-                    image,
-                    width=rgb.shape[1],
-                    height=rgb.shape[0],
-                    settings=tools.settings.stages.prompts,
-                    default_texts=tools.segmenter.default_texts,
-                )
-                with call_context(self._task.run_id, self._task.deal, loaded.photo.name):
-                    segmented = await segment_photo(loaded, tools.segmenter, asked)
-            else:
-                segmented = self._upstream.segmented(loaded)
-
-        # One detection for each item.
-        deduped: DedupedImage | None = None
-        with clock.time(Stage.DEDUP):
-            if Stage.DEDUP in stages:
-                deduped = await asyncio.to_thread(
-                    dedup_image, segmented, tools.settings.stages.dedup
-                )
-            elif self._upstream.needs(Stage.DEDUP):
-                deduped = self._upstream.deduped(image)
-
-        # Sharper masks for the survivors.
-        refined: RefinedImage | None = None
-        with clock.time(Stage.REFINEMENT):
-            if Stage.REFINEMENT in stages and deduped:
-                refined = await refine_image(rgb, segmented, deduped, tools.refiner)
-            elif self._upstream.needs(Stage.REFINEMENT):
-                refined = self._upstream.refined(segmented)
-
-        # Their cut-outs and their COCO records, and at the same time a picture of it all.
-        cropped, coco, preview = await asyncio.gather(
-            self._crops(rgb, segmented, refined),
-            self._coco(segmented, refined),
-            self._preview(rgb, segmented, deduped, refined),
-        )
-        return ImageResult(segmented, deduped, refined, cropped, coco, preview)
-
-    async def _crops(
-        self, rgb: RgbImage, segmented: SegmentedImage, refined: RefinedImage | None
-    ) -> CroppedImage | None:
-        with self._stopwatch.time(Stage.CROPS):
-            if Stage.CROPS in self._task.stages and refined:
-                settings, missing = self._tools.settings.stages.crops, segmented.missing
-                return await asyncio.to_thread(crop_image, rgb, refined, settings, missing)
-            needed = self._upstream.needs(Stage.CROPS)
-            return self._upstream.cropped(segmented.image) if needed else None
-
-    async def _coco(
-        self, segmented: SegmentedImage, refined: RefinedImage | None
-    ) -> CocoPhoto | None:
-        if Stage.COCO not in self._task.stages or refined is None:
-            return None
-        with self._stopwatch.time(Stage.COCO):
-            masks = self._tools.settings.stages.coco.masks
-
-            def make() -> CocoPhoto:
-                return coco_photo(labelled_photo(self._task.deal, segmented, refined), masks)
-
-            return await asyncio.to_thread(make)
-
-    async def _preview(
-        self,
-        rgb: RgbImage,
-        segmented: SegmentedImage,
-        deduped: DedupedImage | None,
-        refined: RefinedImage | None,
-    ) -> ImagePreview:
-        report = self._tools.settings.stages.report
-        in_report = Stage.DEAL_REPORT in self._task.stages
-        with self._stopwatch.time(Stage.DEAL_REPORT):
-            return await asyncio.to_thread(
-                preview_image,
-                rgb,
-                segmented,
-                deduped,
-                refined,
-                side_px=report.preview_side_px if in_report else report.tile_px,
-                tile_px=report.tile_px,
+    async def _make(self, loaded: LoadedPhoto) -> PhotoResults:
+        info, tools = loaded.info, self._tools
+        asked: PhotoPrompt | None = None
+        if self._prompts:
+            size = {"width": info.width, "height": info.height}
+            asked = self._prompts.ask(
+                info.image,
+                **size,
+                settings=tools.settings.stages.prompts,
+                default_texts=tools.segmenter.default_texts,
             )
+        work = PhotoWork(
+            deal=self._task.deal,
+            run_id=self._task.run_id,
+            loaded=loaded,
+            results=self._current.of(loaded),
+            asked=asked,
+            segmenter=tools.segmenter,
+            refiner=tools.refiner,
+        )
+        for wave in self._waves:
+            await asyncio.gather(*(self._make_stage(stage, work) for stage in wave))
+        return work.results
+
+    async def _make_stage(self, stage: AnyStage, work: PhotoWork) -> None:
+        with self._clock.time(stage.name):
+            work.results.put(stage, await stage.make(work, self._tools.settings.of(stage)))
+
+
+def waves(made: Sequence[AnyStage]) -> list[list[AnyStage]]:
+    """The stages in groups: those of a group wait for none of each other, and go side by side."""
+    number: dict[str, int] = {}
+    groups: list[list[AnyStage]] = []
+    for stage in made:
+        above = stage.upstream if stage.waits_for is None else stage.waits_for
+        own = 1 + max((number.get(each.name, -1) for each in above), default=-1)
+        number[stage.name] = own
+        groups += [[]] * (own == len(groups))
+        groups[own] = [*groups[own], stage]
+    return groups
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds spent in each stage, summed over photos (that may run side by side)."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+
+async def map_in_order(
+    function: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, limit: int
+) -> AsyncGenerator[Result, None]:
+    """Yield ``function(item)`` in the order of the items, at most ``limit`` under way.
+
+    When the caller stops early, or an item fails, what is under way is cancelled and awaited.
+    """
+    pending: deque[asyncio.Future[Result]] = deque()
+    try:
+        for item in items:
+            if len(pending) == limit:
+                yield await pending.popleft()
+            pending.append(asyncio.ensure_future(function(item)))
+        while pending:
+            yield await pending.popleft()
+    finally:
+        for future in pending:
+            future.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 def _require_unchanged(store: DealStore, deal: str, photos: Sequence[Photo]) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from segpipe.digests import bytes_digest
@@ -14,8 +15,14 @@ from segpipe.errors import (
     StaleUpstreamError,
     describe,
 )
-from segpipe.flow.coco import labelled_photo
-from segpipe.flow.export_results import DealResults
+from segpipe.flow.results import DealResults
+from segpipe.flow.stages.coco import labelled_photo
+from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.registry import AnyStage
+from segpipe.flow.stages.report import REPORT, SHEET_FILE
+from segpipe.flow.stages.segmentation import SEGMENTATION
+from segpipe.flow.stages.stage import PhotoResults
 from segpipe.formats.destination import EXPORT_FILE, ExportFolder, new_file, new_folder
 from segpipe.formats.label_format import (
     OPENED_EVERYWHERE,
@@ -24,12 +31,13 @@ from segpipe.formats.label_format import (
     LabelWriter,
     WriteOptions,
 )
-from segpipe.formats.labels import LabelledPhoto
+from segpipe.formats.labels import CutOut, LabelledPhoto
 from segpipe.formats.registry import export_format
 from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.inputs import Photo
+from segpipe.store.snapshot import Snapshot
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import decode_image
@@ -167,22 +175,24 @@ class _Export:
         items = 0
         converted: list[str] = []
         has_cutouts = self.format.has_cutouts
-        with DealResults(self.store, deal, self.task.mode, with_crops=has_cutouts) as results:
+        stages: list[AnyStage] = [SEGMENTATION, REFINEMENT, *([CROPS] if has_cutouts else [])]
+        with DealResults.current(self.store, deal, self.task.mode, stages) as results:
             listed = {photo.name: photo for photo in self.store.photos(deal)}
             self.tell(DealStarted(deal, len(results)))
-            for segmented, refined in results:
-                cutouts = results.cutouts(segmented.image) if has_cutouts else {}
-                photo = labelled_photo(deal, segmented, refined, cutouts)
+            for each in results:
+                segmented, refined = each.of(SEGMENTATION), each.of(REFINEMENT)
+                cutouts = _cutouts(results.snapshot, each) if has_cutouts else {}
+                photo = labelled_photo(deal, each.photo, segmented, refined, cutouts)
                 data = self._read_photo(photo, listed.get(photo.file_name))
                 is_converted = self._images is not Images.NONE and not _opens_everywhere(
-                    data, segmented.format
+                    data, each.photo.format
                 )
-                file = _File(self.store, photo, segmented.format, data, self._images, is_converted)
+                file = _File(self.store, photo, each.photo.format, data, self._images, is_converted)
                 writer.add(photo, file)
                 items += len(photo.items)
                 converted += [photo.file_name] if file.is_converted else []
                 self.tell(PhotoDone(deal, photo.file_name))
-            if folder and self.format.contact_sheet and (sheet := results.contact_sheet()):
+            if folder and self.format.contact_sheet and (sheet := _contact_sheet(results)):
                 folder.write(f"{deal}/{self.format.contact_sheet}", sheet)
             return ExportedDeal(
                 results.generation, results.versions, len(results), items, tuple(converted)
@@ -205,6 +215,28 @@ class _Export:
                 image=photo.file_name,
             )
         return data
+
+
+def _cutouts(snapshot: Snapshot, photo: PhotoResults) -> dict[int, CutOut]:
+    """The cut-outs of a photo by detection; one that failed has none."""
+    return {
+        crop.detection: CutOut(
+            suffix=f".{crop.format}", read=partial(snapshot.read, CROPS.name, crop.file)
+        )
+        for crop in photo.of(CROPS).crops
+        if crop.file
+    }
+
+
+def _contact_sheet(results: DealResults) -> bytes | None:
+    """The contact sheet, JPEG; None when there is none of these cut-outs."""
+    snapshot = results.snapshot
+    if not snapshot.has(REPORT.name):
+        return None
+    made_from = snapshot.version(REPORT.name).made_from
+    if made_from.get(CROPS.name) != results.versions.get(CROPS.name):
+        return None
+    return snapshot.read(REPORT.name, SHEET_FILE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from segpipe.digests import bytes_digest
-from segpipe.flow.settings import PhotoSettings
+from segpipe.settings import Settings
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore
 from segpipe.vision.image import DecodedImage, decode_image
@@ -12,12 +14,46 @@ from segpipe.vision.image import DecodedImage, decode_image
 _PIXELS_PER_MEGAPIXEL = 1_000_000
 
 
+class PhotoSettings(Settings):
+    """How photos are read."""
+
+    max_megapixels: float = Field(
+        default=100.0, gt=0, description="A photo with more pixels is refused before decoding."
+    )
+    images_in_flight: int = Field(
+        default=0,
+        ge=0,
+        description="Photos of a deal that are worked on at the same time; 0 is as many as keep "
+        "the segmenter busy.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoInfo:
+    """Which photo it is.
+
+    Attributes:
+        image: Its id, unique in the deal.
+        file_name: Its name.
+        digest: The sha256 of its bytes.
+        format: Its file format.
+        width: Pixels of the upright photo.
+        height: Pixels of the upright photo.
+    """
+
+    image: str
+    file_name: str
+    digest: str
+    format: str
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPhoto:
-    """A photo in memory: where it came from, the sha256 of its bytes, and its picture."""
+    """A photo in memory."""
 
-    photo: Photo
-    digest: str
+    info: PhotoInfo
     decoded: DecodedImage
 
 
@@ -31,4 +67,6 @@ async def load_photo(
         asyncio.to_thread(decode_image, data, max_pixels=max_pixels),
         asyncio.to_thread(bytes_digest, data),
     )
-    return LoadedPhoto(photo=photo, digest=digest, decoded=decoded)
+    height, width = decoded.rgb.shape[:2]
+    info = PhotoInfo(photo.image, photo.name, digest, decoded.format, width, height)
+    return LoadedPhoto(info, decoded)

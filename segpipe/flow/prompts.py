@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from segpipe.errors import DealFailedError, PromptError
-from segpipe.flow.settings import PromptSettings
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.settings import Settings
 from segpipe.store.inputs import Photo
 from segpipe.store.prompts import (
     Annotation,
@@ -19,6 +21,21 @@ from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 
 POINTS_WITHOUT_A_BOX = "its points are not used: there is no box around them"
+
+
+class PromptSettings(Settings):
+    """What is asked of photos, and what becomes of the answers."""
+
+    everything: bool = Field(
+        default=True,
+        description="find_all: look for every item where neither a text nor examples say what to "
+        "find. Off: such a photo fails its deal.",
+    )
+    record_found: bool = Field(
+        default=True,
+        description="find_all: write what was found among the photo's prompts, as annotations of "
+        "the model's.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

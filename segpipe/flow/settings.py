@@ -1,124 +1,103 @@
-"""The settings of the stages. Everything has a default; each stage has its own model."""
+"""The settings of a run: everything has a default, and each stage has its own model."""
 
-from pydantic import Field
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
-from segpipe.flow.stages import Stage
-from segpipe.formats.label_format import CocoMasks
+from pydantic import Field, create_model
+
+from segpipe.flow.checks import CheckSettings
+from segpipe.flow.photo import PhotoSettings
+from segpipe.flow.prompts import PromptSettings
+from segpipe.flow.stages.registry import STAGES, AnyStage, Stages
 from segpipe.settings import Settings
-from segpipe.vision.crop import CropFormat
-from segpipe.vision.dedup import Compare
 
 
-class PhotoSettings(Settings):
-    """How photos are read."""
-
-    max_megapixels: float = Field(
-        default=100.0, gt=0, description="A photo with more pixels is refused before decoding."
-    )
-    images_in_flight: int = Field(
-        default=0,
-        ge=0,
-        description="Photos of a deal that are worked on at the same time; 0 is as many as keep "
-        "the segmenter busy.",
-    )
-
-
-class PromptSettings(Settings):
-    """What is asked of photos, and what becomes of the answers."""
-
-    everything: bool = Field(
-        default=True,
-        description="find_all: look for every item where neither a text nor examples say what to "
-        "find. Off: such a photo fails its deal.",
-    )
-    record_found: bool = Field(
-        default=True,
-        description="find_all: write what was found among the photo's prompts, as annotations of "
-        "the model's.",
-    )
-
-
-class DedupSettings(Settings):
-    """Which detections count as the same item."""
-
-    iou_threshold: float = Field(
-        default=0.5, ge=0, le=1, description="Overlap (IoU) above which the lower score goes."
-    )
-    containment_threshold: float = Field(
-        default=0.8,
-        ge=0,
-        le=1,
-        description="Intersection over the smaller one above which the lower score goes.",
-    )
-    compare: Compare = Field(
-        default=Compare.MASKS,
-        description="Measure on masks (boxes where a mask is missing), or on boxes only.",
-    )
-
-
-class CropSettings(Settings):
-    """How survivors are cut out."""
-
-    use_mask_crops: bool = Field(
-        default=True, description="Cut along the mask; off: cut the box, background and all."
-    )
-    format: CropFormat = Field(
-        default=CropFormat.PNG, description="png keeps transparency; jpg puts white behind."
-    )
-    padding_px: int = Field(default=0, ge=0, description="Pixels left around the item.")
-    jpeg_quality: int = Field(default=92, ge=1, le=100, description="For the format jpg.")
-
-
-class CheckSettings(Settings):
-    """When checks warn; no result depends on it."""
-
-    max_rejected_percent: float = Field(
-        default=50.0, ge=0, le=100, description="Warn when dedup rejects more than this."
-    )
-
-
-class ReportSettings(Settings):
-    """The report."""
-
-    preview_side_px: int = Field(
-        default=1600, ge=64, description="Longest side of the preview of a photo."
-    )
-    tile_px: int = Field(default=320, ge=64, description="Side of a tile of the contact sheet.")
-    columns: int = Field(default=4, ge=1, description="Tiles in a row of the contact sheet.")
-
-
-class CocoSettings(Settings):
-    """The COCO JSON of a deal."""
-
-    masks: CocoMasks = Field(
-        default=CocoMasks.RLE,
-        description="rle, or polygons along the edges of pixels; a mask with holes, which polygons "
-        "cannot say, is rle all the same. Both decode to every pixel of the mask.",
-    )
-
-
-class FlowSettings(Settings):
-    """All settings of a mode."""
+class SharedSettings(Settings):
+    """What concerns no single stage."""
 
     photos: PhotoSettings = PhotoSettings()
     prompts: PromptSettings = PromptSettings()
-    dedup: DedupSettings = DedupSettings()
-    crops: CropSettings = CropSettings()
-    coco: CocoSettings = CocoSettings()
-    report: ReportSettings = ReportSettings()
     checks: CheckSettings = CheckSettings()
 
 
-def settings_of(stage: Stage, settings: FlowSettings) -> Settings | None:
-    """The part of the settings that decides what a stage gives; None when none does."""
-    match stage:
-        case Stage.DEDUP:
-            return settings.dedup
-        case Stage.CROPS:
-            return settings.crops
-        case Stage.DEAL_REPORT:
-            return settings.report
-        case Stage.COCO:
-            return settings.coco
-        case Stage.SEGMENTATION | Stage.REFINEMENT:
-            return None
+def settings_model(stages: Stages) -> type[SharedSettings]:
+    """The model of all settings of a mode: a field for each stage that has some.
+
+    >>> settings_model(STAGES)().crops.padding_px
+    0
+    """
+    fields: dict[str, Any] = {
+        stage.settings_name: (stage.settings, Field(default=stage.settings()))
+        for stage in stages.values()
+        if stage.settings
+    }
+    return create_model(
+        "FlowSettings", __base__=SharedSettings, __doc__="All settings of a mode.", **fields
+    )
+
+
+if TYPE_CHECKING:
+
+    class FlowSettings(SharedSettings):
+        """All settings of a mode."""
+
+        def __init__(self, **values: Settings) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    FlowSettings = settings_model(STAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """All settings of a run.
+
+    Attributes:
+        segmenter: Those of the segmenter.
+        refiner: Those of the refiner.
+        stages: Those of the stages.
+    """
+
+    segmenter: Settings
+    refiner: Settings
+    stages: SharedSettings
+
+    def of(self, stage: AnyStage) -> Settings | None:
+        """The settings that decide what a stage gives; None when none do."""
+        if stage.tool:
+            return cast("Settings", getattr(self, stage.tool))
+        return getattr(self.stages, stage.settings_name) if stage.settings else None
+
+    def identity(self, stage: AnyStage) -> dict[str, Any]:
+        """The same as JSON values."""
+        settings = self.of(stage)
+        return settings.identity() if settings else {}
+
+    def changes(self, stage: AnyStage, before: Mapping[str, Any]) -> list[str]:
+        """What is other about the settings of a stage, for people: "crops.padding_px 4 → 0".
+
+        Settings that only one of both knows came or went with a release: nobody has set them.
+        """
+        name = stage.tool or stage.settings_name
+        old, new = dict(_flat(before, name)), dict(_flat(self.identity(stage), name))
+        others = [path for path in old if path in new and old[path] != new[path]]
+        # Of another kind everything is other.
+        kinds = [path for path in others if path.endswith(_KIND)]
+        return [
+            f"{path.removesuffix(_KIND)} {old[path]} → {new[path]}" for path in kinds[:1] or others
+        ]
+
+
+_KIND = ".kind"
+
+
+def _flat(values: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    """Every setting by its path, in words."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.{key}")
+        else:
+            yield f"{name}.{key}", value if isinstance(value, str) else json.dumps(value)

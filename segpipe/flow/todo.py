@@ -7,25 +7,18 @@ from enum import StrEnum
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal_inputs import InputsMark, current_inputs, read_photos_version
 from segpipe.flow.prompts import has_boxes, read_prompts_version
-from segpipe.flow.stages import (
-    ALL_STAGES,
-    CODE_VERSIONS,
-    DEAL_PHOTOS,
-    DEAL_PROMPTS,
-    UPSTREAM,
-    Stage,
-    in_order,
-    with_downstream,
-)
-from segpipe.flow.tools import RunSettings
+from segpipe.flow.settings import RunSettings
+from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.registry import STAGES, AnyStage
+from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
 from segpipe.store.inputs import fingerprint
-from segpipe.store.manifests import CommitKind
+from segpipe.store.manifests import PHOTOS, PROMPTS, CommitKind
 from segpipe.store.store import DealStore, Snapshot
 
 _MAX_NAMED = 5
-_NOTHING: frozenset[Stage] = frozenset()
+_NOTHING: frozenset[str] = frozenset()
 
 
 class State(StrEnum):
@@ -79,7 +72,7 @@ class Todo:
     """
 
     state: State
-    stages: frozenset[Stage]
+    stages: frozenset[str]
     reason: str
     settings_changes: tuple[str, ...] = ()
 
@@ -119,7 +112,7 @@ def todo_of(
         look = _Look(store, deal, mode, settings, photos_fingerprint)
         return look.todo(replace_other_settings=replace_other_settings)
     except SegpipeError as error:
-        return Todo(State.UNREADABLE, ALL_STAGES, f"it cannot be read: {error.message}")
+        return Todo(State.UNREADABLE, STAGES.names, f"it cannot be read: {error.message}")
 
 
 def in_words(todos: Mapping[str, Todo]) -> list[str]:
@@ -199,16 +192,20 @@ class _Look:
     def _compare(self, snapshot: Snapshot | None, *, replace_other_settings: bool) -> Todo:
         """What is current, against what was put in and the settings."""
         photos = self._photos()
-        if snapshot is None or not snapshot.has(Stage.SEGMENTATION):
-            return Todo(State.NEVER_MADE, ALL_STAGES, "it was never made")
+        if snapshot is None or not snapshot.has(SEGMENTATION.name):
+            return Todo(State.NEVER_MADE, STAGES.names, "it was never made")
         if not self._has_photos(snapshot, photos):
             return self._whole(snapshot, State.PHOTOS_CHANGED, "its photos changed")
         if not self._has_prompts(snapshot):
             return self._whole(snapshot, State.PROMPTS_CHANGED, "its prompts changed")
-        missing = [stage for stage in Stage if not snapshot.has(stage)]
-        older = [stage for stage in Stage if stage not in missing and _is_older(stage, snapshot)]
+        missing = [name for name in STAGES if not snapshot.has(name)]
+        older = [
+            stage.name
+            for stage in STAGES.values()
+            if stage.name not in missing and _is_older(stage, snapshot)
+        ]
         changes = dict(_all_changes(snapshot, self._settings, frozenset(missing)))
-        code = [stage for stage, texts in changes.items() if not texts]
+        code = [name for name, texts in changes.items() if not texts]
         reasons = {
             State.NEVER_MADE: (missing, "were never made"),
             State.UPSTREAM_NEWER: (older, "were made from older results than are current"),
@@ -218,12 +215,12 @@ class _Look:
             named = _named(_texts(changes))
             said = f"were made with other settings ({named})"
             reasons[State.SETTINGS_CHANGED] = ([s for s in changes if changes[s]], said)
-        stale = with_downstream(stage for stages, _ in reasons.values() for stage in stages)
+        stale = STAGES.with_downstream(stage for stages, _ in reasons.values() for stage in stages)
         for state, (stages, said) in reasons.items():
             if stages:
                 kept = {stage: texts for stage, texts in changes.items() if stage in stale}
                 extra = () if replace_other_settings else _texts(kept)
-                return _todo(state, stale, f"{', '.join(in_order(stages))} {said}", extra)
+                return _todo(state, stale, f"{', '.join(stages)} {said}", extra)
         if changes:
             texts = _texts(changes)
             said = f"it was made with other settings ({_named(texts)})"
@@ -232,9 +229,9 @@ class _Look:
 
     def _whole(self, snapshot: Snapshot, state: State, reason: str) -> Todo:
         """Everything is to be made anew; some of it may have been made with other settings."""
-        missing = frozenset(stage for stage in Stage if not snapshot.has(stage))
+        missing = frozenset(name for name in STAGES if not snapshot.has(name))
         changes = dict(_all_changes(snapshot, self._settings, missing))
-        return _todo(state, ALL_STAGES, reason, _texts(changes))
+        return _todo(state, STAGES.names, reason, _texts(changes))
 
     def _photos(self) -> str:
         """The fingerprint of the photos that are there."""
@@ -244,17 +241,17 @@ class _Look:
 
     def _has_photos(self, snapshot: Snapshot, photos: str) -> bool:
         """Whether the segmentation was made from the photos that are there."""
-        segmentation = snapshot.manifest(Stage.SEGMENTATION)
+        segmentation = snapshot.manifest(SEGMENTATION.name)
         if segmentation.info.photos_fingerprint == photos:
             return True
         if self._photos_fingerprint is not None:
             return False
         version = read_photos_version(self._store, self._deal)
-        return segmentation.made_from[DEAL_PHOTOS] == version
+        return segmentation.made_from[PHOTOS] == version
 
     def _has_prompts(self, snapshot: Snapshot) -> bool:
         """The same for the prompts of the mode."""
-        made_from = snapshot.version(Stage.SEGMENTATION).made_from.get(DEAL_PROMPTS)
+        made_from = snapshot.version(SEGMENTATION.name).made_from.get(PROMPTS)
         return made_from == read_prompts_version(self._store, self._deal, self._mode)
 
     def _is_as_before(self, failure: Failure) -> bool:
@@ -272,52 +269,51 @@ class _Look:
         commits = self._store.commits(self._deal, self._mode)
         of_runs = [commit for commit in commits if commit.kind is CommitKind.PROMOTE]
         last = self._store.snapshot(self._deal, self._mode, (of_runs or commits)[-1].generation)
-        if not last.has(Stage.SEGMENTATION):
+        if not last.has(SEGMENTATION.name):
             return False
         return self._has_photos(last, self._photos()) and self._has_prompts(last)
 
 
 def _is_about_finds(failure: Failure, snapshot: Snapshot | None) -> bool:
     """Whether a run failed after it had promoted: a promotion makes failures before it void."""
-    if snapshot is None or not snapshot.has(Stage.REFINEMENT):
+    if snapshot is None or not snapshot.has(REFINEMENT.name):
         return False
-    return snapshot.version(Stage.REFINEMENT).run_id == failure.run_id
+    return snapshot.version(REFINEMENT.name).run_id == failure.run_id
 
 
-def _is_older(stage: Stage, snapshot: Snapshot) -> bool:
+def _is_older(stage: AnyStage, snapshot: Snapshot) -> bool:
     """Whether a stage was made from other photos or versions than are current now."""
-    photos = snapshot.version(Stage.SEGMENTATION).made_from[DEAL_PHOTOS]
-    made_from = snapshot.version(stage).made_from
-    return made_from.get(DEAL_PHOTOS) != photos or any(
-        not snapshot.has(above) or made_from.get(above) != snapshot.version(above).name
-        for above in UPSTREAM[stage]
+    photos = snapshot.version(SEGMENTATION.name).made_from[PHOTOS]
+    made_from = snapshot.version(stage.name).made_from
+    return made_from.get(PHOTOS) != photos or any(
+        not snapshot.has(above.name)
+        or made_from.get(above.name) != snapshot.version(above.name).name
+        for above in stage.upstream
     )
 
 
 def _all_changes(
-    snapshot: Snapshot, settings: RunSettings, missing: frozenset[Stage]
-) -> Iterator[tuple[Stage, list[str]]]:
+    snapshot: Snapshot, settings: RunSettings, missing: frozenset[str]
+) -> Iterator[tuple[str, list[str]]]:
     """The stages that another code or other settings made, with what is other about the settings.
 
     Nothing is where all that somebody can have set is the same.
     """
-    for stage in Stage:
-        if stage in missing:
+    for name, stage in STAGES.items():
+        if name in missing:
             continue
-        info = snapshot.manifest(stage).info
-        if info.settings != settings.of(stage):
-            yield stage, settings.changes(stage, info.settings or {})
-        elif info.code_version != CODE_VERSIONS[stage]:
-            yield stage, []
+        info = snapshot.manifest(name).info
+        if info.settings != settings.identity(stage):
+            yield name, settings.changes(stage, info.settings or {})
+        elif info.code_version != stage.code_version:
+            yield name, []
 
 
-def _texts(changes: Mapping[Stage, list[str]]) -> tuple[str, ...]:
+def _texts(changes: Mapping[str, list[str]]) -> tuple[str, ...]:
     return tuple(text for texts in changes.values() for text in texts)
 
 
-def _todo(
-    state: State, stages: frozenset[Stage], reason: str, changes: tuple[str, ...] = ()
-) -> Todo:
+def _todo(state: State, stages: frozenset[str], reason: str, changes: tuple[str, ...] = ()) -> Todo:
     if changes:
         reason = f"{reason}; it was made with other settings, which a run changes: "
         reason += _named(changes)

@@ -10,23 +10,16 @@ import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
-from segpipe.flow.batch import process_in_run, record_finds
-from segpipe.flow.checks import CHECKS
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.stages import (
-    CODE_VERSIONS,
-    DEAL_PHOTOS,
-    DESCRIPTIONS,
-    UPSTREAM,
-    Stage,
-    in_order,
-)
+from segpipe.flow.run_deal import process_in_run, record_finds
+from segpipe.flow.settings import SharedSettings
+from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
 from segpipe.pipeline.recording import (
+    PHOTOS_KEY,
     asset_key,
     is_recorded,
     prompts_key,
@@ -55,8 +48,6 @@ RETRY_POLICY = dg.RetryPolicy(
 # latest. Outputs themselves wake the steps downstream.
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
-_KINDS = {Stage.COCO: {"json"}, Stage.DEAL_REPORT: {"jpeg"}}
-
 _ROOT_RUN_TAG = "dagster/root_run_id"
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
 
@@ -77,7 +68,7 @@ def build_family(
 
     @dg.multi_asset(
         name=mode.value,
-        specs=[_spec(mode, stage) for stage in Stage],
+        specs=[_spec(mode, stage) for stage in STAGES.values()],
         check_specs=_check_specs(mode),
         can_subset=True,
         partitions_def=DEALS,
@@ -95,7 +86,7 @@ def build_family(
     ) -> Iterator[dg.MaterializeResult[None]]:
         tools = _build_tools(segmenter, refiner, config, store.data_folder)
         opened = store.open()
-        stages = frozenset(Stage(key.path[-1]) for key in context.selected_asset_keys)
+        stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
         retried = _retried_runs(context)
         tell = LogProgress(context.log, progress)
 
@@ -126,8 +117,8 @@ def build_family(
 
         if failures:
             raise _step_failure(failures, deals=len(context.partition_keys))
-        for stage in in_order(stages):
-            yield dg.MaterializeResult(asset_key=asset_key(mode, stage), metadata=_RECORDED)
+        for stage in STAGES.in_order(stages):
+            yield dg.MaterializeResult(asset_key=asset_key(mode, stage.name), metadata=_RECORDED)
 
     return family
 
@@ -146,7 +137,7 @@ def _tell(
 def _build_tools(
     segmenter: SegmenterResource,
     refiner: RefinerResource,
-    settings: FlowSettings,
+    settings: SharedSettings,
     data_folder: Path,
 ) -> Tools:
     """The tools of a run; what they lack (a key, weights) will be lacking at a retry, too."""
@@ -170,17 +161,15 @@ def _event_loop(tools: Tools) -> Iterator[asyncio.Runner]:
             runner.run(tools.segmenter.aclose())
 
 
-def _spec(mode: Mode, stage: Stage) -> dg.AssetSpec:
-    inputs = [dg.AssetKey(DEAL_PHOTOS)]
-    if stage is Stage.SEGMENTATION:
-        inputs.append(prompts_key(mode))
+def _spec(mode: Mode, stage: AnyStage) -> dg.AssetSpec:
+    inputs = [PHOTOS_KEY, *([prompts_key(mode)] if stage.reads_prompts else [])]
     return dg.AssetSpec(
-        asset_key(mode, stage),
-        deps=[*inputs, *(asset_key(mode, above) for above in UPSTREAM[stage])],
-        description=DESCRIPTIONS[stage],
+        asset_key(mode, stage.name),
+        deps=[*inputs, *(asset_key(mode, above.name) for above in stage.upstream)],
+        description=stage.description,
         group_name=mode.value,
-        code_version=CODE_VERSIONS[stage],
-        kinds=_KINDS.get(stage, {"opencv", "parquet"}),
+        code_version=stage.code_version,
+        kinds=set(stage.kinds),
         skippable=True,
     )
 
@@ -192,11 +181,12 @@ def _check_specs(mode: Mode) -> list[dg.AssetCheckSpec]:
         return [
             dg.AssetCheckSpec(
                 check.name,
-                asset=asset_key(mode, check.stage),
+                asset=asset_key(mode, stage.name),
                 description=check.description,
                 partitions_def=DEALS,
             )
-            for check in CHECKS
+            for stage in STAGES.values()
+            for check in stage.all_checks
         ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from segpipe.flow.stages import Stage
+from segpipe.flow.stages.registry import STAGES
 from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
@@ -30,9 +30,9 @@ def only_stale(mode: Mode) -> dict[str, Any]:
 
 def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:
     """The jobs of a mode: everything, and everything after segmentation."""
-    after: list[Stage] = [stage for stage in Stage if stage is not Stage.SEGMENTATION]
+    after = [name for name, stage in STAGES.items() if not stage.reads_prompts]
     return [
-        _job(everything_job_name(mode), mode, list(Stage), "Every asset of the mode."),
+        _job(everything_job_name(mode), mode, list(STAGES), "Every asset of the mode."),
         _job(
             f"{mode.value}_after_segmentation",
             mode,
@@ -80,11 +80,11 @@ def sweep() -> None:
 
 
 def _job(
-    name: str, mode: Mode, stages: list[Stage], description: str
+    name: str, mode: Mode, stages: list[str], description: str
 ) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name,
-        selection=[asset_key(mode, stage) for stage in stages],
+        selection=[asset_key(mode, name) for name in stages],
         executor_def=dg.in_process_executor,
         description=description,
     )

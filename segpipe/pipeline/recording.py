@@ -1,6 +1,7 @@
 """Tells Dagster, deal by deal, what a run promoted: materialisations, checks, observations."""
 
 import base64
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
@@ -8,29 +9,24 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.checks import CHECKS, Check, Finding
+from segpipe.flow.checks import Check, CheckSettings, Finding
 from segpipe.flow.deal import DealOutcome
-from segpipe.flow.settings import CheckSettings
-from segpipe.flow.stages import (
-    CODE_VERSIONS,
-    DEAL_PHOTOS,
-    DEAL_PROMPTS,
-    UPSTREAM,
-    Stage,
-    in_order,
-)
-from segpipe.flow.table_files import TABLES
+from segpipe.flow.stages.registry import STAGES, AnyStage
+from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
+from segpipe.flow.stages.segmentation import SEGMENTATION
+from segpipe.flow.stages.stage import open_table
 from segpipe.prompt import Mode
+from segpipe.store.manifests import PHOTOS, PROMPTS
 from segpipe.store.prompts import NO_PROMPTS_VERSION
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.version_info import UsageSummary
 from segpipe.vision.image import decode_image
 from segpipe.vision.overlay import inline_preview
 
-PREVIEW_MAX_BYTES = 10_000
+PREVIEW_MAX_BYTES = 14_000
 """Of the picture in the metadata: Dagster keeps several copies of it, a third larger in base64."""
 
-PHOTOS_KEY = dg.AssetKey(DEAL_PHOTOS)
+PHOTOS_KEY = dg.AssetKey(PHOTOS)
 
 _DATA_VERSION_TAG = "dagster/data_version"
 _IS_OWN_DATA_VERSION_TAG = "dagster/data_version_is_user_provided"
@@ -39,14 +35,14 @@ _INPUT_DATA_VERSION_TAG = "dagster/input_data_version"
 _INPUT_EVENT_POINTER_TAG = "dagster/input_event_pointer"
 
 
-def asset_key(mode: Mode, stage: Stage) -> dg.AssetKey:
+def asset_key(mode: Mode, stage: str) -> dg.AssetKey:
     """The key of a stage's asset: the mode is its prefix."""
-    return dg.AssetKey([mode.value, stage.value])
+    return dg.AssetKey([mode.value, stage])
 
 
 def prompts_key(mode: Mode) -> dg.AssetKey:
     """The key of what a mode is asked to look for."""
-    return dg.AssetKey([mode.value, DEAL_PROMPTS])
+    return dg.AssetKey([mode.value, PROMPTS])
 
 
 def record_outcome(
@@ -66,18 +62,18 @@ def record_outcome(
         metadata={"images": outcome.summary.counts.images},
         tags={_DATA_VERSION_TAG: outcome.summary.photos_version},
     )
-    if Stage.SEGMENTATION in outcome.versions:
+    made = STAGES.in_order(outcome.versions)
+    if any(stage.reads_prompts for stage in made):
         yield dg.AssetObservation(
             prompts_key(mode),
             partition=deal,
             tags={_DATA_VERSION_TAG: _prompts_version(snapshot)},
         )
-    preview = _preview(outcome.sheet) if outcome.sheet else {}
-    for stage in in_order(outcome.versions):
+    for stage in made:
         yield dg.AssetMaterialization(
-            asset_key(mode, stage),
+            asset_key(mode, stage.name),
             partition=deal,
-            metadata=_metadata(outcome, snapshot, stage, preview),
+            metadata=_metadata(outcome, snapshot, stage),
             tags=_lineage_tags(outcome, snapshot, stage, instance),
         )
 
@@ -111,10 +107,11 @@ def record_checks(
     deal, mode = outcome.task.deal, outcome.task.mode
     snapshot = store.snapshot(deal, mode, outcome.promotion.commit.generation)
     wanted = frozenset(selected)
-    for check in CHECKS:
-        key = dg.AssetCheckKey(asset_key(mode, check.stage), check.name)
-        if key in wanted and check.stage in outcome.versions:
-            yield _evaluate(check, key, snapshot, settings, deal)
+    for stage in STAGES.in_order(outcome.versions):
+        for check in stage.all_checks:
+            key = dg.AssetCheckKey(asset_key(mode, stage.name), check.name)
+            if key in wanted:
+                yield _evaluate(check, key, snapshot, settings, deal)
 
 
 def _evaluate(
@@ -139,60 +136,58 @@ def _evaluate(
     )
 
 
-def _preview(sheet: bytes) -> dict[str, dg.MetadataValue]:
-    picture = inline_preview(decode_image(sheet).rgb, max_bytes=PREVIEW_MAX_BYTES)
-    data = base64.b64encode(picture).decode("ascii")
-    picture_text = f"![contact sheet](data:image/jpeg;base64,{data})"
-    return {"preview": dg.MetadataValue.md(picture_text)}
-
-
 def _metadata(
-    outcome: DealOutcome,
-    snapshot: Snapshot,
-    stage: Stage,
-    preview: Mapping[str, dg.MetadataValue],
+    outcome: DealOutcome, snapshot: Snapshot, stage: AnyStage
 ) -> dict[str, dg.MetadataValue]:
     summary = outcome.summary
-    manifest = snapshot.manifest(stage)
+    manifest = snapshot.manifest(stage.name)
     metadata: dict[str, dg.MetadataValue] = {
-        **preview,
         **_count_metadata(outcome),
         "generation": dg.MetadataValue.int(snapshot.generation),
-        "version": dg.MetadataValue.text(outcome.versions[stage].name),
+        "version": dg.MetadataValue.text(outcome.versions[stage.name].name),
         "segmenter": dg.MetadataValue.text(summary.segmenter),
         "config_digest": dg.MetadataValue.text(manifest.info.identity or ""),
         "settings": _json(manifest.info.settings or {}),
         "pass_stats": dg.MetadataValue.json([stats.model_dump() for stats in summary.pass_stats]),
         "files": dg.MetadataValue.int(len(manifest.files)),
         "bytes": dg.MetadataValue.int(sum(entry.size for entry in manifest.files)),
-        "folder": dg.MetadataValue.path(snapshot.folder(stage)),
+        "folder": dg.MetadataValue.path(str(snapshot.folder(stage.name))),
     }
     for name, seconds in summary.seconds.items():
         metadata[f"seconds/{name}"] = dg.MetadataValue.float(round(seconds, 3))
-    if Stage.REFINEMENT in _known_stages(outcome):
+    if any(each.tool == "refiner" for each in _known_stages(outcome)):
         metadata["refiner"] = dg.MetadataValue.text(summary.refiner)
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in summary.warnings))
-    if stage is Stage.SEGMENTATION:
+    if stage is SEGMENTATION:
         metadata |= _usage_metadata(summary.usage)
     if outcome.promotion.overtook:
         metadata["overtook_generations"] = dg.MetadataValue.json(list(outcome.promotion.overtook))
-    if tables := TABLES[stage]:
-        metadata["dagster/column_schema"] = _column_schema(list(tables.values())[-1])
+    with contextlib.suppress(SegpipeError):  # checks tell of a damaged file
+        metadata |= _table_metadata(snapshot, stage)
+        if stage is REPORT:
+            metadata = _pictures(snapshot) | metadata
     return metadata
+
+
+def _pictures(snapshot: Snapshot) -> dict[str, dg.MetadataValue]:
+    """The contact sheet, as large as an event may hold it, and where it lies whole."""
+    sheet = snapshot.read(REPORT.name, SHEET_FILE)
+    picture = inline_preview(decode_image(sheet).rgb, max_bytes=PREVIEW_MAX_BYTES)
+    data = base64.b64encode(picture).decode("ascii")
+    folder = snapshot.folder(REPORT.name)
+    return {
+        "preview": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{data})"),
+        "contact_sheet": dg.MetadataValue.path(str(snapshot.path(REPORT.name, SHEET_FILE))),
+        "photo_previews": dg.MetadataValue.path(f"{folder}/{PREVIEWS_FOLDER}"),
+    }
 
 
 def _count_metadata(outcome: DealOutcome) -> dict[str, dg.MetadataValue]:
     """The counts of the stages that were made or read; the others would be false zeros."""
-    counts, known = outcome.summary.counts, _known_stages(outcome)
-    numbers = {"images": counts.images, "detections": counts.detections}
-    if Stage.DEDUP in known:
-        numbers |= {"survivors": counts.survivors, "rejected": counts.rejected}
-    if Stage.REFINEMENT in known:
-        numbers |= {"refined": counts.refined}
-    if Stage.CROPS in known:
-        numbers |= {"crops": counts.crops, "failed_crops": counts.failed_crops}
-    return {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+    counts = outcome.summary.counts
+    names = ["images", *(name for stage in _known_stages(outcome) for name in stage.counts)]
+    return {name: dg.MetadataValue.int(getattr(counts, name)) for name in names}
 
 
 def _usage_metadata(usage: UsageSummary) -> dict[str, dg.MetadataValue]:
@@ -209,30 +204,53 @@ def _usage_metadata(usage: UsageSummary) -> dict[str, dg.MetadataValue]:
     return metadata
 
 
-def _known_stages(outcome: DealOutcome) -> frozenset[Stage]:
+def _known_stages(outcome: DealOutcome) -> list[AnyStage]:
     made = frozenset(outcome.versions)
-    return made.union(*(UPSTREAM[stage] for stage in made))
+    return STAGES.in_order(made.union(stage.name for stage in STAGES.read_by(made)))
 
 
-def _column_schema(schema: pa.Schema) -> dg.MetadataValue:
+def _table_metadata(snapshot: Snapshot, stage: AnyStage) -> dict[str, dg.MetadataValue]:
+    """The columns of a stage's tables, and how many rows the main one has: the last."""
+    metadata: dict[str, dg.MetadataValue] = {}
+    for file in stage.tables:
+        is_main = file == list(stage.tables)[-1]
+        with open_table(snapshot, stage, file) as reader:
+            schema = _column_schema(reader.schema(), stage)
+            metadata["dagster/column_schema" if is_main else f"columns/{file}"] = schema
+            rows = dg.MetadataValue.int(reader.row_count())
+            metadata["dagster/row_count" if is_main else f"rows/{file}"] = rows
+    return metadata
+
+
+def _column_schema(schema: pa.Schema, stage: AnyStage) -> dg.MetadataValue:
     return dg.MetadataValue.table_schema(
-        dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+        dg.TableSchema(
+            [
+                dg.TableColumn(
+                    field.name,
+                    str(field.type),
+                    description=stage.columns.get(field.name),
+                    constraints=dg.TableColumnConstraints(nullable=field.nullable),
+                )
+                for field in schema
+            ]
+        )
     )
 
 
 def _lineage_tags(
-    outcome: DealOutcome, snapshot: Snapshot, stage: Stage, instance: dg.DagsterInstance
+    outcome: DealOutcome, snapshot: Snapshot, stage: AnyStage, instance: dg.DagsterInstance
 ) -> Mapping[str, str]:
     deal, mode = outcome.task.deal, outcome.task.mode
     inputs = {PHOTOS_KEY: outcome.summary.photos_version}
-    if stage is Stage.SEGMENTATION:
+    if stage.reads_prompts:
         inputs[prompts_key(mode)] = _prompts_version(snapshot)
-    for above in UPSTREAM[stage]:
-        inputs[asset_key(mode, above)] = snapshot.version(above).manifest_sha256
+    for above in stage.upstream:
+        inputs[asset_key(mode, above.name)] = snapshot.version(above.name).manifest_sha256
     tags = {
-        _DATA_VERSION_TAG: outcome.versions[stage].manifest_sha256,
+        _DATA_VERSION_TAG: outcome.versions[stage.name].manifest_sha256,
         _IS_OWN_DATA_VERSION_TAG: "true",
-        _CODE_VERSION_TAG: CODE_VERSIONS[stage],
+        _CODE_VERSION_TAG: stage.code_version,
     }
     for key, version in inputs.items():
         name = key.to_user_string()
@@ -246,8 +264,8 @@ def _lineage_tags(
 
 def _prompts_version(snapshot: Snapshot) -> str:
     # A retry may tell of what an earlier release promoted, which knew no prompts.
-    made_from = snapshot.version(Stage.SEGMENTATION).made_from
-    return made_from.get(DEAL_PROMPTS, NO_PROMPTS_VERSION)
+    made_from = snapshot.version(SEGMENTATION.name).made_from
+    return made_from.get(PROMPTS, NO_PROMPTS_VERSION)
 
 
 def _json(value: JsonValue) -> dg.MetadataValue:

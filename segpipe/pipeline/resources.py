@@ -5,8 +5,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.tools import RunSettings
+from segpipe.flow.settings import FlowSettings, RunSettings, SharedSettings
 from segpipe.pipeline.options import (
     LocalRoot,
     RefinerOptions,
@@ -94,7 +93,7 @@ def root_options(root: str) -> RootOptions:
 
 
 def settings_of_run(
-    segmenter: SegmenterResource, refiner: RefinerResource, stages: FlowSettings | None = None
+    segmenter: SegmenterResource, refiner: RefinerResource, stages: SharedSettings | None = None
 ) -> RunSettings:
     """All settings of a run; those of the stages are the defaults when none are given."""
     return RunSettings(segmenter.settings(), refiner.settings(), stages or FlowSettings())

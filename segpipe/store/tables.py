@@ -16,12 +16,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import CorruptVersionError, InputError, StoreError
-from segpipe.store.schemas import DEAL_FIELD, MASK_TYPE
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Staging
 from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import pack_bits, unpack_bits
+
+MASK_TYPE = pa.struct(
+    [
+        ("x", pa.int32()),
+        ("y", pa.int32()),
+        ("w", pa.int32()),
+        ("h", pa.int32()),
+        ("bits", pa.binary()),
+    ]
+)
+"""A box-local bitmap of w x h pixels at (x, y); bits row after row, highest bit first."""
+
+ITEM_COLUMNS = (
+    pa.field("image", pa.string(), nullable=False),
+    pa.field("detection", pa.int32(), nullable=False),
+)
+"""What a table of detections or items begins with: the photo, and the index of the detection."""
+
+BOX_COLUMNS = tuple((name, pa.float64()) for name in ("x1", "y1", "x2", "y2"))
+"""A box, pixels of the upright image."""
+
+DEAL_FIELD = pa.field("deal", pa.dictionary(pa.int32(), pa.string()), nullable=False)
+"""What a file has before the columns of its schema; files of earlier releases do not."""
 
 _COMPRESSION = "zstd"
 _ROW_GROUPS_KEY = "segpipe.row_groups"
@@ -177,6 +199,14 @@ class TableReader:
     def images(self) -> list[str]:
         """The ids of all images, in the order they were written, also those without rows."""
         return list(self._row_groups)
+
+    def schema(self) -> pa.Schema:
+        """The columns of the file: those that were written, and ``deal`` before them."""
+        return self._file.schema_arrow.remove_metadata()
+
+    def row_count(self) -> int:
+        """How many rows there are, of all images."""
+        return int(self._file.metadata.num_rows)
 
     def columns(self) -> list[str]:
         """The names of the table's columns."""

@@ -8,8 +8,10 @@ import pytest
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import BackendUnavailableError, DealFailedError
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
-from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings
-from segpipe.flow.tools import RunSettings, Tools
+from segpipe.flow.settings import FlowSettings, RunSettings
+from segpipe.flow.stages.crops import CropSettings
+from segpipe.flow.stages.dedup import DedupSettings
+from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.cache import CachedSegmenter

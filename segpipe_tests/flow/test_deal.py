@@ -23,8 +23,11 @@ from segpipe.errors import (
     is_retryable,
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
-from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, PhotoSettings
-from segpipe.flow.stages import ALL_STAGES, Stage, with_downstream
+from segpipe.flow.photo import PhotoSettings
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.stages.crops import CropSettings
+from segpipe.flow.stages.dedup import DedupSettings
+from segpipe.flow.stages.registry import STAGES
 from segpipe.prompt import Mode, Prompt
 from segpipe.store.local_storage import Disk, LocalStorage
 from segpipe.store.store import DealStore
@@ -43,7 +46,7 @@ def process(
     deal: str = "lot",
     segmenter: BrightSegmenter | None = None,
     settings: FlowSettings | None = None,
-    stages: frozenset[Stage] = ALL_STAGES,
+    stages: frozenset[str] = STAGES.names,
 ) -> DealOutcome:
     tools = make_tools(segmenter or BrightSegmenter(doubles=True), settings)
     return asyncio.run(process_deal(store, DealTask(deal, run_id, stages=stages), tools))
@@ -66,7 +69,7 @@ def test_photos_become_verified_crops(tmp_path: Path) -> None:
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
     assert snapshot.generation == 1
-    crop = decode_image_rgba(snapshot.read(Stage.CROPS, "crops/b/0002.png"))
+    crop = decode_image_rgba(snapshot.read("crops", "crops/b/0002.png"))
     assert crop.shape == (16, 12, 4)
     assert crop[0, 0].tolist() == [220, 212, 200, 255]
     assert not list(store.verify("lot"))
@@ -87,9 +90,9 @@ def test_raw_detections_are_all_kept_beside_the_reasons_of_the_rejected(tmp_path
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
 
-    with snapshot.open(Stage.SEGMENTATION, "detections.parquet") as stream:
+    with snapshot.open("segmentation", "detections.parquet") as stream:
         detections = pq.read_table(stream).to_pylist()
-    with snapshot.open(Stage.DEDUP, "dedup.parquet") as stream:
+    with snapshot.open("dedup", "dedup.parquet") as stream:
         dedup = pq.read_table(stream).to_pylist()
 
     assert [row["score"] for row in detections] == [0.9, 0.5]
@@ -111,10 +114,10 @@ def test_the_report_has_a_sheet_a_preview_of_each_photo_and_the_counts(tmp_path:
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
 
-    report = json.loads(snapshot.read(Stage.DEAL_REPORT, "report.json"))
+    report = json.loads(snapshot.read("deal_report", "report.json"))
     assert [image["counts"]["survivors"] for image in report["images"]] == [2, 3]
-    assert decode_image(snapshot.read(Stage.DEAL_REPORT, "contact_sheet.jpg")).rgb.shape[2] == 3
-    assert decode_image(snapshot.read(Stage.DEAL_REPORT, "previews/a.jpg")).rgb.size
+    assert decode_image(snapshot.read("deal_report", "contact_sheet.jpg")).rgb.shape[2] == 3
+    assert decode_image(snapshot.read("deal_report", "previews/a.jpg")).rgb.size
 
 
 def test_versions_carry_what_they_were_made_from_and_with(tmp_path: Path) -> None:
@@ -123,7 +126,7 @@ def test_versions_carry_what_they_were_made_from_and_with(tmp_path: Path) -> Non
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
 
-    manifest = snapshot.manifest(Stage.CROPS)
+    manifest = snapshot.manifest("crops")
 
     assert manifest.made_from == {
         "deal_photos": outcome.summary.photos_version,
@@ -132,7 +135,7 @@ def test_versions_carry_what_they_were_made_from_and_with(tmp_path: Path) -> Non
         "refinement": "run-1.0",
     }
     assert manifest.info.settings == CropSettings().model_dump(mode="json")
-    assert snapshot.manifest(Stage.SEGMENTATION).info.producer == "bright"
+    assert snapshot.manifest("segmentation").info.producer == "bright"
 
 
 def test_a_subset_reads_the_current_upstream_and_segments_nothing(tmp_path: Path) -> None:
@@ -144,17 +147,17 @@ def test_a_subset_reads_the_current_upstream_and_segments_nothing(tmp_path: Path
         store,
         run_id="run-2",
         segmenter=segmenter,
-        stages=frozenset({Stage.CROPS}),
+        stages=frozenset({"crops"}),
         settings=FlowSettings(crops=CropSettings(format=CropFormat.JPG, use_mask_crops=False)),
     )
 
     assert segmenter.calls == 0
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
-    assert set(outcome.versions) == {Stage.CROPS}
-    assert snapshot.version(Stage.CROPS).name == "run-2.0"
-    assert snapshot.version(Stage.SEGMENTATION).name == "run-1.0"
-    assert {f.path.rpartition(".")[2] for f in snapshot.files(Stage.CROPS)} == {"jpg", "parquet"}
+    assert set(outcome.versions) == {"crops"}
+    assert snapshot.version("crops").name == "run-2.0"
+    assert snapshot.version("segmentation").name == "run-1.0"
+    assert {f.path.rpartition(".")[2] for f in snapshot.files("crops")} == {"jpg", "parquet"}
 
 
 def test_everything_after_segmentation_follows_other_dedup_settings(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_everything_after_segmentation_follows_other_dedup_settings(tmp_path: Pa
     keep_all = FlowSettings(dedup=DedupSettings(iou_threshold=1.0, containment_threshold=1.0))
 
     outcome = process(
-        store, run_id="run-2", settings=keep_all, stages=with_downstream({Stage.DEDUP})
+        store, run_id="run-2", settings=keep_all, stages=STAGES.with_downstream({"dedup"})
     )
 
     assert outcome.summary.counts.survivors == 4
@@ -172,7 +175,7 @@ def test_everything_after_segmentation_follows_other_dedup_settings(tmp_path: Pa
 
 def test_a_subset_of_a_deal_without_its_upstream_says_what_is_missing(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot")
-    (error,) = fails_with(store, stages=frozenset({Stage.CROPS}))
+    (error,) = fails_with(store, stages=frozenset({"crops"}))
     assert isinstance(error, NotPromotedError)
     assert "segmentation, dedup, refinement must be made first" in str(error)
 
@@ -182,9 +185,9 @@ def test_a_subset_is_refused_when_the_current_upstream_does_not_belong_together(
 ) -> None:
     store = make_deal(tmp_path, "lot")
     process(store)
-    process(store, run_id="run-2", stages=frozenset({Stage.DEDUP}))
+    process(store, run_id="run-2", stages=frozenset({"dedup"}))
 
-    (error,) = fails_with(store, run_id="run-3", stages=frozenset({Stage.CROPS}))
+    (error,) = fails_with(store, run_id="run-3", stages=frozenset({"crops"}))
 
     assert isinstance(error, StaleUpstreamError)
     assert "include refinement in the run" in str(error)
@@ -205,7 +208,7 @@ def test_a_subset_is_refused_when_the_photos_are_others_than_those_segmented(
         case _:
             (images / "a.png").unlink()
 
-    (error,) = fails_with(store, run_id="run-2", stages=with_downstream({Stage.CROPS}))
+    (error,) = fails_with(store, run_id="run-2", stages=STAGES.with_downstream({"crops"}))
 
     assert isinstance(error, StaleUpstreamError)
     assert "run segmentation again" in str(error)
@@ -362,7 +365,7 @@ def test_detections_without_masks_become_box_crops(tmp_path: Path) -> None:
 
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
-    with snapshot.open(Stage.CROPS, "crops.parquet") as stream:
+    with snapshot.open("crops", "crops.parquet") as stream:
         (row,) = pq.read_table(stream).to_pylist()
     assert (row["kind"], row["x"], row["y"], row["width"], row["height"]) == ("box", 4, 20, 12, 16)
 
@@ -371,7 +374,7 @@ def test_a_photo_with_nothing_on_it_is_a_success_with_empty_results(tmp_path: Pa
     store = make_deal(tmp_path, "lot", items=(0,))
     outcome = process(store)
     assert outcome.summary.counts.detections == 0
-    process(store, run_id="run-2", stages=with_downstream({Stage.DEDUP}))
+    process(store, run_id="run-2", stages=STAGES.with_downstream({"dedup"}))
     assert not list(store.verify("lot"))
 
 
@@ -422,7 +425,7 @@ def test_crops_show_the_photo_and_nothing_around_the_item(tmp_path: Path) -> Non
     process(store, settings=FlowSettings(crops=CropSettings(padding_px=2)))
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
-    crop = decode_image_rgba(snapshot.read(Stage.CROPS, "crops/a/0000.png"))
+    crop = decode_image_rgba(snapshot.read("crops", "crops/a/0000.png"))
     truth = goods_image(3)[18:38, 2:18]
     assert (crop[2:-2, 2:-2, :3] == truth[2:-2, 2:-2]).all()
     assert (crop[:2] == 0).all()
@@ -434,7 +437,7 @@ def test_a_subset_names_the_segmenter_that_found_what_it_reads(tmp_path: Path) -
 
     store = make_deal(tmp_path, "lot")
     process(store)
-    after = with_downstream({Stage.DEDUP})
+    after = STAGES.with_downstream({"dedup"})
     outcome = process(store, run_id="run-2", segmenter=Other(), stages=after)
     assert outcome.summary.segmenter == "bright"
 
@@ -524,4 +527,4 @@ def test_a_photo_replaced_by_one_of_the_same_size_and_time_is_noticed(tmp_path: 
     os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert store.photos("lot") == before
     with pytest.raises(DealFailedError, match="new or changed since its segmentation"):
-        process(store, run_id="run-2", stages=with_downstream({Stage.DEDUP}))
+        process(store, run_id="run-2", stages=STAGES.with_downstream({"dedup"}))

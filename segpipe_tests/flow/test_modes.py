@@ -10,19 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import DealFailedError, PromptError, PromptFileError
-from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.prompts import POINTS_WITHOUT_A_BOX
-from segpipe.flow.refinement import REFINEMENT_FILE
-from segpipe.flow.settings import FlowSettings, PromptSettings
-from segpipe.flow.stages import ALL_STAGES, Stage
-from segpipe.flow.table_files import TABLES
+from segpipe.flow.prompts import POINTS_WITHOUT_A_BOX, PromptSettings
+from segpipe.flow.run_deal import process_in_run, record_finds
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE, REFINEMENT_SCHEMA
+from segpipe.flow.stages.registry import STAGES
 from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Exemplar, Mode, Point
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.segmenters.texts import EachText
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
-from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe_tests.deals import make_deal, make_tools, todo
@@ -42,7 +40,7 @@ def process(
     attempt: int = 0,
     segmenter: Segmenter | None = None,
     prompts: PromptSettings | None = None,
-    stages: frozenset[Stage] = ALL_STAGES,
+    stages: frozenset[str] = STAGES.names,
 ) -> DealOutcome:
     settings = FlowSettings(prompts=prompts or PromptSettings())
     tools = make_tools(segmenter or BrightSegmenter(), settings)
@@ -69,7 +67,7 @@ def fails_with(store: DealStore, mode: Mode, **options: PromptSettings) -> list[
     return list(failure.value.errors)
 
 
-def rows(store: DealStore, mode: Mode, stage: Stage, file: str) -> list[dict[str, object]]:
+def rows(store: DealStore, mode: Mode, stage: str, file: str) -> list[dict[str, object]]:
     snapshot = store.current("lot", mode)
     assert snapshot
     with snapshot.open(stage, file) as stream:
@@ -89,19 +87,19 @@ def test_each_box_has_a_row_in_its_order_and_an_empty_one_its_reason(tmp_path: P
 
     outcome = process(store)
 
-    found = rows(store, Mode.INSIDE_BOX, Stage.SEGMENTATION, "detections.parquet")
+    found = rows(store, Mode.INSIDE_BOX, "segmentation", "detections.parquet")
     assert columns(found, "annotation", "x1", "reason") == [
         ("second", 24.0, None),
         ("nothing", 100.0, "nothing was found in the box"),
         ("first", 4.0, None),
     ]
-    crops = rows(store, Mode.INSIDE_BOX, Stage.CROPS, "crops.parquet")
+    crops = rows(store, Mode.INSIDE_BOX, "crops", "crops.parquet")
     assert columns(crops, "detection", "file", "reason") == [
         (0, "crops/a/0000.png", None),
         (1, None, "nothing was found in the box"),
         (2, "crops/a/0002.png", None),
     ]
-    refined = rows(store, Mode.INSIDE_BOX, Stage.REFINEMENT, "refinement.parquet")
+    refined = rows(store, Mode.INSIDE_BOX, "refinement", "refinement.parquet")
     assert columns(refined, "detection", "reason")[1] == (1, "nothing was found in the box")
     assert (outcome.summary.counts.detections, outcome.summary.counts.crops) == (3, 2)
 
@@ -113,24 +111,24 @@ def test_boxes_of_one_item_are_all_kept_and_flagged(tmp_path: Path) -> None:
 
     process(store)
 
-    kept = rows(store, Mode.INSIDE_BOX, Stage.DEDUP, "dedup.parquet")
+    kept = rows(store, Mode.INSIDE_BOX, "dedup", "dedup.parquet")
     assert columns(kept, "detection", "kept", "survivor", "criterion") == [
         (0, True, None, None),
         (1, True, 0, "iou"),
         (2, True, None, None),
     ]
-    assert len(rows(store, Mode.INSIDE_BOX, Stage.CROPS, "crops.parquet")) == 3
+    assert len(rows(store, Mode.INSIDE_BOX, "crops", "crops.parquet")) == 3
 
 
 def test_flags_are_read_back_by_a_run_of_later_stages(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot", items=(2,))
     draw(store, "a", boxed("one", FIRST), boxed("again", FIRST), boxed("nothing", EMPTY))
     process(store)
-    before = rows(store, Mode.INSIDE_BOX, Stage.CROPS, "crops.parquet")
+    before = rows(store, Mode.INSIDE_BOX, "crops", "crops.parquet")
 
-    process(store, run_id="run-2", stages=frozenset({Stage.CROPS, Stage.DEAL_REPORT}))
+    process(store, run_id="run-2", stages=frozenset({"crops", "deal_report"}))
 
-    assert rows(store, Mode.INSIDE_BOX, Stage.CROPS, "crops.parquet") == before
+    assert rows(store, Mode.INSIDE_BOX, "crops", "crops.parquet") == before
 
 
 def test_photos_without_boxes_are_not_asked_about(tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ def test_text_and_examples_of_a_photo_are_what_is_asked(tmp_path: Path) -> None:
     assert (a.text, b.text) == ("ring", "coin")
     assert a.exemplars == (Exemplar(FIRST), Exemplar(SECOND, positive=False))
     assert (a.boxes, b.exemplars) == ((), ())
-    asked = rows(store, Mode.FIND_ALL, Stage.SEGMENTATION, "images.parquet")
+    asked = rows(store, Mode.FIND_ALL, "segmentation", "images.parquet")
     assert json.loads(str(asked[1]["prompt"]))["text"] == "coin"
 
 
@@ -268,8 +266,8 @@ def test_the_modes_have_results_of_their_own_and_one_may_fail(tmp_path: Path) ->
     assert after
     assert before.generation == after.generation
     assert store.last_failure("lot", Mode.INSIDE_BOX) is None
-    assert len(rows(store, Mode.INSIDE_BOX, Stage.CROPS, "crops.parquet")) == 1
-    assert len(rows(store, Mode.FIND_ALL, Stage.CROPS, "crops.parquet")) == 2
+    assert len(rows(store, Mode.INSIDE_BOX, "crops", "crops.parquet")) == 1
+    assert len(rows(store, Mode.FIND_ALL, "crops", "crops.parquet")) == 2
     assert not list(store.verify("lot"))
 
 
@@ -283,11 +281,11 @@ def test_a_changed_prompt_makes_its_own_mode_stale_and_a_record_of_the_model_non
         assert todo(store, mode).stages == frozenset()  # find_all wrote what it found
 
     draw(store, "a", boxed("two", SECOND))
-    assert todo(store, Mode.INSIDE_BOX).stages == ALL_STAGES
+    assert todo(store, Mode.INSIDE_BOX).stages == STAGES.names
     assert todo(store, Mode.FIND_ALL).stages == frozenset()
 
     say(store, "ring")
-    assert todo(store, Mode.FIND_ALL).stages == ALL_STAGES
+    assert todo(store, Mode.FIND_ALL).stages == STAGES.names
 
 
 def test_a_bad_prompt_file_fails_its_deal_by_name_until_it_is_mended(tmp_path: Path) -> None:
@@ -379,7 +377,7 @@ def test_a_rerun_replaces_the_models_and_leaves_what_a_user_edited(tmp_path: Pat
 def test_recording_can_be_switched_off_and_other_stages_record_nothing(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot", items=(2,))
     process(store, Mode.FIND_ALL, prompts=PromptSettings(record_found=False))
-    process(store, Mode.FIND_ALL, run_id="run-2", stages=frozenset({Stage.CROPS}))
+    process(store, Mode.FIND_ALL, run_id="run-2", stages=frozenset({"crops"}))
     assert found_in(store) == []
 
 
@@ -392,7 +390,7 @@ def test_a_retry_records_what_a_killed_attempt_promoted(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("segpipe.flow.batch.record_found", killed)
+        patch.setattr("segpipe.flow.run_deal.write_finds", killed)
         with pytest.raises(KeyboardInterrupt):
             process(store, Mode.FIND_ALL)
     assert found_in(store) == []
@@ -419,7 +417,7 @@ def test_prompts_are_those_at_the_start_of_the_run(tmp_path: Path) -> None:
 
     outcome = process(store, segmenter=Meddling(concurrency=1))
     assert outcome.summary.counts.detections == 1
-    assert todo(store, Mode.INSIDE_BOX).stages == ALL_STAGES
+    assert todo(store, Mode.INSIDE_BOX).stages == STAGES.names
 
 
 def test_a_deal_level_text_is_no_prompt_of_inside_box(tmp_path: Path) -> None:
@@ -439,7 +437,7 @@ def test_results_of_an_older_release_are_named_instead_of_read(
     store = make_deal(tmp_path, "lot", items=(2,))
     process(store, Mode.FIND_ALL)
     newer = REFINEMENT_SCHEMA.append(pa.field("of_tomorrow", pa.int32()))
-    monkeypatch.setitem(TABLES[Stage.REFINEMENT], REFINEMENT_FILE, newer)
+    monkeypatch.setitem(REFINEMENT.tables, REFINEMENT_FILE, newer)
     with pytest.raises(DealFailedError) as failure:
-        process(store, Mode.FIND_ALL, run_id="run-2", stages=frozenset({Stage.CROPS}))
+        process(store, Mode.FIND_ALL, run_id="run-2", stages=frozenset({"crops"}))
     assert "written by an older segpipe, without of_tomorrow" in str(failure.value)

@@ -12,10 +12,10 @@ import pytest
 from pycocotools.coco import COCO
 
 from segpipe.errors import DealFailedError, UnsupportedPromptError
-from segpipe.flow.batch import process_in_run, record_finds
-from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask
-from segpipe.flow.stages import ALL_STAGES, Stage
+from segpipe.flow.run_deal import process_in_run, record_finds
+from segpipe.flow.stages.coco import COCO_FILE
+from segpipe.flow.stages.registry import STAGES
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.segmenters.classical import ClassicalSegmenter
@@ -72,7 +72,7 @@ def run(
     mode: Mode,
     run_id: str,
     *,
-    stages: frozenset[Stage] = ALL_STAGES,
+    stages: frozenset[str] = STAGES.names,
     segmenter: Segmenter | None = None,
 ) -> None:
     tools = make_tools(segmenter or ClassicalSegmenter())
@@ -87,7 +87,7 @@ def found(store: DealStore, mode: Mode) -> set[tuple[int, int]]:
     snapshot = store.current("lot", mode)
     assert snapshot
     coco = COCO()
-    coco.dataset = json.loads(snapshot.read(Stage.COCO, COCO_FILE))
+    coco.dataset = json.loads(snapshot.read("coco", COCO_FILE))
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     masks = [coco.annToMask(annotation) for annotation in coco.dataset["annotations"]]
@@ -121,11 +121,11 @@ def test_segmentation_alone_and_then_the_rest_is_the_same_as_all_at_once(
 ) -> None:
     store = fill(where(tmp_path))
     draw(store, "a", boxed("this", around(*BLUES[1])))
-    first = frozenset({Stage.SEGMENTATION})
+    first = frozenset({"segmentation"})
     for mode, expected in ((FIND_ALL, {*REDS, *BLUES}), (INSIDE_BOX, {BLUES[1]})):
         run(store, mode, "run-1", stages=first)
-        assert todo(store, mode).stages == ALL_STAGES - first
-        run(store, mode, "run-2", stages=ALL_STAGES - first)
+        assert todo(store, mode).stages == STAGES.names - first
+        run(store, mode, "run-2", stages=STAGES.names - first)
         assert todo(store, mode).stages == frozenset()
         assert found(store, mode) == expected
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segpipe.flow.ordered import map_in_order
+from segpipe.flow.deal import map_in_order
 
 
 class Work:

@@ -17,10 +17,14 @@ from segpipe.cli.app import app
 from segpipe.cli.instance import open_instance
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import DealFailedError
-from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealTask
-from segpipe.flow.settings import CropSettings, DedupSettings, FlowSettings, ReportSettings
-from segpipe.flow.stages import ALL_STAGES, CODE_VERSIONS, Stage, with_downstream
+from segpipe.flow.run_deal import process_in_run, record_finds
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.stages.coco import Coco
+from segpipe.flow.stages.crops import CropSettings
+from segpipe.flow.stages.dedup import DedupSettings
+from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.report import ReportSettings
 from segpipe.flow.todo import State, Todo, todo_of
 from segpipe.flow.tools import Tools, build_tools
 from segpipe.pipeline.defs import build_defs
@@ -57,7 +61,7 @@ def run(
     mode: Mode = FIND_ALL,
     *,
     tools: Tools | None = None,
-    stages: frozenset[Stage] = ALL_STAGES,
+    stages: frozenset[str] = STAGES.names,
 ) -> None:
     """Do what a run does with a deal, whatever comes of it."""
     tools = tools or default_tools()
@@ -84,12 +88,12 @@ def make_prompts_change(store: DealStore, deal: str) -> None:
 
 def make_upstream_newer(store: DealStore, deal: str) -> None:
     run(store, deal)
-    run(store, deal, "run-2", stages=frozenset({Stage.SEGMENTATION}))
+    run(store, deal, "run-2", stages=frozenset({"segmentation"}))
 
 
 def make_by_older_code(store: DealStore, deal: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CODE_VERSIONS, Stage.COCO, "0")
+        patch.setattr(Coco, "code_version", "0")
         run(store, deal)
 
 
@@ -350,18 +354,18 @@ def todo(store: DealStore, settings: FlowSettings | None = None) -> Todo:
     [
         (
             FlowSettings(dedup=DedupSettings(iou_threshold=0.9)),
-            Stage.DEDUP,
+            "dedup",
             "dedup.iou_threshold 0.5 → 0.9",
         ),
-        (FlowSettings(crops=CropSettings(padding_px=1)), Stage.CROPS, "crops.padding_px 0 → 1"),
-        (FlowSettings(report=ReportSettings(columns=2)), Stage.DEAL_REPORT, "report.columns 4 → 2"),
+        (FlowSettings(crops=CropSettings(padding_px=1)), "crops", "crops.padding_px 0 → 1"),
+        (FlowSettings(report=ReportSettings(columns=2)), "deal_report", "report.columns 4 → 2"),
     ],
 )
 def test_chosen_settings_make_their_stage_and_what_follows_anew(
-    store: DealStore, settings: FlowSettings, stage: Stage, says: str
+    store: DealStore, settings: FlowSettings, stage: str, says: str
 ) -> None:
     left = todo(store, settings)
-    assert (left.state, left.stages) == (State.SETTINGS_CHANGED, with_downstream({stage}))
+    assert (left.state, left.stages) == (State.SETTINGS_CHANGED, STAGES.with_downstream({stage}))
     assert says in left.reason
     assert todo(store).state is State.UP_TO_DATE
 
@@ -378,7 +382,7 @@ def test_a_setting_that_came_with_a_release_is_nobodys_choice(store: DealStore) 
         patch.setattr(CropSettings, "operational", frozenset({"jpeg_quality"}))
         run(store, "lot", "run-2")
     left = todo_of(store, "lot", FIND_ALL, default_tools().settings)
-    assert (left.state, left.stages) == (State.CODE_CHANGED, with_downstream({Stage.CROPS}))
+    assert (left.state, left.stages) == (State.CODE_CHANGED, STAGES.with_downstream({"crops"}))
 
 
 def test_photos_that_were_only_touched_are_the_same_unless_nobody_may_open_them(
@@ -401,7 +405,7 @@ def test_chosen_settings_try_again_what_could_not_be_used_before(tmp_path: Path)
 
 def test_a_failure_that_was_not_the_photos_may_pass(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot")
-    run(store, "lot", stages=frozenset({Stage.CROPS}))
+    run(store, "lot", stages=frozenset({"crops"}))
     left = todo(store)
     assert left.state is State.FAILED_BEFORE
     assert "must be made first" in left.reason

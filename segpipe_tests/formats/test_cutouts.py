@@ -13,7 +13,6 @@ from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import ConfigError, InvalidIdError, NotPromotedError, StaleUpstreamError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.export import Images
-from segpipe.flow.stages import Stage
 from segpipe.formats.cutouts import TABLE_FILE
 from segpipe.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
@@ -55,9 +54,9 @@ def test_each_item_is_a_picture_with_the_name_of_its_photo_and_label(
     assert report.deals["lot"].items == 8
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot
-    crop = snapshot.read(Stage.CROPS, "crops/a/0000.png")
+    crop = snapshot.read("crops", "crops/a/0000.png")
     assert (tmp_path / "out/lot/a-1-coin.png").read_bytes() == crop
-    sheet = snapshot.read(Stage.DEAL_REPORT, "contact_sheet.jpg")
+    sheet = snapshot.read("deal_report", "contact_sheet.jpg")
     assert (tmp_path / "out/lot/contact_sheet.jpg").read_bytes() == sheet
 
 
@@ -118,7 +117,7 @@ def test_a_deal_without_current_cutouts_is_left_out_by_name(
     store: DealStore, tmp_path: Path
 ) -> None:
     put_photos(tmp_path / "data", "new", {"a.png": photo_of(True)})
-    stages = frozenset({Stage.SEGMENTATION, Stage.DEDUP, Stage.REFINEMENT})
+    stages = frozenset({"segmentation", "dedup", "refinement"})
     tools = make_tools(FixedSegmenter())
     for deal in ("new", "lot"):
         asyncio.run(process_deal(store, DealTask(deal, "run-2", stages=stages), tools))

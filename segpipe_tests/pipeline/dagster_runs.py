@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from segpipe.flow.stages import Stage
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import LocalRoot, as_options
@@ -59,7 +58,7 @@ def run_deals(
     known = set(instance.get_dynamic_partitions("deals"))
     if new := [deal for deal in deals if deal not in known]:
         instance.add_dynamic_partitions("deals", new)
-    selection = [asset_key(mode, Stage(stage)) for stage in stages]
+    selection = [asset_key(mode, stage) for stage in stages]
     return definitions.resolve_job_def(job or everything_job_name(mode)).execute_in_process(
         instance=instance,
         tags=range_tags(deals),

@@ -18,7 +18,7 @@ import httpx
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.instance.ref import InstanceRef
 
-from segpipe.flow.stages import Stage
+from segpipe.flow.stages.registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
@@ -228,7 +228,7 @@ def request_backfill(
             backfill_id=name,
             asset_graph=build_defs().resolve_asset_graph(),
             partition_names=list(deals),
-            asset_selection=[asset_key(mode, stage) for stage in Stage],
+            asset_selection=[asset_key(mode, stage) for stage in STAGES],
             backfill_timestamp=time.time(),
             tags={},
             dynamic_partitions_store=instance,

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from segpipe.flow.refinement import REFINEMENT_FILE
-from segpipe.flow.stages import Stage
+from segpipe.flow.stages.refinement import REFINEMENT_FILE
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import LocalRoot
@@ -99,7 +98,7 @@ def run(
     )
 
 
-def metadata(instance: dg.DagsterInstance, stage: Stage = Stage.SEGMENTATION) -> dict[str, Any]:
+def metadata(instance: dg.DagsterInstance, stage: str = "segmentation") -> dict[str, Any]:
     """Of the latest materialisation, as plain values."""
     (record,) = instance.fetch_materializations(asset_key(Mode.FIND_ALL, stage), limit=1).records
     assert record.asset_materialization
@@ -110,7 +109,7 @@ def crops(root: Path) -> dict[str, int]:
     """The number of crops of each photo."""
     snapshot = DealStore(root).current(DEAL, Mode.FIND_ALL)
     assert snapshot
-    names = [entry.path for entry in snapshot.manifest(Stage.CROPS).files]
+    names = [entry.path for entry in snapshot.manifest("crops").files]
     pictures = [name.split("/")[1] for name in names if name.startswith("crops/")]
     return {image: pictures.count(image) for image in pictures}
 
@@ -196,10 +195,10 @@ def test_with_masks_refined_by_a_model_in_process(
 
     assert result.success
     assert crops(tmp_path) == {"a": 2, "b": 3}
-    assert metadata(instance, Stage.REFINEMENT)["refiner"] == refiner
+    assert metadata(instance, "refinement")["refiner"] == refiner
     snapshot = DealStore(tmp_path).current(DEAL, Mode.FIND_ALL)
     assert snapshot
-    rows = pq.read_table(pa.BufferReader(snapshot.read(Stage.REFINEMENT, REFINEMENT_FILE)))
+    rows = pq.read_table(pa.BufferReader(snapshot.read("refinement", REFINEMENT_FILE)))
     assert any(rows["accepted"].to_pylist())
     assert max(rows["iterations"].to_pylist()) > 1
     assert all(path.startswith("M") for path in rows["svg_path"].to_pylist())
@@ -328,12 +327,12 @@ def asked_by_prompts(root: Path, instance: dg.DagsterInstance, backend: Config) 
         assert run(root, instance, backend, mode=mode).success
     snapshot = store.current(DEAL, Mode.FIND_ALL)
     assert snapshot
-    with snapshot.open(Stage.SEGMENTATION, "images.parquet") as stream:
+    with snapshot.open("segmentation", "images.parquet") as stream:
         prompts = [json.loads(text) for text in pq.read_table(stream)["prompt"].to_pylist()]
     assert [[one["id"] for one in prompt["annotations"]] for prompt in prompts] == [["like"], []]
     snapshot = store.current(DEAL, Mode.INSIDE_BOX)
     assert snapshot
-    with snapshot.open(Stage.SEGMENTATION, "detections.parquet") as stream:
+    with snapshot.open("segmentation", "detections.parquet") as stream:
         boxes = pq.read_table(stream).to_pylist()
     assert [(row["image"], row["annotation"]) for row in boxes] == [("b", "two"), ("b", "one")]
 

@@ -7,7 +7,6 @@ import dagster as dg
 import pytest
 import skimage.data
 
-from segpipe.flow.stages import Stage
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe.vision.boxes import Box
@@ -41,7 +40,7 @@ def test_a_dropped_folder_becomes_crops_with_nothing_else_done(deployment: Deplo
     deployment.wait_until(lambda: store.current("dropped", Mode.FIND_ALL) is not None, PATIENCE_S)
     snapshot = store.current("dropped", Mode.FIND_ALL)
     assert snapshot is not None
-    crops = [entry for entry in snapshot.files(Stage.CROPS) if entry.path.endswith(".png")]
+    crops = [entry for entry in snapshot.files("crops") if entry.path.endswith(".png")]
     assert len(crops) == 24
     assert not list(store.verify("dropped"))
 
@@ -59,7 +58,7 @@ def test_a_backfill_over_deals_does_the_good_ones_and_names_the_bad_one(
         instance.add_dynamic_partitions("deals", deals)
         request_backfill(instance, "everything", deals)
         deployment.wait_until(lambda: is_backfill_over(instance, "everything"), PATIENCE_S)
-        crops = asset_key(Mode.FIND_ALL, Stage.CROPS)
+        crops = asset_key(Mode.FIND_ALL, "crops")
         assert {"lot-1", "lot-3"} <= instance.get_materialized_partitions(crops)
         runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "everything"}))
         assert [run.status for run in runs] == [dg.DagsterRunStatus.FAILURE]
@@ -94,15 +93,14 @@ def test_backfills_of_both_modes_at_once_do_not_meet(deployment: Deployment) -> 
             lambda: all(is_backfill_over(instance, name) for name in names), BULK_PATIENCE_S
         )
         done = {
-            mode: instance.get_materialized_partitions(asset_key(mode, Stage.CROPS))
-            for mode in Mode
+            mode: instance.get_materialized_partitions(asset_key(mode, "crops")) for mode in Mode
         }
 
     assert done[Mode.FIND_ALL].issuperset(deals)
     assert done[Mode.INSIDE_BOX] == set(deals) - {bad}
     for deal in deals:
         crops = {
-            mode: sum(entry.path.endswith(".png") for entry in snapshot.files(Stage.CROPS))
+            mode: sum(entry.path.endswith(".png") for entry in snapshot.files("crops"))
             for mode in Mode
             if (snapshot := store.current(deal, mode))
         }

@@ -11,9 +11,9 @@ import yaml
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
 from segpipe.detection import SegmentationResult, Thresholds
-from segpipe.flow.batch import process_in_run
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.stages import Stage
+from segpipe.flow.run_deal import process_in_run
+from segpipe.flow.stages.registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import range_tags
@@ -29,10 +29,11 @@ from segpipe_tests.goods import BrightSegmenter, goods_photo
 from segpipe_tests.pipeline.dagster_runs import FixedSegmenter, make_defs, run_deals
 
 FIND_ALL = Mode.FIND_ALL
+_SchemaValue = dg.TableSchemaMetadataValue
 
 
 def materializations(
-    instance: dg.DagsterInstance, stage: Stage = Stage.CROPS
+    instance: dg.DagsterInstance, stage: str = "crops"
 ) -> dict[str, dg.AssetMaterialization]:
     """The latest materialisation of each deal."""
     records = instance.fetch_materializations(asset_key(FIND_ALL, stage), limit=1000).records
@@ -64,7 +65,7 @@ def test_a_run_of_many_deals_promotes_and_records_every_one(
 
     assert result.success
     assert all(promoted(store, deal) for deal in ("a", "b", "c"))
-    for stage in Stage:
+    for stage in STAGES:
         recorded = materializations(instance, stage)
         assert set(recorded) == {"a", "b", "c"}
         versions = {(m.tags or {})["dagster/data_version"] for m in recorded.values()}
@@ -96,10 +97,10 @@ def test_dagster_sees_every_deal_of_a_run_as_fresh_and_a_changed_one_as_stale(
     definitions = make_defs(tmp_path)
     run_deals(definitions, instance, ["a", "b"])
 
-    def stale(deal: str) -> list[Stage]:
+    def stale(deal: str) -> list[str]:
         graph = definitions.resolve_asset_graph()
         resolver = CachingStaleStatusResolver(instance, graph, loading_context=_loading(instance))
-        keys = {stage: asset_key(FIND_ALL, stage) for stage in Stage}
+        keys = {stage: asset_key(FIND_ALL, stage) for stage in STAGES}
         return [s for s, key in keys.items() if resolver.get_status(key, deal) != StaleStatus.FRESH]
 
     assert (stale("a"), stale("b")) == ([], [])
@@ -107,7 +108,7 @@ def test_dagster_sees_every_deal_of_a_run_as_fresh_and_a_changed_one_as_stale(
     observe = definitions.resolve_job_def("observe_inputs")
     assert observe.execute_in_process(instance=instance, partition_key="b").success
     assert stale("a") == []
-    assert Stage.SEGMENTATION in stale("b")
+    assert "segmentation" in stale("b")
 
 
 def _loading(instance: dg.DagsterInstance) -> Any:
@@ -132,7 +133,7 @@ def test_a_bad_deal_fails_alone_and_is_named_with_every_bad_image(
         False,
         True,
     )
-    assert set(materializations(instance, Stage.DEAL_REPORT)) == {"a", "c"}
+    assert set(materializations(instance, "deal_report")) == {"a", "c"}
     description = failure_of(result)
     assert "1 of 3 deals failed" in description
     for said in ("'bad'", "'x.jpg'", "UnsupportedFormatError", "'y.png'", "CorruptImageError"):
@@ -209,8 +210,8 @@ def test_a_subset_run_works_for_one_deal_and_for_many(
         snapshot = store.current(deal, FIND_ALL)
         assert snapshot is not None
         assert snapshot.generation == 2
-        assert any(entry.path.endswith(".jpg") for entry in snapshot.files(Stage.CROPS))
-        assert snapshot.version(Stage.DEDUP).name != snapshot.version(Stage.CROPS).name
+        assert any(entry.path.endswith(".jpg") for entry in snapshot.files("crops"))
+        assert snapshot.version("dedup").name != snapshot.version("crops").name
 
 
 def test_the_job_after_segmentation_calls_no_segmenter(
@@ -261,13 +262,13 @@ def test_checks_are_recorded_for_each_deal_of_a_run(
 
     run_deals(make_defs(tmp_path), instance, ["full", "empty"])
 
-    found = _evaluations(instance, Stage.SEGMENTATION, "has_detections")
+    found = _evaluations(instance, "segmentation", "has_detections")
     assert {deal: evaluation.passed for deal, evaluation in found.items()} == {
         "full": True,
         "empty": False,
     }
     assert found["empty"].severity == dg.AssetCheckSeverity.WARN
-    for stage in Stage:
+    for stage in STAGES:
         verified = _evaluations(instance, stage, "manifest_verifies")
         assert {deal: evaluation.passed for deal, evaluation in verified.items()} == {
             "full": True,
@@ -276,7 +277,7 @@ def test_checks_are_recorded_for_each_deal_of_a_run(
 
 
 def _evaluations(
-    instance: dg.DagsterInstance, stage: Stage, name: str
+    instance: dg.DagsterInstance, stage: str, name: str
 ) -> dict[str, dg.AssetCheckEvaluation]:
     key = dg.AssetCheckKey(asset_key(FIND_ALL, stage), name)
     history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
@@ -297,7 +298,7 @@ def test_every_materialisation_has_counts_lineage_schema_and_a_small_preview(
 ) -> None:
     make_deal(tmp_path, "a", items=(2, 3))
     run_deals(make_defs(tmp_path), instance, ["a"])
-    for stage in Stage:
+    for stage in STAGES:
         metadata = materializations(instance, stage)["a"].metadata
         assert metadata["detections"].value == 5
         assert metadata["generation"].value == 1
@@ -305,13 +306,33 @@ def test_every_materialisation_has_counts_lineage_schema_and_a_small_preview(
         assert len(str(metadata["config_digest"].value)) == 64
         assert "seconds/segmentation" in metadata
         assert isinstance(metadata["pass_stats"].value, list)
-        preview = str(metadata["preview"].value)
-        assert preview.startswith("![contact sheet](data:image/jpeg;base64,")
-        assert len(preview) < 20_000
         assert Path(str(metadata["folder"].value)).is_dir()
-    schema = materializations(instance)["a"].metadata["dagster/column_schema"]
-    assert isinstance(schema, dg.TableSchemaMetadataValue)
-    assert "detection" in [column.name for column in schema.schema.columns]
+        assert ("preview" in metadata) == (stage == "deal_report")
+    report = materializations(instance, "deal_report")["a"].metadata
+    preview = str(report["preview"].value)
+    assert preview.startswith("![contact sheet](data:image/jpeg;base64,")
+    assert len(preview) < 20_000
+    assert Path(str(report["contact_sheet"].value)).is_file()
+    assert len(list(Path(str(report["photo_previews"].value)).iterdir())) == 2
+
+
+def test_every_column_of_every_table_is_told_with_a_text_and_how_many_rows_there_are(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, "a", items=(2, 3))
+    run_deals(make_defs(tmp_path), instance, ["a"])
+    rows = {"segmentation": 5, "dedup": 5, "refinement": 5, "crops": 5}
+    for stage in STAGES.in_order(rows):
+        metadata = materializations(instance, stage.name)["a"].metadata
+        assert metadata["dagster/row_count"].value == rows[stage.name]
+        schemas = [value for value in metadata.values() if isinstance(value, _SchemaValue)]
+        assert len(schemas) == len(stage.tables)
+        for value, arrow in zip(schemas[::-1], list(stage.tables.values())[::-1], strict=True):
+            columns = value.schema.columns
+            assert {column.name for column in columns} == {"deal", *arrow.names}
+            assert [column.name for column in columns if not column.description] == []
+    images = materializations(instance, "segmentation")["a"].metadata
+    assert images["rows/images.parquet"].value == 2
 
 
 def test_a_run_that_retries_another_goes_on_where_that_one_stopped(
@@ -369,8 +390,8 @@ def test_a_deal_that_a_killed_run_promoted_but_did_not_record_is_recorded_by_the
     recorded = materializations(instance)
     assert set(recorded) == {"a", "b"}
     assert recorded["b"].metadata["crops"].value == 5
-    assert "preview" in recorded["b"].metadata
-    crops = instance.fetch_materializations(asset_key(FIND_ALL, Stage.CROPS), limit=10).records
+    assert "preview" in materializations(instance, "deal_report")["b"].metadata
+    crops = instance.fetch_materializations(asset_key(FIND_ALL, "crops"), limit=10).records
     assert len(crops) == 2  # a is not recorded a second time
 
 
@@ -398,9 +419,9 @@ def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(
     assert result.success
     snapshot = store.current("a", FIND_ALL)
     assert snapshot is not None
-    manifest = snapshot.manifest(Stage.SEGMENTATION)
+    manifest = snapshot.manifest("segmentation")
     assert manifest.info.producer == "recursive(classical)"
-    assert snapshot.manifest(Stage.REFINEMENT).info.producer == "none"
+    assert snapshot.manifest("refinement").info.producer == "none"
 
 
 def test_the_launchpad_shows_every_setting_with_its_default(tmp_path: Path) -> None:
@@ -437,8 +458,8 @@ def test_a_run_of_segmentation_alone_claims_no_counts_of_later_stages(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     make_deal(tmp_path, "a", items=(2,))
-    assert run_deals(make_defs(tmp_path), instance, ["a"], stages=[Stage.SEGMENTATION]).success
-    metadata = materializations(instance, Stage.SEGMENTATION)["a"].metadata
+    assert run_deals(make_defs(tmp_path), instance, ["a"], stages=["segmentation"]).success
+    metadata = materializations(instance, "segmentation")["a"].metadata
     assert metadata["detections"].value == 2
     assert not {"survivors", "rejected", "refined", "crops", "refiner"} & set(metadata)
 
@@ -463,7 +484,7 @@ def test_a_file_damaged_right_after_promotion_fails_checks_and_no_other_deal(
     )
     assert run_deals(definitions, instance, ["a", "b"]).success
     assert set(materializations(instance)) == {"a", "b"}
-    found = _evaluations(instance, Stage.SEGMENTATION, "masks_inside_image")
+    found = _evaluations(instance, "segmentation", "masks_inside_image")
     assert {deal: evaluation.passed for deal, evaluation in found.items()} == {
         "a": False,
         "b": True,
@@ -484,4 +505,4 @@ def test_a_retry_records_what_a_release_without_prompts_promoted(
     outcome = asyncio.run(retry)
 
     assert outcome
-    assert len(list(record_outcome(outcome, store, instance))) == 2 + len(Stage)
+    assert len(list(record_outcome(outcome, store, instance))) == 2 + len(STAGES)

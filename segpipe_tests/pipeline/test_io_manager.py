@@ -7,7 +7,6 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from segpipe.flow.stages import Stage
 from segpipe.pipeline.io_manager import StoredAsset, StoredAssets
 from segpipe.pipeline.partitions import DEALS, range_tags
 from segpipe.pipeline.recording import asset_key
@@ -100,9 +99,9 @@ def test_a_downstream_asset_reads_crops_and_is_promoted_beside_them(
         snapshot = DealStore(tmp_path).current(deal, Mode.FIND_ALL)
         assert snapshot is not None
         assert snapshot.has("sizes")
-        assert snapshot.has(Stage.CROPS)
+        assert snapshot.has("crops")
         assert snapshot.read("sizes", "value.json").startswith(b'{"crops/a/0000.png":')
-        crops = snapshot.version(Stage.CROPS).name
+        crops = snapshot.version("crops").name
         assert snapshot.manifest("sizes").made_from == {"crops": crops}
 
 
@@ -159,7 +158,7 @@ def test_a_run_of_everything_wakes_the_downstream_asset(
     )
     assert result.success
     # What Dagster adds to outputs by itself must not cover what was recorded deal by deal.
-    records = instance.fetch_materializations(asset_key(Mode.FIND_ALL, Stage.CROPS), limit=9)
+    records = instance.fetch_materializations(asset_key(Mode.FIND_ALL, "crops"), limit=9)
     recorded = [record.asset_materialization for record in records.records]
     assert [event.metadata["generation"].value for event in recorded if event] == [1, 1]
     snapshot = DealStore(tmp_path).current("b", Mode.FIND_ALL)

@@ -6,7 +6,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segpipe.flow.stages import Stage
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe_tests.deals import put_photos
@@ -37,7 +36,7 @@ def test_a_deal_goes_through_the_daemon_with_runs_events_and_schedules_in_postgr
         deployment.dagster("schedule", "start", "nightly_sweep", "-w", "workspace.yaml")
         deployment.dagster("sensor", "start", "new_deals", "-w", "workspace.yaml")
         with deployment.open_instance() as instance:
-            crops = asset_key(Mode.FIND_ALL, Stage.CROPS)
+            crops = asset_key(Mode.FIND_ALL, "crops")
             deployment.wait_until(
                 lambda: (
                     "lot" in instance.get_materialized_partitions(crops)

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.stages import Stage
 from segpipe.prompt import Mode
 from segpipe.segmenters.build_segmenter import (
     AnySegmenterConfig,
@@ -118,7 +117,7 @@ def test_every_kind_answers_a_deal_in_both_modes(
             await segmenter.aclose()
         snapshot = store.current("lot", mode)
         assert snapshot
-        with snapshot.open(Stage.SEGMENTATION, "images.parquet") as file:
+        with snapshot.open("segmentation", "images.parquet") as file:
             (row,) = pq.read_table(file).to_pylist()
         assert row["segmenter_id"] == segmenter.id
         return outcome.summary.counts.detections

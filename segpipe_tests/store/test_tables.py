@@ -8,17 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.errors import CorruptVersionError, NotPromotedError, StoreError
-from segpipe.store.schemas import (
-    CROPS_SCHEMA,
-    DEDUP_SCHEMA,
-    DETECTIONS_SCHEMA,
-    IMAGES_SCHEMA,
-    MASK_TYPE,
-    REFINEMENT_SCHEMA,
-)
+from segpipe.flow.stages.crops import CROPS_SCHEMA
+from segpipe.flow.stages.dedup import DEDUP_SCHEMA
+from segpipe.flow.stages.refinement import REFINEMENT_SCHEMA
+from segpipe.flow.stages.segmentation import DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.store import DealStore
-from segpipe.store.tables import TableReader, TableWriter, masks_from_arrow, masks_to_arrow
+from segpipe.store.tables import (
+    MASK_TYPE,
+    TableReader,
+    TableWriter,
+    masks_from_arrow,
+    masks_to_arrow,
+)
 from segpipe.vision.mask import Mask
 from segpipe_tests.deals import DEAL, MODE, current
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from segpipe.flow.refinement import RefinedImage, RefinedItem
-from segpipe.flow.segmentation import SegmentedImage
+from segpipe.flow.stages.refinement import RefinedImage, RefinedItem
+from segpipe.flow.stages.segmentation import SegmentedImage
 from segpipe.progress import StageStarted, StepDone, Tell
 from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box

@@ -1,23 +1,18 @@
 """One photo through the stages of a deal, with a service's model and refiner."""
 
 from segpipe.detection import Thresholds
-from segpipe.flow.dedup import dedup_image
-from segpipe.flow.photo import LoadedPhoto
 from segpipe.flow.prompts import PhotoPrompt
-from segpipe.flow.refinement import RefinedImage, refine_image
-from segpipe.flow.segmentation import SegmentedImage, segment_photo
-from segpipe.flow.settings import DedupSettings
+from segpipe.flow.stages.dedup import DedupSettings, dedup_image
+from segpipe.flow.stages.refinement import RefinedImage, refine_image
+from segpipe.flow.stages.segmentation import SegmentedImage, segment_image
 from segpipe.progress import StageStarted, Tell
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.service import Service
 from segpipe.server.v1.question import prompt_for
-from segpipe.store.inputs import Photo
 from segpipe.threads import finish_in_thread
 from segpipe.web.photo_uploads import UploadedPhoto
 from segpipe.wire.outlines import Question, SegmentSettings
-
-_IMAGE = "image"
 
 
 async def find_objects(
@@ -42,12 +37,11 @@ async def find_objects(
     """
     rgb, settings = photo.decoded.rgb, question.settings
     asked = PhotoPrompt(prompt_for(question, rgb))
-    loaded = LoadedPhoto(Photo(_IMAGE, _IMAGE, 0, 0), photo.digest, photo.decoded)
 
     # Everything that the model finds.
     async def segment(model: Segmenter) -> SegmentedImage:
         tell(StageStarted("segmentation"))
-        return await segment_photo(loaded, model, asked, _thresholds(settings))
+        return await segment_image(photo.decoded, model, asked, _thresholds(settings))
 
     segmented = await service.in_model(segment)
 

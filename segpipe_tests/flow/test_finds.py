@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import DealFailedError, FindsNotRecordedError
-from segpipe.flow.batch import process_in_run, record_finds
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.run_deal import process_in_run, record_finds
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, Source
@@ -191,7 +191,7 @@ def test_a_prompts_file_broken_during_the_run_is_named_until_it_is_mended(tmp_pa
 def test_a_retry_tells_of_a_damaged_deal_by_its_name(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot", items=(2,))
     run(store)
-    (sheet,) = tmp_path.glob("deals/lot/runs/*/find_all/*/contact_sheet.jpg")
-    sheet.unlink()
+    for manifest in tmp_path.glob("deals/lot/runs/*/find_all/*/manifest.json"):
+        manifest.unlink()
     with pytest.raises(DealFailedError, match="'lot'"):
         run(store, attempt=1)

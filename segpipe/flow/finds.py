@@ -7,9 +7,8 @@ from functools import partial
 import pyarrow as pa
 
 from segpipe.digests import bytes_digest
-from segpipe.flow.refinement import REFINEMENT_FILE
-from segpipe.flow.stages import Stage
-from segpipe.flow.table_files import open_table
+from segpipe.flow.results import DealResults
+from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
 from segpipe.prompt import Mode
 from segpipe.store.layout import ALL_PHOTOS
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
@@ -22,7 +21,7 @@ _RUN_DIGITS = 8
 _log = logging.getLogger(__name__)
 
 
-def record_found(store: DealStore, deal: str) -> None:
+def write_finds(store: DealStore, deal: str) -> None:
     """Put the current survivors among the prompts, in place of what the model found before.
 
     Annotations of a user stay, and so does a discovered box that a user has edited: it is theirs,
@@ -36,21 +35,21 @@ def record_found(store: DealStore, deal: str) -> None:
     """
     recorded: Version | None = None
     # Another run may promote meanwhile, and of what both write the older may come last.
-    while (snapshot := store.current(deal, Mode.FIND_ALL)) and snapshot.has(Stage.REFINEMENT):
-        if snapshot.version(Stage.REFINEMENT) == recorded:
+    while (snapshot := store.current(deal, Mode.FIND_ALL)) and snapshot.has(REFINEMENT.name):
+        if snapshot.version(REFINEMENT.name) == recorded:
             return
         _record(store, snapshot)
-        recorded = snapshot.version(Stage.REFINEMENT)
+        recorded = snapshot.version(REFINEMENT.name)
 
 
 def _record(store: DealStore, snapshot: Snapshot) -> None:
-    with open_table(snapshot, Stage.REFINEMENT, REFINEMENT_FILE) as reader:
-        images = set(reader.images())
-        for image in reader.images():
+    with DealResults(snapshot.deal, snapshot, [REFINEMENT]) as results:
+        images = set(results.images())
+        for image in results.images():
             if image == ALL_PHOTOS:
                 _log.warning("what was found in photo %r is not among its prompts", image)
                 continue
-            found = _annotations(reader.read(image), snapshot)
+            found = _annotations(results.rows(REFINEMENT, REFINEMENT_FILE, image), snapshot)
             store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=found))
     for image, prompts in store.prompts.images(snapshot.deal).items():
         if image not in images and any(map(_is_found, prompts.annotations)):
@@ -58,7 +57,7 @@ def _record(store: DealStore, snapshot: Snapshot) -> None:
 
 
 def _annotations(survivors: pa.Table, snapshot: Snapshot) -> list[Annotation]:
-    run_id = snapshot.version(Stage.REFINEMENT).run_id
+    run_id = snapshot.version(REFINEMENT.name).run_id
     # A run may be called anything, an annotation may not; and names often begin alike.
     prefix = bytes_digest(run_id.encode())[:_RUN_DIGITS]
     return [

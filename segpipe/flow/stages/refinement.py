@@ -1,18 +1,28 @@
-"""The third stage: sharper masks for the survivors, and their outlines."""
+"""Refinement: sharper masks for the survivors, and their outlines."""
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
+from typing_extensions import override
 
 from segpipe.errors import InputError, RefinerError
-from segpipe.flow.dedup import DedupedImage
-from segpipe.flow.segmentation import SegmentedImage
-from segpipe.progress import StageStarted, Tell, tell_nobody
+from segpipe.flow.photo import PhotoInfo
+from segpipe.flow.stages.dedup import DEDUP, DedupedImage
+from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
+from segpipe.flow.stages.stage import BOX_TEXTS, ITEM_TEXTS, PhotoResults, PhotoWork, Stage
+from segpipe.progress import Counts, StageStarted, Tell, tell_nobody
 from segpipe.refiners.refiner import STAGE, Refinement, Refiner
-from segpipe.store.schemas import REFINEMENT_SCHEMA
-from segpipe.store.tables import masks_from_arrow, masks_to_arrow
+from segpipe.settings import Settings
+from segpipe.store.tables import (
+    BOX_COLUMNS,
+    ITEM_COLUMNS,
+    MASK_TYPE,
+    masks_from_arrow,
+    masks_to_arrow,
+)
 from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_to_path
@@ -20,6 +30,21 @@ from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
 REFINEMENT_FILE = "refinement.parquet"
+REFINEMENT_SCHEMA = pa.schema(
+    [
+        *ITEM_COLUMNS,
+        *BOX_COLUMNS,
+        *((f"coarse_{name}", kind) for name, kind in BOX_COLUMNS),
+        ("svg_path", pa.string()),
+        ("coarse_mask", MASK_TYPE),
+        ("refined_mask", MASK_TYPE),
+        ("accepted", pa.bool_()),
+        ("reason", pa.string()),
+        ("iterations", pa.int32()),
+        ("predicted_iou", pa.float64()),
+    ]
+)
+"""One row a survivor; the box is that of the mask to use, and svg_path its outline in that box."""
 
 OUTLINES = "outlines"
 """What the stage after the refiner is called in progress events."""
@@ -65,9 +90,8 @@ class RefinedItem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RefinedImage:
-    """The survivors of one photo, in the order of their detections."""
+    """The survivors of one image, in the order of their detections."""
 
-    image: str
     items: tuple[RefinedItem, ...]
 
 
@@ -78,7 +102,7 @@ async def refine_image(
     refiner: Refiner,
     tell: Tell = tell_nobody,
 ) -> RefinedImage:
-    """Refine the masks of the survivors of one photo; those without a mask stay as they are.
+    """Refine the masks of the survivors of one image; those without a mask stay as they are.
 
     ``tell`` is told when refining begins, of its steps, and when outlines follow.
     """
@@ -109,7 +133,7 @@ def _with_outlines(
         )
         for index in deduped.kept
     )
-    return RefinedImage(segmented.image, tuple(items))
+    return RefinedImage(tuple(items))
 
 
 def _refined_item(
@@ -154,11 +178,11 @@ def items_found(segmented: SegmentedImage, refined: RefinedImage) -> list[Refine
     return [item for item in refined.items if item.detection not in segmented.missing]
 
 
-def refinement_table(refined: RefinedImage) -> pa.Table:
+def _refinement_table(image: str, refined: RefinedImage) -> pa.Table:
     """One row for each survivor."""
     items = refined.items
     columns = {
-        "image": [refined.image] * len(items),
+        "image": [image] * len(items),
         "detection": [item.detection for item in items],
         "x1": [item.box.x1 for item in items],
         "y1": [item.box.y1 for item in items],
@@ -179,8 +203,8 @@ def refinement_table(refined: RefinedImage) -> pa.Table:
     return pa.table(columns, schema=REFINEMENT_SCHEMA)
 
 
-def refined_from_table(segmented: SegmentedImage, table: pa.Table) -> RefinedImage:
-    """Read one photo's coarse and refined masks back."""
+def _from_table(segmented: SegmentedImage, table: pa.Table) -> RefinedImage:
+    """Read one image's coarse and refined masks back."""
     size = (segmented.result.image_width, segmented.result.image_height)
     coarse = masks_from_arrow(table["coarse_mask"], *size)
     refined = masks_from_arrow(table["refined_mask"], *size)
@@ -199,4 +223,48 @@ def refined_from_table(segmented: SegmentedImage, table: pa.Table) -> RefinedIma
         )
         for row, before, after in zip(rows, coarse, refined, strict=True)
     )
-    return RefinedImage(segmented.image, items)
+    return RefinedImage(items)
+
+
+class RefinementStage(Stage[RefinedImage, Settings]):
+    """Asks the refiner."""
+
+    name = "refinement"
+    description = "The coarse and the refined mask of every survivor, its box and its outline."
+    code_version = "2"
+    upstream = (SEGMENTATION, DEDUP)
+    tool = "refiner"
+    tables: ClassVar = {REFINEMENT_FILE: REFINEMENT_SCHEMA}
+    columns: ClassVar = {
+        **ITEM_TEXTS,
+        **BOX_TEXTS,
+        **{f"coarse_{name}": f"The same before refinement: {name}." for name in BOX_TEXTS},
+        "svg_path": "The outline as SVG path data, relative to the box: 0 to 1.",
+        "coarse_mask": "The segmenter's mask.",
+        "refined_mask": "The refiner's mask where it was accepted.",
+        "accepted": "Whether the refiner's mask is the one to use.",
+        "reason": "Why it is not.",
+        "iterations": "How many steps the refiner took.",
+        "predicted_iou": "How good the refiner takes its mask to be, 0 to 1.",
+    }
+    counts = ("refined",)
+
+    @override
+    async def make(self, work: PhotoWork, settings: Settings) -> RefinedImage:
+        segmented, deduped = work.results.of(SEGMENTATION), work.results.of(DEDUP)
+        return await refine_image(work.rgb, segmented, deduped, work.refiner)
+
+    @override
+    def rows(self, photo: PhotoInfo, result: RefinedImage) -> dict[str, pa.Table]:
+        return {REFINEMENT_FILE: _refinement_table(photo.image, result)}
+
+    @override
+    def read(self, photo: PhotoResults) -> RefinedImage:
+        return _from_table(photo.of(SEGMENTATION), photo.rows(self, REFINEMENT_FILE))
+
+    @override
+    def count(self, result: RefinedImage) -> Counts:
+        return Counts(refined=sum(item.refined is not None for item in result.items))
+
+
+REFINEMENT = RefinementStage()

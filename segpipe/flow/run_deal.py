@@ -13,16 +13,10 @@ from segpipe.errors import (
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.deal_inputs import InputsMark, current_inputs
-from segpipe.flow.found import record_found
-from segpipe.flow.report import SHEET_FILE
-from segpipe.flow.stages import Stage
-from segpipe.flow.todo import (
-    State,
-    Todo,
-    nothing_to_ask,
-    run_of_unrecorded_finds,
-    todo_of,
-)
+from segpipe.flow.finds import write_finds
+from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.todo import State, Todo, nothing_to_ask, run_of_unrecorded_finds, todo_of
 from segpipe.flow.tools import Tools
 from segpipe.progress import DealFailed, DealSkipped, DealWanted, Tell
 from segpipe.prompt import Mode
@@ -93,17 +87,17 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, tell: Tel
             deal makes up for it.
     """
     task = outcome.task
-    is_new = task.mode is Mode.FIND_ALL and Stage.REFINEMENT in outcome.versions
+    is_new = task.mode is Mode.FIND_ALL and REFINEMENT.name in outcome.versions
     if not (is_new and tools.settings.stages.prompts.record_found):
         return
     try:
-        record_found(store, task.deal)
+        write_finds(store, task.deal)
         if run_of_unrecorded_finds(store, task.deal, task.mode):
             store.forget_failure(task.deal, task.mode)
     except SegpipeError as error:
         failure = FindsNotRecordedError(task.deal, [error.at(deal=task.deal)])
         # By the run that found them: this one may only have tried to make up for it.
-        made_by = outcome.versions[Stage.REFINEMENT].run_id
+        made_by = outcome.versions[REFINEMENT.name].run_id
         _record(store, replace(task, run_id=made_by), failure)
         tell(DealFailed(task.deal, failure.message))
         raise failure from error
@@ -114,7 +108,7 @@ def _todo(store: DealStore, task: DealTask, tools: Tools) -> Todo | None:
     if task.skip_up_to_date:
         replaces = not task.keep_other_settings
         return todo_of(store, task.deal, task.mode, tools.settings, replace_other_settings=replaces)
-    asks = Stage.SEGMENTATION in task.stages
+    asks = any(stage.reads_prompts for stage in STAGES.in_order(task.stages))
     return nothing_to_ask(store, task.deal, task.mode) if asks else None
 
 
@@ -128,14 +122,7 @@ def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> Deal
             summary = snapshot.manifest(next(iter(made))).info.summary
             if summary is None:  # no manifest of a stage lacks it
                 continue
-            has_report = snapshot.has(Stage.DEAL_REPORT)
-            return DealOutcome(
-                task,
-                Promotion(commit, ()),
-                made,
-                summary,
-                snapshot.read(Stage.DEAL_REPORT, SHEET_FILE) if has_report else b"",
-            )
+            return DealOutcome(task, Promotion(commit, ()), made, summary)
     return None
 
 

@@ -13,15 +13,15 @@ import pytest
 
 from segpipe.detection import Detection, SegmentationResult
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.dedup import DedupedImage
-from segpipe.flow.refinement import RefinedItem, refine_image, refined_from_table, refinement_table
-from segpipe.flow.segmentation import SegmentedImage
-from segpipe.flow.stages import Stage
+from segpipe.flow.photo import PhotoInfo
+from segpipe.flow.stages.dedup import DedupedImage
+from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_SCHEMA, RefinedItem, refine_image
+from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
+from segpipe.flow.stages.stage import PhotoResults
 from segpipe.progress import Tell, tell_nobody
 from segpipe.prompt import Mode, Prompt
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.refiner import NoneRefiner, Refinement, Refiner
-from segpipe.store.schemas import REFINEMENT_SCHEMA
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
@@ -66,9 +66,13 @@ def refined(coarse: Mask | None, *answers: Refinement) -> tuple[SegmentedImage, 
     result = SegmentationResult(
         (Detection(DRAWN, 0.9, mask=coarse),), WIDTH, HEIGHT, "test", 1.0, ()
     )
-    segmented = SegmentedImage("a", "a.jpg", "digest", "JPEG", (), Prompt(), {}, result)
-    done = asyncio.run(refine_image(RGB, segmented, DedupedImage("a", (0,), ()), Answers(*answers)))
-    (read,) = refined_from_table(segmented, refinement_table(done)).items
+    segmented = SegmentedImage((), Prompt(), {}, result)
+    done = asyncio.run(refine_image(RGB, segmented, DedupedImage((0,), ()), Answers(*answers)))
+    photo = PhotoInfo("a", "a.jpg", "digest", "JPEG", WIDTH, HEIGHT)
+    rows = REFINEMENT.rows(photo, done)
+    stored = PhotoResults(photo, lambda stage, file, image: rows[file])
+    stored.put(SEGMENTATION, segmented)
+    (read,) = stored.of(REFINEMENT).items
     (item,) = done.items
     assert (read.box, read.coarse_box, read.svg_path) == (item.box, item.coarse_box, item.svg_path)
     return segmented, item
@@ -148,7 +152,7 @@ def run_with(root: Path, refiner: Refiner) -> DealStore:
 def test_crops_use_the_refined_mask(tmp_path: Path) -> None:
     snapshot = run_with(tmp_path, Inset()).current("lot", Mode.FIND_ALL)
     assert snapshot
-    with snapshot.open(Stage.CROPS, "crops.parquet") as stream:
+    with snapshot.open("crops", "crops.parquet") as stream:
         crops = pq.read_table(stream).to_pylist()
     # The goods are 12 x 16 pixels.
     assert [(crop["width"], crop["height"]) for crop in crops] == [(8, 12), (8, 12)]
@@ -158,7 +162,7 @@ def test_crops_use_the_refined_mask(tmp_path: Path) -> None:
 def test_every_refiner_gives_the_same_table(tmp_path: Path, refiner: Refiner) -> None:
     snapshot = run_with(tmp_path, refiner).current("lot", Mode.FIND_ALL)
     assert snapshot
-    with snapshot.open(Stage.REFINEMENT, "refinement.parquet") as stream:
+    with snapshot.open("refinement", "refinement.parquet") as stream:
         table = pq.read_table(stream)
     assert table.drop_columns(["deal"]).schema.equals(REFINEMENT_SCHEMA)
     for row in table.to_pylist():

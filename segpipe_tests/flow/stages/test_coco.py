@@ -11,10 +11,9 @@ import pytest
 from pycocotools.coco import COCO
 
 from segpipe.detection import SegmentationResult, Thresholds
-from segpipe.flow.coco import COCO_FILE
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import CocoSettings, FlowSettings
-from segpipe.flow.stages import Stage
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.stages.coco import COCO_FILE, CocoSettings
 from segpipe.formats.label_format import CocoMasks
 from segpipe.prompt import Mode, Prompt
 from segpipe.store.tables import masks_from_arrow
@@ -41,10 +40,10 @@ def test_every_survivor_of_a_deal_decodes_to_its_very_mask(
     snapshot = store.current("lot", mode)
     assert snapshot
 
-    coco = COCO(snapshot.path(Stage.COCO, COCO_FILE))
+    coco = COCO(snapshot.path("coco", COCO_FILE))
 
     capsys.readouterr()  # it prints
-    with snapshot.open(Stage.REFINEMENT, "refinement.parquet") as stream:
+    with snapshot.open("refinement", "refinement.parquet") as stream:
         table = pq.read_table(stream)
     expected = {
         (image, detection): mask
@@ -74,14 +73,14 @@ def test_other_masks_make_the_coco_asset_stale_alone(tmp_path: Path) -> None:
     asyncio.run(process_deal(store, DealTask("lot", "run-1"), make_tools(BrightSegmenter())))
     polygons = FlowSettings(coco=CocoSettings(masks=CocoMasks.POLYGONS))
     tools = make_tools(BrightSegmenter(), polygons)
-    assert todo(store, settings=polygons, replace_other_settings=True).stages == {Stage.COCO}
+    assert todo(store, settings=polygons, replace_other_settings=True).stages == {"coco"}
 
-    stages = frozenset({Stage.COCO})
+    stages = frozenset({"coco"})
     asyncio.run(process_deal(store, DealTask("lot", "run-2", stages=stages), tools))
 
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot
-    content = json.loads(snapshot.read(Stage.COCO, COCO_FILE))
+    content = json.loads(snapshot.read("coco", COCO_FILE))
     assert [len(one["segmentation"]) for one in content["annotations"]] == [1, 1]
     assert todo(store, settings=polygons, replace_other_settings=True).stages == frozenset()
 
@@ -108,6 +107,6 @@ def test_an_item_with_an_empty_mask_stands_as_its_box_and_says_so(
     asyncio.run(process_deal(store, DealTask("lot", "run-1"), tools))
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot
-    (annotation,) = json.loads(snapshot.read(Stage.COCO, COCO_FILE))["annotations"]
+    (annotation,) = json.loads(snapshot.read("coco", COCO_FILE))["annotations"]
     assert (annotation["has_mask"], annotation["bbox"]) == (False, [4, 20, 12, 16])
     assert annotation["area"] == 12 * 16

@@ -1,0 +1,169 @@
+"""The report: what people look at, and a summary for machines."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.dedup import DEDUP, DedupedImage
+from segpipe.flow.stages.refinement import REFINEMENT, RefinedImage
+from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
+from segpipe.flow.stages.stage import PhotoResults, PhotoWork, Stage, StageOutput
+from segpipe.settings import Settings
+from segpipe.store.staging import Staging
+from segpipe.store.version_info import DealSummary
+from segpipe.threads import finish_in_thread
+from segpipe.vision.encode import encode_jpeg
+from segpipe.vision.image import RgbImage, decode_image
+from segpipe.vision.overlay import OverlayItem, contact_sheet, draw_overlay
+
+REPORT_FILE = "report.json"
+SHEET_FILE = "contact_sheet.jpg"
+PREVIEWS_FOLDER = "previews"
+
+_PREVIEW_JPEG_QUALITY = 85
+_SHEET_JPEG_QUALITY = 88
+_SHEET_MAX_TILES = 60
+
+
+class ReportSettings(Settings):
+    """The report."""
+
+    preview_side_px: int = Field(
+        default=1600, ge=64, description="Longest side of the preview of a photo."
+    )
+    tile_px: int = Field(default=320, ge=64, description="Side of a tile of the contact sheet.")
+    columns: int = Field(default=4, ge=1, description="Tiles in a row of the contact sheet.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePreview:
+    """The pictures of one photo, JPEG: its preview, and its tile of the contact sheet."""
+
+    caption: str
+    preview: bytes
+    tile: bytes
+
+
+def preview_image(
+    file_name: str,
+    rgb: RgbImage,
+    segmented: SegmentedImage,
+    deduped: DedupedImage,
+    refined: RefinedImage,
+    settings: ReportSettings,
+) -> ImagePreview:
+    """Draw what became of one photo: survivors solid, rejected detections dashed.
+
+    Args:
+        file_name: What it is called.
+        rgb: The photo.
+        segmented: Its raw detections.
+        deduped: Which of them survive.
+        refined: The survivors' masks.
+        settings: How large the pictures are.
+    """
+    found = segmented.result.detections
+    survivors = [OverlayItem(item.box, item.mask, item.detection) for item in refined.items]
+    kept = frozenset(deduped.kept)
+    rejected = [
+        OverlayItem(detection.box, detection.mask, index)
+        for index, detection in enumerate(found)
+        if index not in kept
+    ]
+    picture = draw_overlay(rgb, survivors, rejected, max_side_px=settings.preview_side_px)
+    return ImagePreview(
+        caption=f"{file_name}: {len(survivors)} of {len(found)}",
+        preview=encode_jpeg(picture, quality=_PREVIEW_JPEG_QUALITY),
+        tile=encode_jpeg(_fit(picture, settings.tile_px), quality=_PREVIEW_JPEG_QUALITY),
+    )
+
+
+def draw_contact_sheet(
+    deal: str, tiles: Sequence[tuple[bytes, str]], photos: int, settings: ReportSettings
+) -> RgbImage:
+    """Lay out the first tiles of a deal, (JPEG, caption) each, and say of how many photos."""
+    shown = tiles[:_SHEET_MAX_TILES]
+    title = deal if len(shown) == photos else f"{deal}: {len(shown)} of {photos} photos"
+    return contact_sheet(
+        _decoded(shown),
+        columns=min(settings.columns, len(shown)),
+        tile_px=settings.tile_px,
+        title=title,
+    )
+
+
+def _decoded(tiles: Sequence[tuple[bytes, str]]) -> Iterator[tuple[RgbImage, str]]:
+    for data, caption in tiles:
+        yield decode_image(data, max_pixels=None).rgb, caption
+
+
+def _fit(picture: RgbImage, side_px: int) -> RgbImage:
+    height, width = picture.shape[:2]
+    scale = side_px / max(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class Report(Stage[ImagePreview, ReportSettings]):
+    """Draws the deal."""
+
+    name = "deal_report"
+    description = "A contact sheet, a preview of each photo and a summary of the deal."
+    code_version = "2"
+    upstream = (SEGMENTATION, DEDUP, REFINEMENT, CROPS)
+    waits_for = (SEGMENTATION, DEDUP, REFINEMENT)
+    settings = ReportSettings
+    settings_name = "report"
+    kinds = frozenset({"jpeg", "json"})
+
+    @override
+    async def make(self, work: PhotoWork, settings: ReportSettings) -> ImagePreview:
+        results = work.results
+        return await finish_in_thread(
+            preview_image,
+            work.loaded.info.file_name,
+            work.rgb,
+            results.of(SEGMENTATION),
+            results.of(DEDUP),
+            results.of(REFINEMENT),
+            settings,
+        )
+
+    @override
+    def output(self, staging: Staging, settings: ReportSettings) -> StageOutput:
+        return _ReportOutput(self, staging, settings)
+
+
+class _ReportOutput(StageOutput):
+    """Writes the pictures and the summary."""
+
+    def __init__(self, stage: Report, staging: Staging, settings: ReportSettings) -> None:
+        super().__init__(stage, staging)
+        self._settings = settings
+        self._tiles: list[tuple[bytes, str]] = []
+
+    @override
+    def add(self, results: PhotoResults) -> None:
+        preview = results.of(REPORT)
+        name = f"{PREVIEWS_FOLDER}/{results.photo.image}.jpg"
+        self.staging.write(self.stage.name, name, preview.preview)
+        if len(self._tiles) < _SHEET_MAX_TILES:  # a deal may have 100,000 photos
+            self._tiles.append((preview.tile, preview.caption))
+
+    @override
+    def finish(self, summary: DealSummary) -> None:
+        sheet = draw_contact_sheet(summary.deal, self._tiles, summary.counts.images, self._settings)
+        data = encode_jpeg(sheet, quality=_SHEET_JPEG_QUALITY)
+        self.staging.write(self.stage.name, SHEET_FILE, data)
+        report = summary.model_dump_json(indent=2).encode()
+        self.staging.write(self.stage.name, REPORT_FILE, report)
+
+
+REPORT = Report()
