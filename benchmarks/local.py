@@ -30,8 +30,8 @@ from benchmarks.photos import jpeg, photo
 from benchmarks.timing import median_times, ratio_table
 from segpipe.models.sam3 import normalise, resize
 from segpipe.prompt import Prompt
-from segpipe.segmenters.sam3.local.config import EverythingSettings, LocalConfig
-from segpipe.segmenters.sam3.local.model import LocalModel
+from segpipe.segmenters.sam3.local.local_model import LocalModel
+from segpipe.segmenters.sam3.local.local_settings import EverythingSettings, LocalConfig
 from segpipe.segmenters.sam3.local.transformers_runtime import (
     TransformersFeatures,
     TransformersPixels,

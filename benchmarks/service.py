@@ -24,7 +24,7 @@ from benchmarks.photos import photo
 from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.prompt import Prompt
 from segpipe.segmenters.http import HttpSettings
-from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
+from segpipe.segmenters.sam3.service import InternalConfig, InternalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.run import build_server
 from segpipe.server.settings import ServerSettings

@@ -35,8 +35,8 @@ from segpipe.cli.options import (
 )
 from segpipe.errors import ConfigError
 from segpipe.prompt import Mode
-from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
-from segpipe.segmenters.sam3.segmind.costs import DealCost, read_costs
+from segpipe.segmenters.sam3.segmind.ledger_costs import DealCost, read_costs
+from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 from segpipe.store.manifests import Commit
 from segpipe.store.store import DealStore
 

@@ -1,23 +1,42 @@
 """Segmenters by configuration: the only place that maps a kind to a class."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from segpipe.segmenters.cache import CachedSegmenter
+from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
+from segpipe.segmenters.each_text import EachText
 from segpipe.segmenters.recursive import RecursiveSegmenter
-from segpipe.segmenters.sam3.config import Sam3Config
-from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
 from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
+from segpipe.segmenters.sam3.service import InternalConfig, InternalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.segmenters.texts import EachText
 from segpipe.settings import Settings
 
 DATA_FOLDER = Path("data")
 """Where segmenters keep answers and accounts, unless they are told otherwise."""
+
+
+class Sam3Config(Settings):
+    """SAM 3: finds what a text or examples name, or what is in a box."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"cache"})
+
+    kind: Literal["sam3"] = "sam3"
+    backend: SegmindConfig | InternalConfig | LocalConfig = Field(
+        discriminator="kind",
+        description="Where it runs: Segmind's API, our inference service, or this process.",
+    )
+    texts: list[str] = Field(
+        default=[],
+        description="What to find where a prompt says nothing, such as [ring, bracelet]. Each is "
+        "asked for by itself and labels what it finds; with none, everything is found.",
+    )
+    cache: CacheConfig = Field(
+        default=CacheConfig(), description="Keeps answers, so that none is paid for twice."
+    )
 
 
 class RecursiveConfig(Settings):

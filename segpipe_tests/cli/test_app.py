@@ -12,8 +12,8 @@ from segpipe.cli.run_deals import RunProgress
 from segpipe.progress import DealDone, Event
 from segpipe.prompt import Mode
 from segpipe.segmenters.http import Attempt, Outcome
-from segpipe.segmenters.sam3.segmind.config import LEDGER_FOLDER
-from segpipe.segmenters.sam3.segmind.ledger import Bill, Budget, Ledger
+from segpipe.segmenters.sam3.segmind.call_ledger import Bill, Budget, Ledger
+from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 from segpipe.segmenters.segmenter import CallContext
 from segpipe.store.store import DealStore
 from segpipe_tests.cli.conftest import Cli

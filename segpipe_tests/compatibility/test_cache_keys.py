@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
-from segpipe.segmenters.cache.codec import decode_answer
-from segpipe.segmenters.cache.key import answer_key, pixels_digest
+from segpipe.segmenters.cache.kept_answers import answer_key, decode_answer, pixels_digest
 from segpipe.vision.boxes import Box
 from segpipe_tests.compatibility.doors import check_pin
 from segpipe_tests.compatibility.files import digest

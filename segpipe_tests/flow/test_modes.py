@@ -18,8 +18,8 @@ from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE, REFINEME
 from segpipe.flow.stages.registry import STAGES
 from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Exemplar, Mode, Point
+from segpipe.segmenters.each_text import EachText
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.segmenters.texts import EachText
 from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, Source
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box

@@ -23,8 +23,8 @@ from segpipe.pipeline.partitions import range_tags
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
-from segpipe.segmenters.cache.codec import decode_answer
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.cache.kept_answers import decode_answer
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_png

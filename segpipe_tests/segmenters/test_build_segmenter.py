@@ -13,13 +13,13 @@ from segpipe.prompt import Mode
 from segpipe.segmenters.build_segmenter import (
     AnySegmenterConfig,
     RecursiveConfig,
+    Sam3Config,
     build_segmenter,
 )
 from segpipe.segmenters.classical import ClassicalConfig
-from segpipe.segmenters.sam3.config import Sam3Config
-from segpipe.segmenters.sam3.internal import InternalConfig
 from segpipe.segmenters.sam3.local import EverythingSettings, LocalConfig
 from segpipe.segmenters.sam3.segmind import SegmindConfig
+from segpipe.segmenters.sam3.service import InternalConfig
 from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.deals import make_deal, make_tools
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
@@ -69,7 +69,7 @@ def meta_on_cpu(folder: Path) -> Iterator[LocalConfig]:
     """Meta's runtime of tiny weights, with every thread steered to the CPU."""
     import torch
 
-    from segpipe.segmenters.sam3.local.meta import MetaRuntime
+    from segpipe.segmenters.sam3.local.meta_runtime import MetaRuntime
     from segpipe_tests.segmenters.sam3.local import meta_on_cpu as stand_ins
 
     stand_ins.import_sam3()

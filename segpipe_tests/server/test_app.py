@@ -15,7 +15,7 @@ from segpipe.detection import Thresholds
 from segpipe.errors import BackendUnavailableError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.build_segmenter import RecursiveConfig, build_segmenter
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.settings import ServerSettings
 from segpipe.vision.boxes import Box

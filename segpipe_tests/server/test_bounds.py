@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from segpipe.segmenters.classical import segmenter as classical
+from segpipe.segmenters.classical import classical_segmenter as classical
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.classical.item_at_points import at_points
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe.web.photo_uploads import PhotoShelf
 from segpipe_tests.goods import goods_photo

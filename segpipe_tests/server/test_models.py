@@ -3,7 +3,7 @@
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.server.models import load
 
 

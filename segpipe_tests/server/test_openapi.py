@@ -13,7 +13,7 @@ from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import NonFatalError, ScenarioFinished
 
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import Service, running, wait_until

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.server.refiners import build
 from segpipe_tests.server.running import running, wait_until
 from segpipe_tests.server.v1.asking import ask

@@ -1,6 +1,5 @@
 """Never pay twice: a segmenter whose answers are kept in a folder."""
 
-from segpipe.segmenters.cache.config import CacheConfig
-from segpipe.segmenters.cache.segmenter import CachedSegmenter
+from segpipe.segmenters.cache.cached_segmenter import CacheConfig, CachedSegmenter
 
 __all__ = ["CacheConfig", "CachedSegmenter"]

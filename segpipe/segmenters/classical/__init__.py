@@ -6,7 +6,7 @@ same way; ``exemplar_search`` goes on from the items; ``item_in_box`` stands alo
 arrays of ``lab_planes``.
 """
 
-from segpipe.segmenters.classical.config import ClassicalConfig
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 
 __all__ = ["ClassicalConfig", "ClassicalSegmenter"]

@@ -9,7 +9,7 @@ import numpy as np
 from segpipe.detection import NO_EVIDENCE
 from segpipe.errors import PromptError, SegmenterError
 from segpipe.prompt import Exemplar
-from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.segmenters.classical.item_in_box import inside_box
 from segpipe.segmenters.classical.item_search import (
     Item,

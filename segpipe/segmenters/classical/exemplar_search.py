@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from segpipe.detection import Detection
 from segpipe.prompt import Exemplar
-from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.segmenters.classical.exemplar_claims import Claims, claim_items
 from segpipe.segmenters.classical.item_at_points import always
 from segpipe.segmenters.classical.item_search import Item, look_at, to_detection

@@ -9,7 +9,7 @@ import numpy as np
 from segpipe.detection import Candidate
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Point, require_points
-from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.segmenters.classical.goods_mask import colour_distance, mark_foreground
 from segpipe.segmenters.classical.item_search import score_item
 from segpipe.segmenters.classical.lab_planes import (

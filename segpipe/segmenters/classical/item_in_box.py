@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segpipe.detection import NO_EVIDENCE, Detection
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Point
-from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.segmenters.classical.item_search import score_item
 from segpipe.segmenters.classical.lab_planes import (
     Flags,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.detection import Detection
-from segpipe.segmenters.classical.config import ClassicalConfig
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.segmenters.classical.goods_mask import colour_distance, mark_foreground
 from segpipe.segmenters.classical.lab_planes import Labels, LabImage, Plane, enlarge, shrink, to_lab
 from segpipe.segmenters.classical.table_colour import Background, fit_background

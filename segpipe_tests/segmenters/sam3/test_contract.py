@@ -18,13 +18,13 @@ import pytest
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
-from segpipe.segmenters.sam3.internal import InternalConfig, InternalSegmenter
 from segpipe.segmenters.sam3.local import (
     EverythingSettings,
     LocalConfig,
     LocalSegmenter,
 )
 from segpipe.segmenters.sam3.segmind import SegmindConfig, SegmindSegmenter
+from segpipe.segmenters.sam3.service import InternalConfig, InternalSegmenter
 from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png

@@ -19,7 +19,7 @@ from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.loop.loop_refiner import HqSamRefiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.refiners.refiner import Refinement
-from segpipe.segmenters.classical.segmenter import ClassicalSegmenter
+from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import answer as answers
 from segpipe.vision.boxes import Box

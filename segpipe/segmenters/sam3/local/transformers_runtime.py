@@ -21,8 +21,8 @@ from segpipe.models.checkpoint import locate
 from segpipe.models.sam3 import SAM3, digest_of, normalise, resize, tracker_levels
 from segpipe.models.torch_model import choose_device, choose_dtype
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.sam3.local.config import LocalConfig
-from segpipe.segmenters.sam3.local.runtime import RawMasks, logit
+from segpipe.segmenters.sam3.local.local_settings import LocalConfig
+from segpipe.segmenters.sam3.local.sam3_runtime import RawMasks, logit
 from segpipe.segmenters.sam3.local.transformers_models import load_models
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
@@ -68,7 +68,7 @@ class _Text:
 
 
 class TransformersRuntime:
-    """Implements :class:`~segpipe.segmenters.sam3.local.runtime.Runtime`."""
+    """Implements :class:`~segpipe.segmenters.sam3.local.sam3_runtime.Runtime`."""
 
     def __init__(
         self,

@@ -5,8 +5,8 @@ answer (what comes back to detections, by finds, masks and pictures) -> matching
 is for which box). box_by_box goes around a cache.
 """
 
-from segpipe.segmenters.sam3.segmind.box_by_box import BoxByBox
-from segpipe.segmenters.sam3.segmind.config import SegmindConfig
-from segpipe.segmenters.sam3.segmind.segmenter import SegmindSegmenter
+from segpipe.segmenters.sam3.segmind.segmind_boxes import BoxByBox
+from segpipe.segmenters.sam3.segmind.segmind_segmenter import SegmindSegmenter
+from segpipe.segmenters.sam3.segmind.segmind_settings import SegmindConfig
 
 __all__ = ["BoxByBox", "SegmindConfig", "SegmindSegmenter"]

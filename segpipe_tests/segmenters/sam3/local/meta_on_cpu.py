@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from segpipe.segmenters.sam3.local import meta_model
+from segpipe.segmenters.sam3.local import meta_weights
 from segpipe.segmenters.sam3.local.roi_align import roi_align
 
 PUBLISHED_NAMES = (("inst_interactive_predictor.model.", "tracker."), ("", "detector."))
@@ -114,7 +114,7 @@ def pretending_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         warnings.simplefilter("ignore")
         for name, value in small.items():
             patch.setattr(builder, name, value)
-        patch.setattr(meta_model, "PACKAGES", ("sam3",))
+        patch.setattr(meta_weights, "PACKAGES", ("sam3",))
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
@@ -141,7 +141,7 @@ def write_vocabulary(folder: Path) -> None:
     letters = [chr(code) for code in range(0x4E00, 0x4E00 + 230)]
     merges = [f"{one} {other}" for one in letters for other in letters][:_MERGES]
     text = "\n".join(["#version: 0.2", *merges, ""])
-    (folder / meta_model.VOCABULARY).write_bytes(gzip.compress(text.encode(), 1))
+    (folder / meta_weights.VOCABULARY).write_bytes(gzip.compress(text.encode(), 1))
 
 
 def make_tiny_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -150,7 +150,7 @@ def make_tiny_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_vocabulary(folder)
     with pretending_cuda(monkeypatch), torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        model = meta_model.build_unfilled(folder / meta_model.VOCABULARY)
+        model = meta_weights.build_unfilled(folder / meta_weights.VOCABULARY)
         randomise(model)
         write_weights(model, folder / "sam3.safetensors")
     return folder

@@ -19,9 +19,9 @@ from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 from segpipe.detection import Thresholds
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Point
-from segpipe.segmenters.sam3.local.config import LocalConfig
-from segpipe.segmenters.sam3.local.masks import to_mask
-from segpipe.segmenters.sam3.local.runtime import RawMasks
+from segpipe.segmenters.sam3.local.local_settings import LocalConfig
+from segpipe.segmenters.sam3.local.mask_planes import to_mask
+from segpipe.segmenters.sam3.local.sam3_runtime import RawMasks
 from segpipe.segmenters.sam3.local.transformers_runtime import TransformersRuntime
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
