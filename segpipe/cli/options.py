@@ -1,5 +1,6 @@
 """What several commands are told: the data root, deals, the mode, the form of the answer."""
 
+import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,13 +15,21 @@ from segpipe.store.ids import check_deal_id
 from segpipe.store.layout import DEALS, DEFAULT_ROOT, ROOT_VARIABLE
 from segpipe.store.store import DealStore
 
+# Dagster makes a URL of the path of its SQLite files, and escapes nothing in it.
+_MISREAD_BY_SQLITE = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+
 
 def _root(value: str | Path) -> str:
     # Typer gives a parser the default, too.
     try:
-        DataRoot.parse(value)
+        root = DataRoot.parse(value)
     except ConfigError as error:
         raise typer.BadParameter(error.message) from error
+    if root.is_local and (misread := _MISREAD_BY_SQLITE.search(root.place)):
+        raise typer.BadParameter(
+            f"{root} holds {misread[0]!r}, by which Dagster would put its database elsewhere; "
+            "rename the folder"
+        )
     return str(value)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -342,3 +343,21 @@ def test_sweep_says_what_it_had_to_leave(cli: Cli, photos: list[Path], tmp_path:
     assert result.exit_code == 1
     assert "removed 0 versions" in result.stdout
     assert "cannot be read: lot" in result.stderr
+
+
+def test_a_root_of_any_name_holds_all_that_is_written_or_is_refused(
+    cli: Cli, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("100%", "a#b", "a b&c=d", "a'b"):
+        assert cli("add", "lot", str(photos[0]), "--root", name).exit_code == 0
+        assert cli("run", "lot", "--root", name).exit_code == 0
+        assert {path.name for path in folder.iterdir()} == {name}
+        shutil.rmtree(folder / name)
+    for name in ("a?b", "a%20b", "a/b?c"):
+        refused = cli("add", "lot", str(photos[0]), "--root", name)
+        assert refused.exit_code == 2
+        assert "rename the folder" in " ".join(refused.stderr.replace("\u2502", "").split())
+        assert list(folder.iterdir()) == []
