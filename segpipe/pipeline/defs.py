@@ -10,13 +10,20 @@ from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS_PER_RUN
-from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
+from segpipe.pipeline.resources import (
+    DealStoreResource,
+    RefinerResource,
+    SegmenterResource,
+    root_options,
+    store_of_deployment,
+)
 from segpipe.pipeline.schedules import build_sweep_schedule, build_unfinished_schedule
 from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
 from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store.layout import DEFAULT_ROOT, ROOT_VARIABLE
+from segpipe.store.store import configured_keep_commits
 
 
 def build_defs(
@@ -31,13 +38,15 @@ def build_defs(
     Args:
         resource_overrides: Resources to use in place of the defaults: ``store``, ``segmenter``,
             ``refiner``, ``io_manager`` and ``progress``. An IO manager that is not given stands
-            on the store that is.
+            on the store that is. There is one store: run config cannot name another.
         retry_policy: For faults that may pass; bad input is never retried.
         deals_per_run: How many deals of a backfill one run handles.
         settle_s: How long a deal without a marker must be still before the sensor takes it.
     """
     overrides = dict(resource_overrides or {})
     store = overrides.setdefault("store", _default_store())
+    if isinstance(store, DealStoreResource):
+        store = overrides["store"] = store_of_deployment(store)
     overrides.setdefault("segmenter", SegmenterResource())
     overrides.setdefault("refiner", RefinerResource())
     overrides.setdefault("io_manager", DealIOManager(store=store))
@@ -65,4 +74,8 @@ def build_defs(
 
 
 def _default_store() -> DealStoreResource:
-    return DealStoreResource(root=LocalRoot(path=os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT))
+    root = os.environ.get(ROOT_VARIABLE)
+    return DealStoreResource(
+        root=root_options(root) if root else LocalRoot(path=DEFAULT_ROOT),
+        keep_commits=configured_keep_commits(),
+    )

@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 DEFAULT_KEEP_COMMITS = 20
+KEEP_COMMITS_VARIABLE = "SEGPIPE_KEEP_COMMITS"
+"""The environment variable that says how many generations stay, for everyone under a root."""
 DEFAULT_MIN_AGE_S = 86_400
 _NS_PER_S = 1_000_000_000
 
@@ -54,7 +56,8 @@ class DealStore:
     Args:
         root: A local folder, or the URL of an object store, such as ``s3://bucket/prefix``.
         keep_commits: How many generations of a deal and mode stay readable and can be rolled back
-            to. Everyone who sweeps or rolls back under one root has to use the same number.
+            to; by default what ``SEGPIPE_KEEP_COMMITS`` says, else 20. Everyone who sweeps or rolls
+            back under one root has to use the same number.
         storage: Where the files are; by default what the root names.
 
     ``prompts`` has what to look for in the photos: see
@@ -68,9 +71,11 @@ class DealStore:
         self,
         root: str | os.PathLike[str],
         *,
-        keep_commits: int = DEFAULT_KEEP_COMMITS,
+        keep_commits: int | None = None,
         storage: Storage | None = None,
     ) -> None:
+        if keep_commits is None:
+            keep_commits = configured_keep_commits()
         if keep_commits < 1:
             raise ConfigError(
                 f"at least the current commit has to be kept, got {keep_commits}",
@@ -327,3 +332,15 @@ class DealStore:
 
     def _log(self, deal: str, mode: str) -> CommitLog:
         return CommitLog(self._storage, deal, check_id(mode, field="mode"), self._keep_commits)
+
+
+def configured_keep_commits() -> int:
+    """How many generations of a deal and mode stay where nobody says it in the call.
+
+    Raises:
+        ConfigError: ``SEGPIPE_KEEP_COMMITS`` is no whole number from 1 on.
+    """
+    text = os.environ.get(KEEP_COMMITS_VARIABLE) or str(DEFAULT_KEEP_COMMITS)
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{text!r} is no whole number from 1 on", field=KEEP_COMMITS_VARIABLE)
+    return int(text)
