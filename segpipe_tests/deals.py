@@ -184,7 +184,8 @@ def leftovers(root: Path, store: DealStore, deal: str = DEAL) -> set[str]:
     }
     layout = {"images", "failures", "commits", f"commits/{MODE}", "runs", "prompts"}
     layout |= {"prompts/a.json", f"prompts/{LOCK_NAME}"}
-    return {name for name in found - named - layout if not name.startswith("images/a")}
+    known = ("images/a", "current/")
+    return {name for name in found - named - layout if not name.startswith(known)}
 
 
 def memory_root() -> str:

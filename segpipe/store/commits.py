@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from segpipe.errors import CorruptVersionError, PromotionConflictError, SegpipeError
 from segpipe.store import layout
+from segpipe.store.current_links import link_current
 from segpipe.store.ids import is_id
 from segpipe.store.manifests import Commit, CommitKind, CommittedVersion, utc_now
 from segpipe.store.storage import Kind, Storage
@@ -155,6 +156,8 @@ class CommitLog:
             except PromotionConflictError:
                 continue
             if self._is_in_chain(commit):
+                versions = {asset: held.version for asset, held in commit.assets.items()}
+                link_current(self._storage, self._deal, self._mode, commit.generation, versions)
                 return commit
         raise PromotionConflictError(
             f"{_MAX_TRIES} other commits of mode '{self._mode}' came first; try again",

@@ -14,6 +14,8 @@ from segpipe.store import layout
 from segpipe.store.ids import check_deal_id
 from segpipe.store.storage import Entry, Kind, Storage, store_errors
 
+# What a deal has beside photos, prompts or versions; without these it is no deal.
+_NEVER_ALONE = frozenset({layout.FAILURES, layout.CURRENT})
 _NS_PER_S = 1_000_000_000
 # What file managers leave in every folder that they show.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
@@ -158,7 +160,7 @@ def _may_be_deal(storage: Storage, deal: str) -> bool:
 
 
 def _holds_deal(entries: Iterable[Entry]) -> bool:
-    return any(not is_ignored(entry.name) and entry.name != layout.FAILURES for entry in entries)
+    return any(not is_ignored(entry.name) and entry.name not in _NEVER_ALONE for entry in entries)
 
 
 def _unsafe(name: str, image: str | None) -> UnsafePathError:

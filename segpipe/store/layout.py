@@ -9,6 +9,7 @@
     deals/<deal>/runs/<run_id>.<attempt>/<mode>/<asset>/…    a version's files and manifest.json
     deals/<deal>/commits/<mode>/0000000007.json              generation 7; the highest is current
     deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
+    deals/<deal>/current/<mode>/<asset>/…                    links to what is current, for people
 """
 
 from segpipe.errors import PromptError
@@ -26,6 +27,7 @@ PROMPTS = "prompts"
 ALL_PHOTOS = "_deal"
 """The name, before its suffix, of the prompts for all photos: no photo's prompts can be there."""
 FAILURES = "failures"
+CURRENT = "current"
 MANIFEST = "manifest.json"
 _GENERATION_DIGITS = 10
 _JSON = ".json"
@@ -105,6 +107,11 @@ def generation_of(name: str) -> int | None:
     digits = name.removesuffix(_JSON)
     is_commit = name.endswith(_JSON) and len(digits) == _GENERATION_DIGITS
     return int(digits) if is_commit and digits.isdecimal() and digits.isascii() else None
+
+
+def current_key(deal: str) -> str:
+    """The folder of links to what is current."""
+    return f"{deal_key(deal)}/{CURRENT}"
 
 
 def failures_key(deal: str) -> str:

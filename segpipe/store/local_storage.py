@@ -104,6 +104,7 @@ class LocalStorage(Storage):
     def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self._root = root.absolute()
         self._disk = disk or Disk()
+        self.local_root = self._root
 
     @override
     def entry(self, key: str) -> Entry | None:

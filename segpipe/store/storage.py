@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from typing import BinaryIO, ClassVar, Protocol
 
 from segpipe.errors import SegpipeError, StoreError
@@ -76,6 +77,9 @@ class Storage(Protocol):
 
     keeps_empty_folders: ClassVar[bool]
     """Whether there are folders that hold nothing, and so may be what a failure left behind."""
+
+    local_root: Path | None = None
+    """The folder of this machine that it is, where links can be made; None for any other place."""
 
     def entry(self, key: str) -> Entry | None:
         """What a key names; None when it names nothing."""
