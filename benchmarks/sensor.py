@@ -18,7 +18,7 @@ from benchmarks.timing import median_times
 from segpipe.pipeline.new_deals import Cursor, decide
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS
-from segpipe.pipeline.resources import DealStoreResource
+from segpipe.pipeline.resources import DealStoreResource, RefinerResource, SegmenterResource
 from segpipe.pipeline.sensors import MAX_DEALS_PER_TICK, SETTLE_S, build_new_deals_sensor
 from segpipe.prompt import Mode
 from segpipe.store import layout
@@ -56,11 +56,15 @@ def prepare_tick(
     root: Path, instance: dg.DagsterInstance, cursor: Cursor, mode: Mode
 ) -> Callable[[], object]:
     """A tick as Dagster does it, up to the requests; they are not followed."""
-    store = DealStoreResource(root=LocalRoot(path=str(root)))
+    resources = {
+        "store": DealStoreResource(root=LocalRoot(path=str(root))),
+        "segmenter": SegmenterResource(),
+        "refiner": RefinerResource(),
+    }
 
     def tick() -> object:
         with dg.build_sensor_context(
-            instance=instance, cursor=cursor.model_dump_json(), resources={"store": store}
+            instance=instance, cursor=cursor.model_dump_json(), resources=resources
         ) as context:
             return SENSORS[mode](context)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from segpipe.pipeline.deal_checks import build_checks
 from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
@@ -61,6 +62,7 @@ def build_defs(
             *(build_deal_prompts(mode) for mode in modes),
             *families,
         ],
+        asset_checks=[build_checks(mode) for mode in modes],
         jobs=[
             *(job for mode in modes for job in build_jobs(mode)),
             build_observe_job(modes),

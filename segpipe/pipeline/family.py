@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from segpipe.flow.run_deal import process_in_run, record_finds
 from segpipe.flow.settings import SharedSettings
 from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.tools import Tools
+from segpipe.pipeline.deal_checks import check_stages
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
@@ -23,7 +23,6 @@ from segpipe.pipeline.recording import (
     asset_key,
     is_recorded,
     prompts_key,
-    record_checks,
     record_outcome,
 )
 from segpipe.pipeline.resources import (
@@ -69,7 +68,6 @@ def build_family(
     @dg.multi_asset(
         name=mode.value,
         specs=[_spec(mode, stage) for stage in STAGES.values()],
-        check_specs=_check_specs(mode),
         can_subset=True,
         partitions_def=DEALS,
         backfill_policy=dg.BackfillPolicy.multi_run(deals_per_run),
@@ -129,8 +127,9 @@ def _tell(
     """Log the events of a promoted deal; each before the next one is made."""
     for event in record_outcome(outcome, store, context.instance):
         context.log_event(event)
-    selected = context.selected_asset_check_keys
-    for evaluation in record_checks(outcome, store, config.checks, selected):
+    generation = outcome.promotion.commit.generation
+    snapshot = store.snapshot(outcome.task.deal, outcome.task.mode, generation)
+    for evaluation in check_stages(snapshot, outcome.versions, config.checks):
         context.log_event(evaluation)
 
 
@@ -172,22 +171,6 @@ def _spec(mode: Mode, stage: AnyStage) -> dg.AssetSpec:
         kinds=set(stage.kinds),
         skippable=True,
     )
-
-
-def _check_specs(mode: Mode) -> list[dg.AssetCheckSpec]:
-    with warnings.catch_warnings():
-        # Evaluations of a single deal need it; that is what the tests hold it to.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            dg.AssetCheckSpec(
-                check.name,
-                asset=asset_key(mode, stage.name),
-                description=check.description,
-                partitions_def=DEALS,
-            )
-            for stage in STAGES.values()
-            for check in stage.all_checks
-        ]
 
 
 def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:

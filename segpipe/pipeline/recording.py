@@ -2,14 +2,13 @@
 
 import base64
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import pyarrow as pa
 from pydantic import JsonValue
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.checks import Check, CheckSettings, Finding
 from segpipe.flow.deal import DealOutcome
 from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
@@ -95,45 +94,6 @@ def is_recorded(outcome: DealOutcome, instance: dg.DagsterInstance) -> bool:
         if tags.get(_DATA_VERSION_TAG) != version.manifest_sha256:
             return False
     return True
-
-
-def record_checks(
-    outcome: DealOutcome,
-    store: DealStore,
-    settings: CheckSettings,
-    selected: Iterable[dg.AssetCheckKey],
-) -> Iterator[dg.AssetCheckEvaluation]:
-    """Check what was promoted for a deal, and give an evaluation for each check."""
-    deal, mode = outcome.task.deal, outcome.task.mode
-    snapshot = store.snapshot(deal, mode, outcome.promotion.commit.generation)
-    wanted = frozenset(selected)
-    for stage in STAGES.in_order(outcome.versions):
-        for check in stage.all_checks:
-            key = dg.AssetCheckKey(asset_key(mode, stage.name), check.name)
-            if key in wanted:
-                yield _evaluate(check, key, snapshot, settings, deal)
-
-
-def _evaluate(
-    check: Check,
-    key: dg.AssetCheckKey,
-    snapshot: Snapshot,
-    settings: CheckSettings,
-    deal: str,
-) -> dg.AssetCheckEvaluation:
-    try:
-        finding = check.find(snapshot, settings)
-    except SegpipeError as error:  # a damaged file fails the check, not the run
-        finding = Finding(False, str(error), {})
-    return dg.AssetCheckEvaluation(
-        asset_key=key.asset_key,
-        check_name=key.name,
-        passed=finding.passed,
-        description=finding.text,
-        metadata=finding.numbers,
-        severity=dg.AssetCheckSeverity.WARN if check.is_warning else dg.AssetCheckSeverity.ERROR,
-        partition=deal,
-    )
 
 
 def _metadata(

@@ -288,7 +288,7 @@ def _evaluations(
     ]
     return {
         evaluation.partition or "": evaluation
-        for evaluation in evaluations
+        for evaluation in reversed(evaluations)  # the newest comes first
         if isinstance(evaluation, dg.AssetCheckEvaluation)
     }
 
@@ -506,3 +506,32 @@ def test_a_retry_records_what_a_release_without_prompts_promoted(
 
     assert outcome
     assert len(list(record_outcome(outcome, store, instance))) == 2 + len(STAGES)
+
+
+def test_a_good_run_logs_no_complaint(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    make_deal(tmp_path, "a")
+    result = run_deals(make_defs(tmp_path), instance, ["a"])
+    lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert [line for line in lines if "did not yield" in line] == []
+
+
+@pytest.mark.parametrize("deals", [["a"], ["a", "b"]])
+def test_checks_can_be_executed_by_themselves(
+    tmp_path: Path, instance: dg.DagsterInstance, deals: list[str]
+) -> None:
+    for deal in ("a", "b"):
+        make_deal(tmp_path, deal)
+    definitions = make_defs(tmp_path)
+    run_deals(definitions, instance, ["a", "b"])
+    for path in tmp_path.glob("deals/a/runs/*/find_all/segmentation/detections.parquet"):
+        path.write_bytes(b"x")
+    keys = definitions.resolve_asset_graph().asset_check_keys
+    selection = dg.AssetSelection.checks(*(key for key in keys if "find_all" in key.asset_key.path))
+    job = dg.Definitions.merge(
+        definitions, dg.Definitions(jobs=[dg.define_asset_job("checks", selection=selection)])
+    ).resolve_job_def("checks")
+    result = job.execute_in_process(instance=instance, tags=range_tags(deals))
+    assert result.success
+    found = _evaluations(instance, "segmentation", "manifest_verifies")
+    assert {deal: found[deal].passed for deal in deals} == {deal: deal == "b" for deal in deals}
+    assert _evaluations(instance, "crops", "survivors_have_crops")["a"].passed
