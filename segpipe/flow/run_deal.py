@@ -22,7 +22,7 @@ from segpipe.progress import DealFailed, DealSkipped, DealWanted, Tell
 from segpipe.prompt import Mode
 from segpipe.store.failures import Failure, FailureItem
 from segpipe.store.manifests import utc_now
-from segpipe.store.store import DealStore, Promotion
+from segpipe.store.store import DealStore, Promotion, Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -115,15 +115,33 @@ def _todo(store: DealStore, task: DealTask, tools: Tools) -> Todo | None:
 def _promoted_by(store: DealStore, task: DealTask, runs: frozenset[str]) -> DealOutcome | None:
     """What these runs promoted, if a kept commit of theirs has every stage of the task."""
     for commit in reversed(store.commits(task.deal, task.mode)):
-        versions = {stage: commit.version(stage) for stage in task.stages}
-        made = {stage: version for stage, version in versions.items() if version}
-        if len(made) == len(versions) and all(version.run_id in runs for version in made.values()):
-            snapshot = store.snapshot(task.deal, task.mode, commit.generation)
-            summary = snapshot.manifest(next(iter(made))).info.summary
-            if summary is None:  # no manifest of a stage lacks it
-                continue
-            return DealOutcome(task, Promotion(commit, ()), made, summary)
+        snapshot = store.snapshot(task.deal, task.mode, commit.generation)
+        outcome = _outcome_of(snapshot, task)
+        made = outcome.versions.values() if outcome else ()
+        if outcome and all(version.run_id in runs for version in made):
+            return outcome
     return None
+
+
+def current_outcome(store: DealStore, task: DealTask) -> DealOutcome | None:
+    """What is current of a deal, as if the task had just made it; None when a stage is missing.
+
+    Raises:
+        CorruptVersionError: The commit or a manifest is damaged.
+    """
+    snapshot = store.current(task.deal, task.mode)
+    return _outcome_of(snapshot, task) if snapshot else None
+
+
+def _outcome_of(snapshot: Snapshot, task: DealTask) -> DealOutcome | None:
+    """The stages of a task in one generation; None when it has not all of them."""
+    versions = {name: snapshot.version(name) for name in task.stages if snapshot.has(name)}
+    if len(versions) < len(task.stages):
+        return None
+    summary = snapshot.manifest(next(iter(versions))).info.summary
+    if summary is None:  # no manifest of a stage lacks it
+        return None
+    return DealOutcome(task, Promotion(snapshot.commit, ()), versions, summary)
 
 
 def _known_failure(

@@ -10,7 +10,7 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.run_deal import process_in_run, record_finds
+from segpipe.flow.run_deal import current_outcome, process_in_run, record_finds
 from segpipe.flow.settings import SharedSettings
 from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.tools import Tools
@@ -47,6 +47,7 @@ RETRY_POLICY = dg.RetryPolicy(
 # latest. Outputs themselves wake the steps downstream.
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
+_BACKFILL_TAG = "dagster/backfill"
 _ROOT_RUN_TAG = "dagster/root_run_id"
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
 
@@ -108,6 +109,8 @@ def build_family(
                         tell(DealSkipped(deal, "this run has done it before"))
                     elif outcome:
                         _tell(context, outcome, opened, config)
+                    elif _BACKFILL_TAG in context.run.tags:
+                        _tell_again(context, task, opened)
                     if outcome:
                         record_finds(opened, outcome, tools, tell)
                 except DealFailedError as failure:
@@ -119,6 +122,23 @@ def build_family(
             yield dg.MaterializeResult(asset_key=asset_key(mode, stage.name), metadata=_RECORDED)
 
     return family
+
+
+def _tell_again(context: dg.AssetExecutionContext, task: DealTask, store: DealStore) -> None:
+    """Tell of a deal that was left alone: a backfill takes what no run tells of for failed."""
+    with contextlib.suppress(SegpipeError):  # the next run of the deal tells of it
+        if outcome := current_outcome(store, task):
+            for event in record_outcome(outcome, store, context.instance):
+                context.log_event(event)
+            return
+    for stage in STAGES.in_order(task.stages):
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key(task.mode, stage.name),
+                partition=task.deal,
+                description="There was nothing to do; the log of the run says why.",
+            )
+        )
 
 
 def _tell(

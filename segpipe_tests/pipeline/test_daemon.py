@@ -1,14 +1,22 @@
 """Deals through the real daemon and the project's own settings, in processes of their own."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import skimage.data
+from dagster._core.execution.backfill import BulkActionStatus
 
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.settings import FlowSettings
+from segpipe.flow.tools import build_tools
+from segpipe.pipeline.jobs import only_stale
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
+from segpipe.refiners.grabcut import GrabCutConfig
+from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.vision.boxes import Box
 from segpipe_tests.deals import put_photos
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
@@ -70,6 +78,28 @@ def test_a_backfill_over_deals_does_the_good_ones_and_names_the_bad_one(
     assert [(item.image, item.error) for item in failure.errors] == [
         ("b.jpg", "UnsupportedFormatError")
     ]
+
+
+def test_a_backfill_in_which_there_is_nothing_to_do_ends_well(deployment: Deployment) -> None:
+    """Deals are up to date in one mode, and without a box for the other."""
+    deals = ["same-1", "same-2"]
+    store = deployment.store()
+    tools = build_tools(ClassicalConfig(), GrabCutConfig(), FlowSettings())
+    for deal in deals:
+        put_photos(deployment.root, deal, {"a.png": goods_photo(2)})
+        asyncio.run(process_deal(store, DealTask(deal, f"run-{deal}"), tools))
+    names = {mode: f"nothing-{mode}" for mode in Mode}
+    with deployment.open_instance() as instance:
+        instance.add_dynamic_partitions("deals", deals)
+        for mode, name in names.items():
+            request_backfill(instance, name, deals, mode, only_stale(mode))
+        deployment.wait_until(
+            lambda: all(is_backfill_over(instance, name) for name in names.values()), PATIENCE_S
+        )
+        ended = [instance.get_backfill(name) for name in names.values()]
+    statuses = [backfill.status for backfill in ended if backfill]
+    assert statuses == [BulkActionStatus.COMPLETED_SUCCESS] * 2
+    assert [len(store.commits(deal, mode)) for deal in deals for mode in Mode] == [1, 0] * 2
 
 
 def test_backfills_of_both_modes_at_once_do_not_meet(deployment: Deployment) -> None:
