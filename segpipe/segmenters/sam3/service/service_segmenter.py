@@ -1,12 +1,21 @@
 """The client of our inference service."""
 
 import asyncio
+import json
 import time
+from collections.abc import Sequence
 
 import httpx
 from pydantic import ValidationError
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
+from segpipe.detection import (
+    Candidate,
+    Detection,
+    PassStats,
+    SegmentationResult,
+    Thresholds,
+    Usage,
+)
 from segpipe.errors import (
     BackendProtocolError,
     BackendRefusedError,
@@ -15,7 +24,7 @@ from segpipe.errors import (
     PromptError,
     UnsupportedPromptError,
 )
-from segpipe.prompt import Mode, Prompt
+from segpipe.prompt import Mode, Point, Prompt, require_points
 from segpipe.secret_names import require_secret_origin
 from segpipe.segmenters.http import Attempt, BackendClient
 from segpipe.segmenters.sam3.service.service_settings import DEFAULT_URL, InternalConfig
@@ -27,6 +36,7 @@ from segpipe.wire.inference import (
     PROBLEM_FIELD_HEADER,
     PROBLEM_HEADER,
     Health,
+    Readings,
     Segments,
     WirePrompt,
     decode_mask,
@@ -35,6 +45,7 @@ from segpipe.wire.prompts import own_field, to_wire
 from segpipe.wire.service_token import read_token
 
 _NAME = "the inference service"
+_READINGS = 3
 _PROMPT_ERRORS = {kind.__name__: kind for kind in (PromptError, UnsupportedPromptError)}
 
 
@@ -96,7 +107,9 @@ class InternalSegmenter(Segmenter):
         wire = to_wire(prompt, thresholds or self._config.thresholds)
         calls = _Calls()
         expected = self._revision  # now: by the time of the answer another task may have reset it
-        body = await self._ask(image, wire, calls)
+        body = await self._ask(
+            "/segment", image, {"prompt": wire.model_dump_json()}, calls, mode=wire.mode
+        )
         model, detections = await asyncio.to_thread(_read, body, image, wire)
         self._require_same(expected, model)
         elapsed_ms = (time.perf_counter() - started) * 1000
@@ -111,6 +124,30 @@ class InternalSegmenter(Segmenter):
             pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
             usage=Usage(calls=calls.sent),
         )
+
+    async def candidates(
+        self, image: RgbImage, points: Sequence[Point]
+    ) -> tuple[Candidate, Candidate, Candidate]:
+        """Three readings of what the points mean, the best score first.
+
+        Raises:
+            PromptError: No point is positive, or one lies outside the image.
+            BackendError: As of segment.
+        """
+        height, width = image.shape[:2]
+        require_points(points, width, height)
+        data = {
+            "points": json.dumps([[float(one.x), float(one.y)] for one in points]),
+            "labels": json.dumps([int(one.positive) for one in points]),
+            "multimask": "true",
+        }
+        expected = self._revision
+        body = await self._ask("/predict/mask", image, data, _Calls(), mode=Mode.FIND_ALL)
+        model, (first, second, third) = await asyncio.to_thread(
+            _read_candidates, body, width, height
+        )
+        self._require_same(expected, model)
+        return first, second, third
 
     async def revision(self) -> str:
         """The model that the service holds; another one may mean other answers.
@@ -135,20 +172,22 @@ class InternalSegmenter(Segmenter):
         """Close the connections."""
         await self._client.aclose()
 
-    async def _ask(self, image: RgbImage, wire: WirePrompt, calls: "_Calls") -> bytes:
+    async def _ask(
+        self, path: str, image: RgbImage, data: dict[str, str], calls: "_Calls", *, mode: Mode
+    ) -> bytes:
         kind = self._config.upload
         upload = await asyncio.to_thread(self._encode, image)
         try:
             answer = await self._client.request(
                 "POST",
-                "/segment",
+                path,
                 files={"image": (f"image.{kind}", upload, f"image/{kind}")},
-                data={"prompt": wire.model_dump_json()},
+                data=data,
                 on_attempt=calls.note,
             )
         except BackendRefusedError as error:
             if prompt_error := _PROMPT_ERRORS.get(calls.problem):
-                field = own_field(calls.field, wire.mode) or None
+                field = own_field(calls.field, mode) or None
                 raise prompt_error(error.message, field=field) from None
             raise
         return answer.body
@@ -192,6 +231,23 @@ def _read(body: bytes, image: RgbImage, wire: WirePrompt) -> tuple[str, tuple[De
         return answer.model, to_detections(answer, image, wire)
     except (ValidationError, InputError) as error:
         raise _protocol_error("to a prompt", error) from None
+
+
+def _read_candidates(body: bytes, width: int, height: int) -> tuple[str, list[Candidate]]:
+    """The model that answered, and its three readings."""
+    try:
+        answer = Readings.model_validate_json(body)
+        return answer.model, _to_candidates(answer, width, height)
+    except (ValidationError, InputError) as error:
+        raise _protocol_error("to points", error) from None
+
+
+def _to_candidates(answer: Readings, width: int, height: int) -> list[Candidate]:
+    if not len(answer.masks) == len(answer.scores) == _READINGS:
+        raise InputError(f"{len(answer.masks)} masks, asked were {_READINGS}", field="masks")
+    size = {"image_width": width, "image_height": height}
+    masks = [decode_mask(sent, **size) for sent in answer.masks]
+    return [Candidate(*pair) for pair in zip(masks, answer.scores, strict=True)]
 
 
 def _protocol_error(about: str, error: ValidationError | InputError) -> BackendProtocolError:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from segpipe.detection import Detection, SegmentationResult
+from segpipe.detection import Candidate, Detection, SegmentationResult
 from segpipe.errors import (
     BackendError,
     BackendProtocolError,
@@ -506,3 +506,42 @@ def test_a_token_is_not_read_from_any_variable() -> None:
     with pytest.raises(ConfigError, match="SEGPIPE_SECRET_NAMES") as caught:
         InternalConfig(token_env="AWS_SECRET_ACCESS_KEY")
     assert caught.value.field == "token_env"
+
+
+def test_points_have_the_readings_of_the_model_that_is_served(service: Service) -> None:
+    scene = make_scene(0, width=320, height=240)
+    points = [Point(*_centre(scene.boxes[0])), Point(1, 1, positive=False)]
+
+    async def ask_both() -> tuple[Sequence[Candidate], Sequence[Candidate]]:
+        config = InternalConfig(url=service.url, upload="png")
+        client, served = InternalSegmenter(config), ClassicalSegmenter()
+        readings = await client.candidates(scene.image, points)
+        await client.aclose()
+        return readings, await served.candidates(scene.image, points)
+
+    ours, theirs = asyncio.run(ask_both())
+    assert [one.score for one in ours] == [one.score for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(one.mask.to_full(), other.mask.to_full())
+
+
+def test_readings_that_make_no_sense_are_a_protocol_error() -> None:
+    image = goods_image(1)
+    empty = to_base64(Mask.empty(image_width=WIDTH, image_height=HEIGHT))
+    good = {"image": {"width": WIDTH, "height": HEIGHT}, "scores": [0.9] * 3, "masks": [empty] * 3}
+
+    async def ask_for(answer: dict[str, Any]) -> Sequence[Candidate]:
+        return await answering({**answer, "model": "old@1"}).candidates(image, [Point(1, 1)])
+
+    assert len(asyncio.run(ask_for(good))) == 3
+    small = to_base64(Mask.empty(image_width=9, image_height=9))
+    for bad in (
+        {**good, "masks": [empty] * 2},
+        {**good, "scores": [0.9]},
+        {**good, "masks": [small] * 3},
+        {},
+    ):
+        with pytest.raises(BackendProtocolError, match="answer to points makes no sense"):
+            asyncio.run(ask_for(bad))
+    with pytest.raises(PromptError, match="negative points alone"):
+        asyncio.run(answering(good).candidates(image, [Point(1, 1, positive=False)]))
