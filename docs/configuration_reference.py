@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from segpipe.definitions import defs
 from segpipe.pipeline.jobs import SweepOptions
 from segpipe.pipeline.options import RunOptions
-from segpipe.server.settings import ServerSettings
+from segpipe.server.serve_config import ServeConfig
 
 PAGE: Final = "configuration.md"
 MARKER: Final = "<!-- reference -->"
@@ -95,10 +95,10 @@ def chapters() -> list[Chapter]:
         ),
         Chapter(
             "Service",
-            "segpipe.server.settings.ServerSettings",
-            "The inference service. The options of `segpipe serve` set some of these; a program "
-            "that starts the service sets all of them.",
-            ServerSettings,
+            "the file of segpipe serve --config",
+            "The inference service and what it serves. The other options of `segpipe serve` set "
+            "some of these, and come before the file.",
+            ServeConfig,
         ),
     ]
 

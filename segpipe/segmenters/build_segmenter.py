@@ -68,25 +68,28 @@ SegmenterConfig = Annotated[AnySegmenterConfig, Field(discriminator="kind")]
 """Every segmenter that can be configured, told apart by ``kind``."""
 
 
-def build_segmenter(config: AnySegmenterConfig, data_folder: Path = DATA_FOLDER) -> Segmenter:
+def build_segmenter(
+    config: AnySegmenterConfig, data_folder: Path = DATA_FOLDER, *, threads: int = 2
+) -> Segmenter:
     """Build the segmenter that a configuration describes.
 
     Args:
         config: Which segmenter, and how.
         data_folder: Where relative folders of answers and accounts begin.
+        threads: Answers that the classical segmenter computes at once.
 
     Raises:
         ConfigError: A setting cannot work, or a key is missing.
     """
     match config:
         case ClassicalConfig():
-            return ClassicalSegmenter(config)
+            return ClassicalSegmenter(config, threads=threads)
         case Sam3Config():
             return _build_sam3(config, data_folder)
         case RecursiveConfig():
             red, green, blue = config.fill_color
             return RecursiveSegmenter(
-                build_segmenter(config.inner, data_folder),
+                build_segmenter(config.inner, data_folder, threads=threads),
                 max_passes=config.max_passes,
                 min_new_detections=config.min_new_detections,
                 fill_color=(red, green, blue),

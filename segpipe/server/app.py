@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, File, Form, Response, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import Field, Json
+from pydantic import BeforeValidator, Field, Json
 
 from segpipe.detection import Candidate, SegmentationResult
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
-from segpipe.server.prompts import require_few, to_points, to_prompt
+from segpipe.server.prompts import require_few, require_something, to_points, to_prompt
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
 from segpipe.server.v1 import endpoint as v1
@@ -45,6 +45,7 @@ _PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS, v1.PATH})
 _POINTS = "Pixels of the upright image: a JSON list of [x, y]."
 _LABELS = "For each point 1 (on the item) or 0 (off it): a JSON list."
 _MULTIMASK = "Answer with three readings of the points, ranked by score."
+_AXES = 2
 _PROMPT = "What to look for, as JSON."
 
 Photo = Annotated[
@@ -53,9 +54,26 @@ Photo = Annotated[
 ]
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Place = tuple[Coordinate, Coordinate]
-Places = Annotated[list[Place], Field(min_length=1, max_length=MAX_POINTS)]
+
+
+def _one_place(value: Any) -> Any:
+    """A single point may come by itself, as older clients send it: ``[x, y]``."""
+    is_flat = isinstance(value, list) and len(value) == _AXES and not isinstance(value[0], list)
+    return [value] if is_flat else value
+
+
+def _one_label(value: Any) -> Any:
+    """And so may its label."""
+    return value if isinstance(value, list) else [value]
+
+
+Places = Annotated[
+    list[Place], BeforeValidator(_one_place), Field(min_length=1, max_length=MAX_POINTS)
+]
 Labels = Annotated[
-    list[Annotated[int, Field(strict=True, ge=0, le=1)]], Field(min_length=1, max_length=MAX_POINTS)
+    list[Annotated[int, Field(strict=True, ge=0, le=1)]],
+    BeforeValidator(_one_label),
+    Field(min_length=1, max_length=MAX_POINTS),
 ]
 
 
@@ -114,7 +132,7 @@ def create_app(
         service.admitted, settings.upload_timeout_s, settings.request_timeout_s
     )
     add_problem_handlers(app)
-    _add_endpoints(app, service, metrics, max_points=settings.max_points)
+    _add_endpoints(app, service, metrics, settings)
     app.include_router(v1.build_router(service, settings, metrics))
     describe(app, needs_token=token is not None, open_paths=_OPEN_PATHS)
 
@@ -133,7 +151,9 @@ def create_app(
     return app
 
 
-def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_points: int) -> None:
+def _add_endpoints(
+    app: FastAPI, service: Service, metrics: Metrics, settings: ServerSettings
+) -> None:
     @app.get(
         _HEALTH,
         operation_id="health",
@@ -179,15 +199,17 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
         },
     )
     async def predict_mask(
+        request: Request,
         image: Photo,
         points: Annotated[Json[Places], Form(description=_POINTS)],
         labels: Annotated[Json[Labels], Form(description=_LABELS, validate_default=True)] = "[1]",  # type: ignore[assignment]
         multimask: Annotated[bool, Form(description=_MULTIMASK)] = False,
     ) -> Response:
-        require_few(len(points), max_points)
+        require_few(len(points), settings.max_points)
+        given = labels if "labels" in await request.form() else None
 
         async def candidates(model: Segmenter, photo: RgbImage) -> tuple[Candidate, ...]:
-            return await model.candidates(photo, to_points(points, labels, photo))
+            return await model.candidates(photo, to_points(points, given, photo))
 
         found = await service.ask(partial(_read, image), candidates)
         if multimask:
@@ -204,10 +226,12 @@ def _add_endpoints(app: FastAPI, service: Service, metrics: Metrics, *, max_poin
     async def segment(
         image: Photo, prompt: Annotated[Json[WirePrompt], Form(description=_PROMPT)]
     ) -> Segments:
-        require_few(len(prompt.points), max_points)
+        require_few(len(prompt.points), settings.max_points)
 
         async def find(model: Segmenter, photo: RgbImage) -> SegmentationResult:
-            return await model.segment(photo, to_prompt(prompt, photo), thresholds_of(prompt))
+            asked = to_prompt(prompt, photo)
+            require_something(asked, model, everything=settings.everything)
+            return await model.segment(photo, asked, thresholds_of(prompt))
 
         result = await service.ask(partial(_read, image), find)
         return await asyncio.to_thread(_to_segments, result, prompt.encoding, service.name)

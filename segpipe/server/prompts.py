@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from segpipe.errors import InputError, PromptError
 from segpipe.prompt import Point, Prompt, require_points
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.image import RgbImage
 from segpipe.wire.inference import WirePrompt
 from segpipe.wire.prompts import from_wire
@@ -21,6 +22,18 @@ def require_few(count: int, max_points: int) -> None:
         raise PromptError(
             f"{count} points are more than the {max_points} that one prompt may have: send fewer",
             field="points",
+        )
+
+
+def require_something(prompt: Prompt, segmenter: Segmenter, *, everything: bool) -> None:
+    """Refuse a prompt that does not say what to find, where all there is is not looked for.
+
+    Raises:
+        PromptError: Neither it nor the segmenter's settings say anything.
+    """
+    if not (everything or prompt.or_default(segmenter.default_texts).says_what):
+        raise PromptError(
+            "nothing says what to find: give a text, an example, a point or a box", field="text"
         )
 
 
@@ -48,14 +61,21 @@ def to_prompt(wire: WirePrompt, image: RgbImage) -> Prompt:
 
 
 def to_points(
-    places: Sequence[tuple[float, float]], labels: Sequence[int], image: RgbImage
+    places: Sequence[tuple[float, float]], labels: Sequence[int] | None, image: RgbImage
 ) -> tuple[Point, ...]:
     """The points of ``POST /predict/mask`` for an upright image, (h, w, 3).
+
+    Args:
+        places: Where they are.
+        labels: 1 for a point on the item and 0 for one off it; None is 1 for all.
+        image: The picture.
 
     Raises:
         PromptError: There is not one label a point, no point is positive, or a point lies outside
             the image.
     """
+    if labels is None:
+        labels = [1] * len(places)
     if len(places) != len(labels):
         raise PromptError(
             f"{len(places)} points need as many labels, got {len(labels)}: give 1 for a point on "

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import socket
-from functools import partial
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
-from segpipe.refiners.refiner import Refiner
+from segpipe.refiners.build_refiner import build_refiner
+from segpipe.refiners.refiner import NoneConfig, Refiner
+from segpipe.segmenters.build_segmenter import build_segmenter
 from segpipe.server.app import create_app
-from segpipe.server.models import ModelName, load
-from segpipe.server.refiners import build
+from segpipe.server.serve_config import ServeConfig
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
 from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
@@ -59,35 +60,26 @@ def build_server(
     )
 
 
-def serve(
-    model: ModelName,
-    checkpoint: str | None = None,
-    settings: ServerSettings | None = None,
-    *,
-    refiner: str = "grabcut",
-    refiner_checkpoint: str | None = None,
-) -> None:
+def serve(config: ServeConfig) -> None:
     """Serve a model until the process is told to stop (SIGINT, SIGTERM).
 
     Args:
-        model: ``classical`` or ``sam3``.
-        checkpoint: The weights of ``sam3``: a folder, or a repository with its revision, as in
-            ``facebook/sam3@<commit>``.
-        settings: Address, bounds and guards.
-        refiner: The kind of the refiner for ``POST /v1/segment``.
-        refiner_checkpoint: Its weights, where it has any, given as those of ``sam3`` are.
+        config: What is served, and how. Weights are loaded once the port answers.
 
     Raises:
-        ConfigError: The address can be reached from elsewhere, and no token is set; or there is
-            no such refiner.
+        ConfigError: The address can be reached from elsewhere, and no token is set; or a setting
+            of the segmenter cannot work.
         SystemExit: The address is taken.
     """
-    settings = settings or ServerSettings()
+    settings = config.server_settings
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(LimitRepeats(settings.log_lines_per_minute))
-    load_model = partial(load, model, checkpoint, threads=settings.in_model)
-    server = build_server(load_model, settings, build(refiner, refiner_checkpoint))
+    segmenter = build_segmenter(
+        config.segmenter, Path(config.data_folder), threads=settings.in_model
+    )
+    refiner = None if isinstance(config.refiner, NoneConfig) else build_refiner(config.refiner)
+    server = build_server(lambda: segmenter, settings, refiner)
     asyncio.run(server.serve())

@@ -51,7 +51,7 @@ class Service:
     ) -> None:
         self.retry_after_s = settings.retry_after_s
         self._load = load
-        self._settings = settings
+        self.settings = settings
         self._metrics = metrics
         self._model: Segmenter | None = None
         self._name = ""
@@ -209,7 +209,7 @@ class Service:
             with suppress(asyncio.CancelledError):
                 await self._loading
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.shutdown_timeout_s):
+            async with asyncio.timeout(self.settings.shutdown_timeout_s):
                 await self._gate.until_empty()
         model, self._model = self._model, None
         if model:

@@ -34,6 +34,11 @@ class ServerSettings(Settings):
     max_megapixels: float = Field(
         default=100, gt=0, description="Largest photo, by its header, in 10^6 pixels."
     )
+    everything: bool = Field(
+        default=True,
+        description="Look for every item where a prompt says nothing of what to find. Off: such a "
+        "prompt is refused.",
+    )
     max_points: int = Field(
         default=64, ge=1, le=MAX_POINTS, description="Points of one prompt at most."
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import socket
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +28,7 @@ from segpipe.vision.mask import Mask
 
 PATIENCE_S = 10.0
 _POLL_S = 0.002
+_LISTENS = "running on "
 
 
 def wait_until(reached: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
@@ -95,8 +96,8 @@ def running(
 class ServiceProcess:
     """``segpipe serve`` in a process of its own, whose log and memory can be looked at."""
 
-    def __init__(self, process: psutil.Popen, url: str, port: int, log: Path) -> None:
-        self.process, self.url, self.port = process, url, port
+    def __init__(self, process: psutil.Popen, url: str, log: Path) -> None:
+        self.process, self.url, self.port = process, url, int(url.rpartition(":")[2])
         self._log = log
 
     @property
@@ -112,20 +113,19 @@ class ServiceProcess:
 @contextmanager
 def running_process(folder: Path, *options: str) -> Iterator[ServiceProcess]:
     """The service as its users start it, once its model is loaded."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    log, url = folder / "service.log", f"http://127.0.0.1:{port}"
+    log = folder / "service.log"
     program = "from segpipe.cli.app import main; main()"
-    command = [sys.executable, "-c", program, "serve", "--port", str(port), *options]
+    command = [sys.executable, "-c", program, "serve", "--port", "0", *options]
     with log.open("wb") as written:
-        process = psutil.Popen(command, stdout=written, stderr=subprocess.STDOUT)
+        process = psutil.Popen(command, stdout=written, stderr=subprocess.STDOUT, cwd=folder)
     try:
+        wait_until(lambda: _LISTENS in log.read_text(encoding="utf-8"), patience_s=60)
+        url = log.read_text(encoding="utf-8").partition(_LISTENS)[2].split()[0]
         wait_until(partial(_is_ready, url), patience_s=60)
-        yield ServiceProcess(process, url, port, log)
+        yield ServiceProcess(process, url, log)
     finally:
         process.terminate()
-        process.wait(60)
+        assert process.wait(60) in {0, -signal.SIGTERM}
 
 
 def _is_ready(url: str) -> bool:

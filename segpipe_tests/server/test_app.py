@@ -151,7 +151,10 @@ def test_negative_points_are_left_out(client: httpx.Client) -> None:
         ({"points": ""}, "points"),
         ({"points": "rubbish"}, "points"),
         ({"points": "[]"}, "points"),
-        ({"points": "[1, 2]"}, "points.0"),
+        ({"points": "[1]"}, "points.0"),
+        ({"points": "[1, 2, 3]"}, "points.0"),
+        ({"points": '[1, "2"]'}, "points.0.1"),
+        ({"points": "[[1, 2], 3]"}, "points.1"),
         ({"points": "[[1]]"}, "points.0.1"),
         ({"points": "[[1, 2, 3]]"}, "points.0"),
         ({"points": '[["1", 2]]'}, "points.0.0"),
@@ -163,15 +166,42 @@ def test_negative_points_are_left_out(client: httpx.Client) -> None:
         ({"points": json.dumps([[1, 1]] * 1001)}, "points"),
         ({"points": "[[1, 2]]", "labels": "[2]"}, "labels.0"),
         ({"points": "[[1, 2]]", "labels": "[true]"}, "labels.0"),
-        ({"points": "[[1, 2]]", "labels": "1"}, "labels"),
+        ({"points": "[[1, 2]]", "labels": "2"}, "labels.0"),
+        ({"points": "[[1, 2]]", "labels": "0"}, "labels"),
         ({"points": "[[1, 2]]", "labels": "[0]"}, "labels"),
         ({"points": "[[1, 2]]", "labels": "[1, 0]"}, "labels"),
-        ({"points": "[[1, 2], [3, 4]]"}, "labels"),
+        ({"points": "[[1, 2], [3, 4]]", "labels": "[1]"}, "labels"),
+        ({"points": "[[1, 2], [3, 4]]", "labels": "1"}, "labels"),
         ({"points": "[[1, 2]]", "multimask": "perhaps"}, "multimask"),
     ],
 )
 def test_malformed_points_are_named(client: httpx.Client, data: dict[str, str], field: str) -> None:
     assert problem(post(client, PREDICT, data), 400).field == field
+
+
+def test_points_may_come_as_older_clients_send_them(client: httpx.Client) -> None:
+    one = post(client, PREDICT, {"points": "[[10, 28]]", "labels": "[1]"}).content
+    for data in ({"points": "[10, 28]"}, {"points": "[10, 28]", "labels": "1"}):
+        assert post(client, PREDICT, data).content == one, data
+    two = {"points": "[[10, 28], [30, 28]]"}
+    labelled = post(client, PREDICT, {**two, "labels": "[1, 1]"})
+    assert labelled.status_code == 200
+    assert post(client, PREDICT, two).content == labelled.content
+
+
+def test_where_everything_is_off_a_prompt_says_what_to_find() -> None:
+    model = ToldModel()
+    with running(lambda: model, ServerSettings(everything=False)) as service:
+        wait_until(lambda: service.health()["model_loaded"] is True)
+        with service.client() as client:
+            for nothing in ("{}", '{"text": " "}'):
+                assert problem(post(client, SEGMENT, {"prompt": nothing}), 400).field == "text"
+            url = f"data:image/png;base64,{base64.b64encode(PHOTO).decode()}"
+            answer = client.post("/v1/segment", json={"image_url": url})
+            assert problem(answer, 400).field == "object"
+            assert not model.images
+            for something in ('{"text": "ring"}', '{"points": [{"x": 1, "y": 1}]}'):
+                assert post(client, SEGMENT, {"prompt": something}).status_code == 200
 
 
 @pytest.mark.parametrize(

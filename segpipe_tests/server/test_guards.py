@@ -9,6 +9,7 @@ import pytest
 from segpipe.errors import ConfigError
 from segpipe.server.app import create_app
 from segpipe.server.run import serve
+from segpipe.server.serve_config import ServeConfig
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
@@ -38,7 +39,7 @@ def test_no_other_machine_is_listened_to_without_a_token(
         create_app(ToldModel, ServerSettings(host=host))
     assert caught.value.field == "host"
     with pytest.raises(ConfigError, match=TOKEN_ENV):
-        serve("classical", settings=ServerSettings(host=host))
+        serve(ServeConfig(server=ServerSettings(host=host)))
 
     monkeypatch.setenv(TOKEN_ENV, " ")
     with pytest.raises(ConfigError):

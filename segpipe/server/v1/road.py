@@ -8,6 +8,7 @@ from segpipe.flow.stages.segmentation import SegmentedImage, segment_image
 from segpipe.progress import StageStarted, Tell
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
+from segpipe.server.prompts import require_something
 from segpipe.server.service import Service
 from segpipe.server.v1.question import prompt_for
 from segpipe.threads import finish_in_thread
@@ -40,6 +41,8 @@ async def find_objects(
 
     # Everything that the model finds.
     async def segment(model: Segmenter) -> SegmentedImage:
+        if asked.prompt:
+            require_something(asked.prompt, model, everything=service.settings.everything)
         tell(StageStarted("segmentation"))
         return await segment_image(photo.decoded, model, asked, _thresholds(settings))
 
