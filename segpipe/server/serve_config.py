@@ -9,9 +9,13 @@ from pydantic import Field, ValidationError
 from segpipe.errors import ConfigError
 from segpipe.refiners.build_refiner import RefinerConfig
 from segpipe.refiners.grabcut import GrabCutConfig
-from segpipe.segmenters.build_segmenter import DATA_FOLDER, RecursiveConfig, SegmenterConfig
+from segpipe.segmenters.build_segmenter import (
+    DATA_FOLDER,
+    RecursiveConfig,
+    Sam3Config,
+    SegmenterConfig,
+)
 from segpipe.segmenters.classical import ClassicalConfig
-from segpipe.segmenters.sam3.config import Sam3Config
 from segpipe.server.settings import ServerSettings
 from segpipe.settings import Settings
 

@@ -10,9 +10,8 @@ import yaml
 from segpipe.errors import ConfigError
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
-from segpipe.segmenters.build_segmenter import RecursiveConfig
+from segpipe.segmenters.build_segmenter import RecursiveConfig, Sam3Config
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
-from segpipe.segmenters.sam3.config import Sam3Config
 from segpipe.segmenters.sam3.local import LocalConfig
 from segpipe.server.serve_config import ServeConfig, read_serve_config, with_options
 from segpipe.server.settings import ServerSettings
