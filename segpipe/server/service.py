@@ -162,14 +162,16 @@ class Service:
         Raises:
             PhotoError: It is no photo that can be used.
         """
+        has_begun = False
 
-        @asynccontextmanager
-        async def place() -> AsyncIterator[None]:
-            async with self._gate.with_photo():
+        async def read_and_tell() -> bytes:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
                 tell(StageStarted("decode"))
-                yield
+            return await read_upload()
 
-        async with self._photos.photo(read_upload, place) as photo:
+        async with self._photos.photo(read_and_tell, self._gate.with_photo) as photo:
             self._metrics.images.labels("kept" if photo.was_kept else "decoded").inc()
             yield photo
 
