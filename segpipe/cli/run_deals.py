@@ -15,7 +15,7 @@ from segpipe.errors import ConfigError
 from segpipe.flow.todo import Todo, todo_of
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
+from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -143,7 +143,7 @@ def run_deals(
             run = job.execute_in_process(
                 instance=instance,
                 run_config=run_config,
-                tags=range_tags(batch),
+                tags=run_tags(mode, batch),
                 raise_on_error=False,
             )
             result.run_ids.append(run.run_id)

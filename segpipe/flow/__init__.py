@@ -1,7 +1,7 @@
-"""What happens to one deal: plain functions, one file a stage, no Dagster.
+"""What happens to one deal: plain functions, no Dagster.
 
-The road is ``deal``: it leads each photo through ``photo``, ``segmentation``, ``dedup``,
-``refinement``, ``crops`` and ``report``. ``stages`` and ``settings`` say what there is, ``tools``
-what a run works with; ``upstream`` reads and ``writer`` writes versions. ``batch`` and
-``staleness`` decide what is left to do, ``checks`` looks at what was promoted.
+``deal`` puts each photo through the stages of ``stages/registry``, which are one file each;
+``writer`` writes what they give, ``results`` reads it back. ``settings`` and ``tools`` are what a
+run works with. ``todo`` says whether a deal needs a run and why, ``run_deal`` does what is left of
+it and keeps failures on record, ``finds`` puts what was found among the prompts.
 """

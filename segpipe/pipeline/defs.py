@@ -18,7 +18,11 @@ from segpipe.pipeline.resources import (
     root_options,
     store_of_deployment,
 )
-from segpipe.pipeline.schedules import build_sweep_schedule, build_unfinished_schedule
+from segpipe.pipeline.schedules import (
+    build_observe_schedule,
+    build_sweep_schedule,
+    build_unfinished_schedule,
+)
 from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
 from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
 from segpipe.progress import tell_nobody
@@ -69,7 +73,11 @@ def build_defs(
             sweep,
         ],
         sensors=[build_new_deals_sensor(mode, settle_s=settle_s) for mode in modes],
-        schedules=[*(build_unfinished_schedule(mode) for mode in modes), build_sweep_schedule()],
+        schedules=[
+            *(build_unfinished_schedule(mode) for mode in modes),
+            build_observe_schedule(),
+            build_sweep_schedule(),
+        ],
         resources=overrides,
         executor=dg.in_process_executor,
     )

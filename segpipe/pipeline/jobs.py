@@ -8,11 +8,13 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from segpipe.flow.stages.registry import STAGES
+from segpipe.pipeline.partitions import MODE_TAG
 from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
 
 SECONDS_PER_HOUR = 3600.0
+OBSERVE_JOB = "observe_inputs"
 
 ONLY_STALE = {"skip_up_to_date": True, "keep_other_settings": True}
 """The options of a run that replaces only what is out of date, whatever its settings."""
@@ -45,7 +47,7 @@ def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:
 def build_observe_job(modes: Sequence[Mode]) -> UnresolvedAssetJobDefinition:
     """The job that observes the photos of deals, and what the modes are asked for."""
     return dg.define_asset_job(
-        "observe_inputs",
+        OBSERVE_JOB,
         selection=[PHOTOS_KEY, *(prompts_key(mode) for mode in modes)],
         executor_def=dg.in_process_executor,
         description="Digest the photos and prompts of deals, so that Dagster shows what is out of "
@@ -88,5 +90,6 @@ def _job(
             *(asset_key(mode, name) for name in stages)
         ).without_checks(),
         executor_def=dg.in_process_executor,
+        tags={MODE_TAG: mode.value},
         description=description,
     )

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 import dagster as dg
 
+from segpipe.prompt import Mode
+
 DEALS = dg.DynamicPartitionsDefinition(name="deals")
 """One partition for each deal; the sensor and ``segpipe add`` add them."""
 
@@ -36,6 +38,23 @@ def contiguous_batches(
             batch = []
     if batch:
         yield tuple(batch)
+
+
+MODE_TAG = "segpipe/mode"
+DEALS_TAG = "segpipe/deals"
+_MAX_DEALS_IN_TAG = 5
+
+
+def run_tags(mode: Mode, batch: Sequence[str]) -> dict[str, str]:
+    """The tags of a run of a mode over a batch: they also say which, when the deals are few.
+
+    >>> run_tags(Mode.FIND_ALL, ["a", "b"])["segpipe/deals"]
+    'a, b'
+    """
+    tags = range_tags(batch) | {MODE_TAG: mode.value}
+    if len(batch) <= _MAX_DEALS_IN_TAG:
+        tags[DEALS_TAG] = ", ".join(batch)
+    return tags
 
 
 def range_tags(batch: Sequence[str]) -> dict[str, str]:

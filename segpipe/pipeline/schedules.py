@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segpipe.flow.todo import in_words, todo_of
-from segpipe.pipeline.jobs import everything_job_name, only_stale, sweep
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
+from segpipe.pipeline.jobs import OBSERVE_JOB, everything_job_name, only_stale, sweep
+from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -17,6 +17,7 @@ from segpipe.prompt import Mode
 
 UNFINISHED_CRON = "0 2 * * *"
 SWEEP_CRON = "0 5 * * *"
+OBSERVE_CRON = "30 * * * *"
 
 
 def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
@@ -48,10 +49,23 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
         for batch in contiguous_batches(order, wanted):
             night = context.scheduled_execution_time.isoformat()
             yield dg.RunRequest(
-                run_key=f"{night} {batch[0]}", run_config=only_stale(mode), tags=range_tags(batch)
+                run_key=f"{night} {batch[0]}",
+                run_config=only_stale(mode),
+                tags=run_tags(mode, batch),
             )
 
     return nightly
+
+
+def build_observe_schedule() -> dg.ScheduleDefinition:
+    """Build the hourly schedule that looks at photos and prompts."""
+    return dg.ScheduleDefinition(
+        name="hourly_observe_inputs",
+        job_name=OBSERVE_JOB,
+        cron_schedule=OBSERVE_CRON,
+        description="Digests the photos and prompts of every deal, so that what is out of date "
+        "shows by itself.",
+    )
 
 
 def build_sweep_schedule() -> dg.ScheduleDefinition:

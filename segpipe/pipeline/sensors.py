@@ -4,13 +4,19 @@ import time
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
 from segpipe.flow.todo import Todo, in_words, todo_of
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, range_tags
+from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -19,6 +25,7 @@ from segpipe.pipeline.resources import (
 )
 from segpipe.prompt import Mode
 from segpipe.store.deal_folders import ScannedDeal
+from segpipe.store.store import DealStore
 
 SETTLE_S = 30.0
 """How long the photos of a deal must be still before it is taken to be whole."""
@@ -27,6 +34,10 @@ INTERVAL_S = 30
 """How often the sensor looks."""
 
 MAX_DEALS_PER_TICK = 500
+
+BACKFILLS_UNDER_WAY = [
+    status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES
+]
 
 _NAMES = {Mode.FIND_ALL: "new_deals", Mode.INSIDE_BOX: "new_boxes"}
 _SEES = {
@@ -91,17 +102,36 @@ def build_new_deals_sensor(
             context.log.info(said)
         wanted = [deal for deal in decision.ready if todos[deal.deal].needs_run]
         new = [deal.deal for deal in decision.ready if deal.deal not in known]
+        gone = gone_deals(opened, order, context.instance) if mode is Mode.FIND_ALL else []
         cursor = decision.cursor.model_dump_json()
-        if not wanted and not new:
+        if not (wanted or new or gone):
             context.update_cursor(cursor)
             return dg.SkipReason(_describe(decision, todos))
         return dg.SensorResult(
             run_requests=_requests(mode, [*order, *new], wanted),
-            dynamic_partitions_requests=[DEALS.build_add_request(new)] if new else [],
+            dynamic_partitions_requests=[
+                *([DEALS.build_add_request(new)] if new else []),
+                *([DEALS.build_delete_request(gone)] if gone else []),
+            ],
             cursor=cursor,
         )
 
     return new_deals
+
+
+def gone_deals(store: DealStore, order: Sequence[str], instance: dg.DagsterInstance) -> list[str]:
+    """The partitions whose folders are gone, while no run or backfill may still refer to them.
+
+    None while there is no deal at all: the disk may not be there.
+    """
+    existing = frozenset((*store.deals(), *store.invalid_deals()))
+    gone = [deal for deal in order if deal not in existing]
+    if not existing or not gone:
+        return []
+    is_busy = instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)) or (
+        instance.get_backfills(filters=BulkActionsFilter(statuses=BACKFILLS_UNDER_WAY), limit=1)
+    )
+    return [] if is_busy else gone
 
 
 def _requests(
@@ -113,7 +143,7 @@ def _requests(
             # A key is used once for ever, so it has to carry what the deals contain.
             run_key=settings_digest({deal: versions[deal] for deal in batch} | {"": mode.value}),
             run_config=only_stale(mode),
-            tags=range_tags(batch),
+            tags=run_tags(mode, batch),
         )
         for batch in contiguous_batches(order, versions)
     ]

@@ -2,11 +2,13 @@
 
 import datetime as dt
 import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from segpipe.pipeline.partitions import range_tags, run_tags
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
@@ -34,8 +36,11 @@ def tick(
         assert isinstance(result, dg.SensorResult | dg.SkipReason)
         if isinstance(result, dg.SensorResult):
             for request in result.dynamic_partitions_requests or []:
-                assert isinstance(request, dg.AddDynamicPartitionsRequest)
-                instance.add_dynamic_partitions("deals", request.partition_keys)
+                if isinstance(request, dg.AddDynamicPartitionsRequest):
+                    instance.add_dynamic_partitions("deals", request.partition_keys)
+                else:
+                    for key in request.partition_keys:
+                        instance.delete_dynamic_partition("deals", key)
             return result, result.cursor
         return result, context.cursor
 
@@ -223,3 +228,35 @@ def test_photos_that_were_only_touched_are_not_segmented_again(
         instance=instance, tags=request.tags, run_config=request.run_config
     ).success
     assert segmenter.calls == calls
+
+
+def test_deals_whose_folders_are_gone_are_no_partitions_once_no_run_refers_to_them(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for deal in ("a", "b"):
+        make_deal(tmp_path, deal)
+    tick(tmp_path, instance)
+    shutil.rmtree(tmp_path / "deals" / "b")
+    job = make_defs(tmp_path).resolve_job_def("find_all_everything")
+    run = instance.create_run_for_job(job, tags=range_tags(["a", "b"]))
+    tick(tmp_path, instance)
+    assert instance.get_dynamic_partitions("deals") == ["a", "b"]
+    instance.report_run_canceled(run)
+    tick(tmp_path, instance)
+    assert instance.get_dynamic_partitions("deals") == ["a"]
+    shutil.rmtree(tmp_path / "deals")  # as if the disk were not there
+    tick(tmp_path, instance)
+    assert instance.get_dynamic_partitions("deals") == ["a"]
+
+
+def test_runs_are_tagged_with_their_mode_and_few_deals(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for index in range(6):
+        put_photos(tmp_path, f"lot-{index}", {"a.png": b"x"})
+    result, _ = tick(tmp_path, instance)
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or []
+    assert request.tags["segpipe/mode"] == "find_all"
+    assert "segpipe/deals" not in request.tags
+    assert run_tags(Mode.INSIDE_BOX, ["a", "b"])["segpipe/deals"] == "a, b"
