@@ -27,6 +27,11 @@ class PhotoSettings(Settings):
         "the segmenter busy.",
     )
 
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of a photo at most."""
+        return round(self.max_megapixels * _PIXELS_PER_MEGAPIXEL)
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoInfo:
@@ -62,9 +67,8 @@ async def load_photo(
 ) -> LoadedPhoto:
     """Read and decode one photo; raises a :class:`~segpipe.errors.PhotoError` when it is bad."""
     data = await asyncio.to_thread(store.read_photo, deal, photo)
-    max_pixels = round(settings.max_megapixels * _PIXELS_PER_MEGAPIXEL)
     decoded, digest = await asyncio.gather(
-        asyncio.to_thread(decode_image, data, max_pixels=max_pixels),
+        asyncio.to_thread(decode_image, data, max_pixels=settings.max_pixels),
         asyncio.to_thread(bytes_digest, data),
     )
     height, width = decoded.rgb.shape[:2]
