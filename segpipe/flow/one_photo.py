@@ -35,7 +35,7 @@ from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.build_segmenter import SegmenterConfig, build_segmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
-from segpipe.store.inputs import is_ignored
+from segpipe.store.deal_folders import is_ignored
 from segpipe.threads import finish_in_thread
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat, crop_item
