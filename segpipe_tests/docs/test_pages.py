@@ -149,7 +149,7 @@ def test_run_config_that_is_shown_is_accepted() -> None:
             mode = next((mode for mode in modes if mode[:-11] in config.get("ops", {})), modes[0])
             dg.validate_run_config(defs.resolve_job_def(mode), config)
             checked += 1
-    assert checked > 3
+    assert checked >= 3
 
 
 def test_the_example_of_a_downstream_asset_loads() -> None:
