@@ -124,10 +124,12 @@ def gone_deals(store: DealStore, order: Sequence[str], instance: dg.DagsterInsta
 
     None while there is no deal at all: the disk may not be there.
     """
-    existing = frozenset((*store.deals(), *store.invalid_deals()))
+    existing = frozenset(store.deals())
     gone = [deal for deal in order if deal not in existing]
     if not existing or not gone:
         return []
+    unusable = store.invalid_deals()
+    gone = [deal for deal in gone if deal not in unusable]
     is_busy = instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)) or (
         instance.get_backfills(filters=BulkActionsFilter(statuses=BACKFILLS_UNDER_WAY), limit=1)
     )
