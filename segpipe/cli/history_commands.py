@@ -133,7 +133,7 @@ def rollback(
     deal = existing(store, deal)
     if run_id is not None:
         commit = store.rollback_asset(deal, mode, asset, run_id).commit
-        said = f"{asset} is {commit.assets[asset].version} again, with what was made from it"
+        said = f"{asset} is {commit.assets[asset].version} again"
     elif asset.isdecimal():
         commit = store.rollback(deal, mode, int(asset)).commit
         said = f"generation {int(asset)} is current again"
@@ -146,7 +146,7 @@ def rollback(
         held = {name: version.version for name, version in commit.assets.items()}
         print_json(RolledBack(deal, mode.value, commit.generation, held))
     else:
-        say(f"{deal}: {said}, as generation {commit.generation}")
+        say(f"{deal}: {said}, generation {commit.generation}")
 
 
 def sweep(

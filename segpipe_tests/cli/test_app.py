@@ -62,7 +62,7 @@ def test_a_deal_goes_from_photos_to_crops_and_back_to_an_older_version(
 
     rolled = cli("rollback", "lot", "1")
     assert rolled.exit_code == 0
-    assert "generation 1 is current again, as generation 3" in rolled.stdout
+    assert "generation 1 is current again, generation 3" in rolled.stdout
     one, two, last = store.commits("lot", Mode.FIND_ALL)
     assert last.assets == one.assets
     run = two.assets["dedup"].version.partition(".")[0]

@@ -20,7 +20,7 @@ from segpipe.store.store import DealStore
 from segpipe_tests.deals import ASSETS, DEAL, MODE, current, leftovers, promote, read_whole, stage
 
 ROUNDS = 100
-WAIT_S = 60
+WAIT_S = 120
 DAY_S = 86_400
 
 _fork = multiprocessing.get_context("fork")
@@ -245,7 +245,7 @@ def read_prompts_until(root: Path, stop: Event, results: "Queue[list[ImagePrompt
 
 
 def test_many_who_draw_on_one_photo_at_once_lose_nothing(tmp_path: Path) -> None:
-    (tmp_path / "deals" / DEAL).mkdir(parents=True)
+    (tmp_path / "deals" / DEAL / "images").mkdir(parents=True)
     barrier, stop = _fork.Barrier(EDITORS), _fork.Event()
     read: Queue[list[ImagePrompts]] = _fork.Queue()
     reader = start(read_prompts_until, tmp_path, stop, read)
