@@ -1,9 +1,13 @@
 """What a segmenter finds in an image."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from segpipe.errors import SegmenterError
 from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
 NO_EVIDENCE = 0.0
@@ -96,6 +100,32 @@ class SegmentationResult:
     pass_stats: tuple[PassStats, ...]
     usage: Usage = Usage()
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_one_pass(
+        cls,
+        detections: Sequence[Detection],
+        image: RgbImage,
+        segmenter_id: str,
+        started: float,
+        *,
+        usage: Usage = Usage(),
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """The answer of one look at an image, (h, w, 3); ``started`` is of ``time.perf_counter``."""
+        height, width = image.shape[:2]
+        elapsed_ms, count = (time.perf_counter() - started) * 1000, len(detections)
+        stats = PassStats(found=count, new=count, elapsed_ms=elapsed_ms)
+        return cls(
+            tuple(detections),
+            width,
+            height,
+            segmenter_id,
+            elapsed_ms,
+            (stats,),
+            usage,
+            tuple(notes),
+        )
 
     def require_fit(self, width: int, height: int) -> None:
         """Raise SegmenterError unless it is about an image of this size, in pixels."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds, Usage
+from segpipe.detection import Detection, SegmentationResult, Thresholds, Usage
 from segpipe.errors import ConfigError
 from segpipe.prompt import Prompt
 from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
@@ -65,15 +65,11 @@ class EachText(WrappedSegmenter):
             for detection in result.detections
         ]
         detections.sort(key=lambda detection: detection.score, reverse=True)
-        height, width, _ = image.shape
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        return SegmentationResult(
-            detections=tuple(detections),
-            image_width=width,
-            image_height=height,
-            segmenter_id=self.id,
-            elapsed_ms=elapsed_ms,
-            pass_stats=(PassStats(len(detections), len(detections), elapsed_ms),),
+        return SegmentationResult.of_one_pass(
+            detections,
+            image,
+            self.id,
+            started,
             usage=sum((result.usage for result in results), Usage()),
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )

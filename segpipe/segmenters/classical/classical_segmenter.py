@@ -10,7 +10,7 @@ from importlib import metadata
 
 import cv2
 
-from segpipe.detection import Candidate, Detection, PassStats, SegmentationResult, Thresholds
+from segpipe.detection import Candidate, Detection, SegmentationResult, Thresholds
 from segpipe.digests import settings_digest
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Mode, Point, Prompt, Supports
@@ -90,15 +90,11 @@ class ClassicalSegmenter(Segmenter):
         if thresholds and prompt.mode is Mode.FIND_ALL and not prompt.points:
             good = [one for one in detections if one.score >= thresholds.score]
             detections = tuple(good[: thresholds.max_masks])
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        count = len(detections)
-        return SegmentationResult(
-            detections=detections,
-            image_width=width,
-            image_height=height,
-            segmenter_id=self.id,
-            elapsed_ms=elapsed_ms,
-            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+        return SegmentationResult.of_one_pass(
+            detections,
+            image,
+            self.id,
+            started,
         )
 
     async def candidates(

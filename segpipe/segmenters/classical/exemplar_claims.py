@@ -74,24 +74,24 @@ def claim_items(
         SegmenterError: Nobody waits any more.
         PromptError: A positive and a negative exemplar are drawn around the same item.
     """
-    desk = _Desk(look, exemplars)
+    claimer = _Claimer(look, exemplars)
     windows = [reduced_window(one.box, image, look.lab.shape) for one in exemplars]
-    unanswered = desk.claim_by_box(windows)
+    unanswered = claimer.claim_by_box(windows)
     for index in unanswered:
         if not is_wanted():
             raise SegmenterError("nobody waits for what the exemplars show any more")
-        if not desk.claim_inside(index, windows[index]):
+        if not claimer.claim_inside(index, windows[index]):
             (cut,) = inside_box(image, [exemplars[index].box], config, is_wanted=is_wanted)
             # Where nothing sets itself off, the cut is the box.
             shown = reduced_item(cut, image, look.lab.shape)
             if cut.score == NO_EVIDENCE:
-                desk.claim_around(index, shown)
+                claimer.claim_around(index, shown)
             else:
-                desk.claim_cut(index, shown)
-    return desk.claims()
+                claimer.claim_cut(index, shown)
+    return claimer.claims()
 
 
-class _Desk:
+class _Claimer:
     """Where exemplars claim items, one after the other."""
 
     def __init__(self, look: Look, exemplars: Sequence[Exemplar]) -> None:

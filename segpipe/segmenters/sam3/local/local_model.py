@@ -13,7 +13,6 @@ from segpipe.detection import (
     NO_EVIDENCE,
     Candidate,
     Detection,
-    PassStats,
     SegmentationResult,
     Thresholds,
 )
@@ -102,14 +101,11 @@ class LocalModel(Generic[PixelsT, FeaturesT]):
             image, lambda features: self._answer(features, prompt, width, height, thresholds)
         )
         detections = await asyncio.to_thread(self._detections, raw, prompt, width, height)
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        return SegmentationResult(
-            detections=detections,
-            image_width=width,
-            image_height=height,
-            segmenter_id=self.id,
-            elapsed_ms=elapsed_ms,
-            pass_stats=(PassStats(len(detections), len(detections), elapsed_ms),),
+        return SegmentationResult.of_one_pass(
+            detections,
+            image,
+            self.id,
+            started,
         )
 
     async def candidates(

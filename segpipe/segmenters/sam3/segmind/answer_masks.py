@@ -39,7 +39,7 @@ class NotUnderstoodError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class SentPhoto:
     """The size of the photo, and that of its upload, in pixels."""
 
     width: int
@@ -66,7 +66,7 @@ def decode_base64(text: str) -> bytes:
         raise NotUnderstoodError(f"a picture's base64 cannot be decoded ({error})") from error
 
 
-def read_picture(data: bytes, photo: Photo, *, must_be_mask: bool = False) -> Bitmap:
+def read_picture(data: bytes, photo: SentPhoto, *, must_be_mask: bool = False) -> Bitmap:
     """Which pixels of a picture are inside, (h, w) uint8, 0 or 1.
 
     Where a picture is partly transparent, what is opaque is inside; else what has a channel that
@@ -121,7 +121,7 @@ def _grey(picture: Image.Image) -> NDArray[np.uint8]:
     return brightest
 
 
-def check_size(width: int, height: int, photo: Photo) -> None:
+def check_size(width: int, height: int, photo: SentPhoto) -> None:
     """Refuse a size above the photo's before room is made for it, and one of another shape."""
     if width > photo.width + _ROUNDING_PX or height > photo.height + _ROUNDING_PX:
         raise NotUnderstoodError(
@@ -150,7 +150,7 @@ _DEEPEST = 4  # objects that only hold a mask, one in another
 _WRAPPERS = ("mask", "rle", "segmentation", "polygon", "polygons", "png", "data")
 
 
-def read_mask(value: object, photo: Photo) -> Mask:
+def read_mask(value: object, photo: SentPhoto) -> Mask:
     """The tight mask of the photo that a value of the answer describes.
 
     It may be a picture in base64, with a data URL's prefix or without; COCO RLE, compressed or
@@ -182,7 +182,7 @@ def _unwrap(value: object) -> object:
     return value
 
 
-def read_parts(data: bytes, photo: Photo, most: int) -> tuple[list[Mask], int]:
+def read_parts(data: bytes, photo: SentPhoto, most: int) -> tuple[list[Mask], int]:
     """The connected parts (8 neighbours) of a picture of one combined mask.
 
     Returns:
@@ -203,7 +203,7 @@ def read_parts(data: bytes, photo: Photo, most: int) -> tuple[list[Mask], int]:
     return masks, count - 1
 
 
-def _read_rle(counts: object, height: int, width: int, photo: Photo) -> Mask:
+def _read_rle(counts: object, height: int, width: int, photo: SentPhoto) -> Mask:
     if not (1 <= height <= _LONGEST_SIDE and 1 <= width <= _LONGEST_SIDE):
         raise NotUnderstoodError("an RLE has a size that no picture has")
     check_size(width, height, photo)
@@ -222,7 +222,7 @@ def _read_rle(counts: object, height: int, width: int, photo: Photo) -> Mask:
     raise NotUnderstoodError("the counts of an RLE are neither a text nor whole numbers")
 
 
-def _fill(value: list[object], photo: Photo) -> Mask:
+def _fill(value: list[object], photo: SentPhoto) -> Mask:
     """The union of polygons in pixels of the upload, drawn at the photo's size."""
     scale = np.array([photo.width / photo.upload_width, photo.height / photo.upload_height])
     polygons = [polygon * scale for polygon in islice(_polygons(value), _MOST_POLYGONS + 1)]
@@ -272,7 +272,7 @@ def _is_nested(value: Iterable[object]) -> bool:
     )
 
 
-def _full_size(mask: Mask, photo: Photo) -> Mask:
+def _full_size(mask: Mask, photo: SentPhoto) -> Mask:
     """A mask at the photo's size, interpolated between its pixels, box by box."""
     width, height = photo.width, photo.height
     tight = mask.tight()

@@ -23,7 +23,7 @@ from segpipe.segmenters.sam3.segmind.answer_finds import (
 )
 from segpipe.segmenters.sam3.segmind.answer_masks import (
     NotUnderstoodError,
-    Photo,
+    SentPhoto,
     decode_base64,
     read_mask,
     read_parts,
@@ -60,14 +60,14 @@ class Reading:
 class _Wanted:
     """What an answer is read for."""
 
-    photo: Photo
+    photo: SentPhoto
     label: str | None
     max_masks: int
     secrets: Sequence[str]
 
 
 def read_answer(
-    answer: Answer, photo: Photo, *, label: str | None, max_masks: int, secrets: Sequence[str]
+    answer: Answer, photo: SentPhoto, *, label: str | None, max_masks: int, secrets: Sequence[str]
 ) -> Reading:
     """Read the masks of an answer; boxes are always made from them, whatever the answer says.
 

@@ -9,7 +9,6 @@ import numpy as np
 from segpipe.detection import (
     NO_EVIDENCE,
     Detection,
-    PassStats,
     SegmentationResult,
     Thresholds,
     Usage,
@@ -102,14 +101,11 @@ class BoxByBox(WrappedSegmenter):
         found: dict[Box, Detection] = {}
         for part, result in zip(parts, results, strict=True):
             found |= zip(part.boxes, result.detections, strict=True)
-        count, elapsed_ms = len(prompt.boxes), (time.perf_counter() - started) * 1000
-        return SegmentationResult(
-            detections=tuple(found[box] for box in prompt.boxes),
-            image_width=width,
-            image_height=height,
-            segmenter_id=self.id,
-            elapsed_ms=elapsed_ms,
-            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+        return SegmentationResult.of_one_pass(
+            tuple(found[box] for box in prompt.boxes),
+            image,
+            self.id,
+            started,
             usage=sum((result.usage for result in results), Usage()),
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )

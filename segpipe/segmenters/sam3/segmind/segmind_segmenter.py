@@ -5,9 +5,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
+from segpipe.detection import Detection, SegmentationResult, Thresholds
 from segpipe.prompt import Mode, Prompt
-from segpipe.segmenters.sam3.segmind.answer_masks import Photo
+from segpipe.segmenters.sam3.segmind.answer_masks import SentPhoto
 from segpipe.segmenters.sam3.segmind.call_ledger import Bill, Budget, Ledger
 from segpipe.segmenters.sam3.segmind.segmind_answer import Reading, read_answer
 from segpipe.segmenters.sam3.segmind.segmind_api import SegmindApi
@@ -83,14 +83,11 @@ class SegmindSegmenter(Segmenter):
             reading = await self._inside_boxes(prompt, upload, bill, config)
         else:
             reading = await self._everything(prompt, upload, bill, config)
-        count, elapsed_ms = len(reading.detections), (time.perf_counter() - started) * 1000
-        return SegmentationResult(
-            detections=reading.detections,
-            image_width=width,
-            image_height=height,
-            segmenter_id=self.id,
-            elapsed_ms=elapsed_ms,
-            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+        return SegmentationResult.of_one_pass(
+            reading.detections,
+            image,
+            self.id,
+            started,
             usage=bill.usage,
             notes=reading.notes,
         )
@@ -145,7 +142,7 @@ class SegmindSegmenter(Segmenter):
     ) -> Reading:
         body = await asyncio.to_thread(question.body, upload, config)
         answer = await self._api.ask(body, bill)
-        photo = Photo(upload.photo_width, upload.photo_height, upload.width, upload.height)
+        photo = SentPhoto(upload.photo_width, upload.photo_height, upload.width, upload.height)
         return await asyncio.to_thread(
             read_answer,
             answer,

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from segpipe.detection import (
     Candidate,
     Detection,
-    PassStats,
     SegmentationResult,
     Thresholds,
     Usage,
@@ -112,16 +111,11 @@ class InternalSegmenter(Segmenter):
         )
         model, detections = await asyncio.to_thread(_read, body, image, wire)
         self._require_same(expected, model)
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        height, width = image.shape[:2]
-        count = len(detections)
-        return SegmentationResult(
-            detections=detections,
-            image_width=width,
-            image_height=height,
-            segmenter_id=self.id,
-            elapsed_ms=elapsed_ms,
-            pass_stats=(PassStats(found=count, new=count, elapsed_ms=elapsed_ms),),
+        return SegmentationResult.of_one_pass(
+            detections,
+            image,
+            self.id,
+            started,
             usage=Usage(calls=calls.sent),
         )
 

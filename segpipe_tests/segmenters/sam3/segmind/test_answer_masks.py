@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 
 from segpipe.segmenters.sam3.segmind.answer_masks import (
     NotUnderstoodError,
-    Photo,
+    SentPhoto,
     read_mask,
     read_parts,
 )
@@ -29,9 +29,9 @@ planes = st.integers(1, 24).flatmap(
 )
 
 
-def photo_of(plane: np.ndarray) -> Photo:
+def photo_of(plane: np.ndarray) -> SentPhoto:
     height, width = plane.shape
-    return Photo(width, height, width, height)
+    return SentPhoto(width, height, width, height)
 
 
 def uncompressed(plane: np.ndarray) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class TestFullSize:
     def test_is_that_of_the_whole_plane_interpolated(self, plane: np.ndarray, scale: float) -> None:
         height, width = plane.shape
         full_width, full_height = round(width * scale), round(height * scale)
-        photo = Photo(full_width, full_height, width, height)
+        photo = SentPhoto(full_width, full_height, width, height)
         whole = cv2.resize(plane.astype(np.float32), (full_width, full_height))
         ours = read_mask(to_base64(Mask.from_full(plane)), photo).to_full()
         assert ours.shape == whole.shape
@@ -132,7 +132,7 @@ class TestFullSize:
         assert np.array_equal(ours[is_clear], whole[is_clear] > 0.5)
 
     def test_makes_no_plane_of_the_photo(self) -> None:
-        photo = Photo(60_000, 40_000, 600, 400)
+        photo = SentPhoto(60_000, 40_000, 600, 400)
         mask = Mask(300, 200, np.ones((5, 7), np.uint8), 600, 400)
         full = read_mask(to_base64(mask), photo)
         assert full.bits.size <= 800 * 600
@@ -140,15 +140,15 @@ class TestFullSize:
 
     def test_touches_the_photo_s_edge_where_the_mask_does(self) -> None:
         mask = Mask.from_full(np.ones((50, 40), np.uint8))
-        assert read_mask(to_base64(mask), Photo(401, 499, 40, 50)).area == 401 * 499
+        assert read_mask(to_base64(mask), SentPhoto(401, 499, 40, 50)).area == 401 * 499
 
     def test_polygons_are_drawn_at_full_size(self) -> None:
-        mask = read_mask([[10, 10], [30, 10], [10, 30]], Photo(4000, 4000, 40, 40))
+        mask = read_mask([[10, 10], [30, 10], [10, 30]], SentPhoto(4000, 4000, 40, 40))
         assert mask.area == pytest.approx(2000 * 2000 / 2, rel=0.01)
 
     def test_a_mask_of_another_scale_of_the_same_shape_fits(self) -> None:
         mask = Mask(64, 48, np.ones((48, 64), np.uint8), 256, 192)
-        assert read_mask(to_base64(mask), Photo(4000, 3000, 2048, 1536)).box == (
+        assert read_mask(to_base64(mask), SentPhoto(4000, 3000, 2048, 1536)).box == (
             1000,
             750,
             2000,
@@ -163,7 +163,7 @@ def png_bomb() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-PHOTO = Photo(160, 120, 80, 60)
+PHOTO = SentPhoto(160, 120, 80, 60)
 FITTING = to_base64(Mask.empty(image_width=80, image_height=60))
 
 
@@ -259,4 +259,4 @@ def test_rle_of_ours_is_read_back() -> None:
     mask = Mask(3, 4, np.ones((5, 6), np.uint8), 80, 60)
     rle = to_coco_rle(mask)
     value = {"size": rle["size"], "counts": rle["counts"].decode()}
-    assert read_mask(value, Photo(80, 60, 80, 60)).box == mask.box
+    assert read_mask(value, SentPhoto(80, 60, 80, 60)).box == mask.box

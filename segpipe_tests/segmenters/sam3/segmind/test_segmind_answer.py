@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from segpipe.errors import BackendProtocolError
 from segpipe.segmenters.http import Answer
-from segpipe.segmenters.sam3.segmind.answer_masks import Photo
+from segpipe.segmenters.sam3.segmind.answer_masks import SentPhoto
 from segpipe.segmenters.sam3.segmind.segmind_answer import Reading, read_answer
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import to_base64, to_coco_rle, to_png
 from segpipe_tests.segmenters.sam3.segmind.conftest import KEY
 from segpipe_tests.segmenters.sam3.segmind.double import MASKS, box_of, same_pixels
 
-PHOTO = Photo(160, 120, 160, 120)
+PHOTO = SentPhoto(160, 120, 160, 120)
 PNGS = [to_base64(mask) for mask in MASKS]
 SCORES = [0.5, 0.9, 0.7]
 LABELS = ["cup", "dish", "jug"]
