@@ -112,7 +112,7 @@ class SegmentationResult:
         usage: Usage = Usage(),
         notes: Sequence[str] = (),
     ) -> Self:
-        """The answer of one look at an image, (h, w, 3); ``started`` is of ``time.perf_counter``."""
+        """The answer of one look at an image, (h, w, 3), begun at a ``time.perf_counter()``."""
         height, width = image.shape[:2]
         elapsed_ms, count = (time.perf_counter() - started) * 1000, len(detections)
         stats = PassStats(found=count, new=count, elapsed_ms=elapsed_ms)
