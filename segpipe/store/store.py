@@ -30,12 +30,12 @@ from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.storage import Storage, store_errors
 from segpipe.store.sweep import DealSweep, SweepReport
-from segpipe.store.verify import Problem
+from segpipe.store.verify import Damage
 
 __all__ = [
+    "Damage",
     "DealStore",
     "Photo",
-    "Problem",
     "Promotion",
     "Snapshot",
     "Staging",
@@ -283,7 +283,7 @@ class DealStore:
 
     # Maintenance
 
-    def verify(self, deal: str | None = None) -> Iterator[Problem]:
+    def verify(self, deal: str | None = None) -> Iterator[Damage]:
         """Compare every byte that kept commits name with what was promoted.
 
         Args:

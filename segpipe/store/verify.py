@@ -15,7 +15,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Damage:
     """Something that is not as it was promoted.
 
     Attributes:
@@ -35,12 +35,12 @@ class Problem:
     what: str
 
 
-def verify(storage: Storage, log: CommitLog, deal: str, mode: str) -> Iterator[Problem]:
+def verify(storage: Storage, log: CommitLog, deal: str, mode: str) -> Iterator[Damage]:
     """The problems of one deal and mode, found file by file."""
     seen: set[tuple[str, str, str]] = set()
     for kept in reversed(log.kept()):
         if kept.fault:
-            yield Problem(deal, mode, kept.generation, None, None, kept.fault)
+            yield Damage(deal, mode, kept.generation, None, None, kept.fault)
         for version in _versions(kept.commit):
             key = (version.asset, version.name, version.manifest_sha256)
             if key in seen:
@@ -49,7 +49,7 @@ def verify(storage: Storage, log: CommitLog, deal: str, mode: str) -> Iterator[P
             for file, what in _faults(storage, deal, mode, version):
                 # A sweep may have removed what was kept when we began.
                 if log.is_kept(kept.generation):
-                    yield Problem(deal, mode, kept.generation, version.asset, file, what)
+                    yield Damage(deal, mode, kept.generation, version.asset, file, what)
 
 
 def _versions(commit: Commit | None) -> list[Version]:

@@ -6,7 +6,7 @@ import pytest
 
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
-from segpipe.store.verify import Problem
+from segpipe.store.verify import Damage
 from segpipe_tests.deals import DEAL, MODE, current, promote
 
 FILE = "crops/a/0000.bin"
@@ -112,7 +112,7 @@ def test_every_kind_of_storage_is_verified_the_same_way(store: DealStore) -> Non
     assert list(store.verify()) == []
     key = current(store).path("crops", FILE).removeprefix(f"{store.root}/")
     store.root.storage().replace(key, b"r1.0 drops")
-    expected = Problem(DEAL, MODE, 1, "crops", FILE, "content changed: its sha256 differs")
+    expected = Damage(DEAL, MODE, 1, "crops", FILE, "content changed: its sha256 differs")
     assert list(store.verify(DEAL)) == [expected]
 
 

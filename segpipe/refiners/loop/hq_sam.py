@@ -45,7 +45,7 @@ _FAULTS = Faults("HQ-SAM", MEMORY_REMEDY, RefinerError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
+class HqSamFeatures:
     """What the encoder saw in one view.
 
     Attributes:
@@ -58,7 +58,7 @@ class Features:
     early: Tensor
 
 
-class HqSamModel(SamDecoder[Features]):
+class HqSamModel(SamDecoder[HqSamFeatures]):
     """HQ-SAM as the loop's decoder; not for several threads at once.
 
     Args:
@@ -89,17 +89,17 @@ class HqSamModel(SamDecoder[Features]):
             model = load_pretrained(SamHQModel, folder, torch.float32, whole=CONTENTS.example)
             return cls(model, device=device, dtype=choose_dtype(config.dtype, device))
 
-    def _look(self, pixels: Tensor) -> Sequence[Features]:
+    def _look(self, pixels: Tensor) -> Sequence[HqSamFeatures]:
         seen = self._model.vision_encoder(pixels)
         return [
-            Features(image, early)
+            HqSamFeatures(image, early)
             for image, early in zip(
                 seen.last_hidden_state, seen.intermediate_embeddings[0], strict=True
             )
         ]
 
     def _answer(
-        self, views: Sequence[Features], sparse: Tensor, dense: Tensor
+        self, views: Sequence[HqSamFeatures], sparse: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
         count = len(sparse)
         masks, ious = self._model.mask_decoder(

@@ -33,7 +33,7 @@ class _Answer:
     agreement: float
 
 
-class Item:
+class LoopItem:
     """A coarse mask, the mask that the next prompts come from, and the best answer so far.
 
     The loop works on a small grid over the item's surroundings; only the best answer is ever

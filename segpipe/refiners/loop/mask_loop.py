@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from segpipe.errors import InputError
 from segpipe.progress import StepDone, Tell, tell_nobody
-from segpipe.refiners.loop.loop_item import Item
+from segpipe.refiners.loop.loop_item import LoopItem
 from segpipe.refiners.loop.loop_settings import LoopSettings
 from segpipe.refiners.loop.mask_decoder import E, MaskDecoder
 from segpipe.refiners.loop.square_view import View
@@ -42,9 +42,9 @@ def refine_masks(
         InputError: A mask belongs to an image of another size.
     """
     _check_sizes(image, masks)
-    started = [Item.start(mask, settings, decoder.square) for mask in masks]
+    started = [LoopItem.start(mask, settings, decoder.square) for mask in masks]
     done = {n: one for n, one in enumerate(started) if isinstance(one, Refinement)}
-    items = {n: one for n, one in enumerate(started) if isinstance(one, Item)}
+    items = {n: one for n, one in enumerate(started) if isinstance(one, LoopItem)}
     del started
     embedder = _Embedder(image, decoder, settings.crops_per_batch)
     batches = list(_batches(list(items), settings.objects_per_batch))

@@ -25,7 +25,7 @@ _FAULTS = Faults("SAM 3", MEMORY_REMEDY, RefinerError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
+class TrackerFeatures:
     """What the encoder saw in one view.
 
     Attributes:
@@ -37,7 +37,7 @@ class Features:
     details: tuple[Tensor, ...]
 
 
-class TrackerModel(SamDecoder[Features]):
+class TrackerModel(SamDecoder[TrackerFeatures]):
     """SAM 3's tracker as the loop's decoder; not for several threads at once.
 
     Args:
@@ -70,15 +70,16 @@ class TrackerModel(SamDecoder[Features]):
     def _square_pixels(self, view: RgbImage) -> Tensor:
         return normalise(resize(view, self.square.side).to(self._device)).to(self._dtype)
 
-    def _look(self, pixels: Tensor) -> Sequence[Features]:
+    def _look(self, pixels: Tensor) -> Sequence[TrackerFeatures]:
         hidden = self._model.vision_encoder.backbone(pixels).last_hidden_state
         *details, image = tracker_levels(self._model, hidden)
         return [
-            Features(of_view, tuple(finer)) for of_view, *finer in zip(image, *details, strict=True)
+            TrackerFeatures(of_view, tuple(finer))
+            for of_view, *finer in zip(image, *details, strict=True)
         ]
 
     def _answer(
-        self, views: Sequence[Features], sparse: Tensor, dense: Tensor
+        self, views: Sequence[TrackerFeatures], sparse: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
         count = len(sparse)
         masks, ious, _, _ = self._model.mask_decoder(

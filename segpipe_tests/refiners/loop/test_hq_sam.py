@@ -15,7 +15,7 @@ from transformers.models.sam_hq.modeling_sam_hq import SamHQMaskDecoder
 
 from segpipe.errors import CheckpointError, ConfigError
 from segpipe.refiners.loop.hq_sam import HqSamModel, _Reconnection, correct, drops_attended_map
-from segpipe.refiners.loop.loop_item import Item
+from segpipe.refiners.loop.loop_item import LoopItem
 from segpipe.refiners.loop.loop_settings import HqSamConfig, LoopSettings
 from segpipe.refiners.loop.square_view import SquarePrompt
 from segpipe.vision.mask import Mask
@@ -35,15 +35,15 @@ def model(tiny_hq_sam: Path) -> HqSamModel:
 def asked(model: HqSamModel, masks: Sequence[Mask], **settings: Any) -> list[SquarePrompt]:
     prompts = []
     for mask in masks:
-        item = Item.start(mask, LoopSettings(**settings), model.square)
-        assert isinstance(item, Item)
+        item = LoopItem.start(mask, LoopSettings(**settings), model.square)
+        assert isinstance(item, LoopItem)
         prompts.append(item.next_prompt())
     return prompts
 
 
 def whole_picture(model: HqSamModel) -> Any:
-    item = Item.start(disc(60, 60, 30), LoopSettings(embed="image"), model.square)
-    assert isinstance(item, Item)
+    item = LoopItem.start(disc(60, 60, 30), LoopSettings(embed="image"), model.square)
+    assert isinstance(item, LoopItem)
     return item.site.view.pixels(picture())
 
 

@@ -15,7 +15,7 @@ from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
 from segpipe.errors import CheckpointError
 from segpipe.models.sam3 import SAM3_TRACKER, load_tracker
-from segpipe.refiners.loop.loop_item import Item
+from segpipe.refiners.loop.loop_item import LoopItem
 from segpipe.refiners.loop.loop_settings import LoopSettings, Sam3TrackerConfig
 from segpipe.refiners.loop.sam3_tracker import TrackerModel
 from segpipe.refiners.loop.square_view import Fit, Square, SquarePrompt
@@ -52,8 +52,8 @@ def video(tiny_sam3: Path) -> Any:
 
 
 def questions(model: TrackerModel, embed: Any = "image") -> list[SquarePrompt]:
-    items = [Item.start(mask, LoopSettings(embed=embed), model.square) for mask in MASKS]
-    return [item.next_prompt() for item in items if isinstance(item, Item)]
+    items = [LoopItem.start(mask, LoopSettings(embed=embed), model.square) for mask in MASKS]
+    return [item.next_prompt() for item in items if isinstance(item, LoopItem)]
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segpipe.errors import RefinerError
-from segpipe.refiners.loop.loop_item import Item
+from segpipe.refiners.loop.loop_item import LoopItem
 from segpipe.refiners.loop.loop_settings import LoopSettings
 from segpipe.refiners.loop.mask_loop import refine_masks
 from segpipe.refiners.loop.sam_decoder import SamDecoder
@@ -35,8 +35,8 @@ def model(request: pytest.FixtureRequest) -> Model:
 def asked(model: Model, masks: Sequence[Mask], **settings: Any) -> list[SquarePrompt]:
     prompts = []
     for mask in masks:
-        item = Item.start(mask, LoopSettings(**settings), model.square)
-        assert isinstance(item, Item)
+        item = LoopItem.start(mask, LoopSettings(**settings), model.square)
+        assert isinstance(item, LoopItem)
         prompts.append(item.next_prompt())
     return prompts
 

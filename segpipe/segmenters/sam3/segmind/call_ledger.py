@@ -6,7 +6,6 @@ counts too.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import json
 import math
@@ -19,12 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from segpipe.detection import Usage
 from segpipe.errors import BudgetExceededError, StoreError
 from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.segmenter import CallContext
 
 _NO_RUN = "no-run"
+_LOCK_SUFFIX = ".lock"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _NAME_CHARS = 60
@@ -101,13 +103,14 @@ class Ledger:
         """The file, locked against other processes and threads, and read to its end."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                self._catch_up(file)
-                yield file
-            finally:
-                os.close(file)  # which unlocks it
+            # A soft lock, filelock's answer to a file system without locks, would outlive its holder.
+            with FileLock(self.path.with_suffix(_LOCK_SUFFIX), fallback_to_soft=False):
+                file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+                try:
+                    self._catch_up(file)
+                    yield file
+                finally:
+                    os.close(file)
         except OSError as error:
             raise StoreError(
                 f"the ledger {self.path} cannot be written, and without it no call is made: {error}"
