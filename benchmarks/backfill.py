@@ -18,14 +18,12 @@ from rich.table import Table
 from benchmarks.photos import jpeg
 from benchmarks.timing import Seconds, timed
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.tools import build_tools
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import asset_key
-from segpipe.pipeline.resources import RefinerResource, SegmenterResource
 from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.store import DealStore
+from segpipe_tests.deals import default_tools
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill
 from segpipe_tests.scenes import make_scene
 
@@ -59,7 +57,7 @@ def make_deals(root: Path) -> list[str]:
 def time_functions(root: Path) -> Seconds:
     """Every deal in turn, in this process."""
     deals, store = make_deals(root), DealStore(root)
-    tools = build_tools(SegmenterResource().backend, RefinerResource().backend, FlowSettings())
+    tools = default_tools()
 
     async def process_all() -> None:
         for deal in deals:

@@ -12,7 +12,11 @@ from segpipe.flow.settings import FlowSettings, RunSettings
 from segpipe.flow.todo import Todo, todo_of
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
+from segpipe.refiners.build_refiner import AnyRefinerConfig, build_refiner
+from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
+from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.failures import Failure, FailureItem
 from segpipe.store.local_storage import LOCK_NAME
@@ -71,6 +75,15 @@ def make_tools(segmenter: Segmenter, settings: FlowSettings | None = None) -> To
     """Tools around a segmenter, without refinement."""
     run_settings = RunSettings(BrightConfig(), NoneConfig(), settings or FlowSettings())
     return Tools(segmenter, NoneRefiner(), run_settings)
+
+
+def default_tools(
+    settings: FlowSettings | None = None, refiner: AnyRefinerConfig | None = None
+) -> Tools:
+    """What runs of no settings in particular work with."""
+    segmenter, refiner = ClassicalConfig(), refiner or GrabCutConfig()
+    run_settings = RunSettings(segmenter, refiner, settings or FlowSettings())
+    return Tools(build_segmenter(segmenter), build_refiner(refiner), run_settings)
 
 
 def todo(

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from segpipe.digests import settings_digest
-from segpipe.flow.settings import RunSettings, SharedSettings
+from segpipe.flow.settings import RunSettings
 from segpipe.flow.stages.registry import AnyStage
-from segpipe.refiners.build_refiner import RefinerConfig, build_refiner
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.build_segmenter import SegmenterConfig, build_segmenter
 from segpipe.segmenters.segmenter import Segmenter
 
 
@@ -57,14 +55,3 @@ class Tools:
         """What decides the result of a stage, beside its input."""
         producer: str = getattr(self, stage.tool).id if stage.tool else ""
         return StageIdentity(stage.code_version, producer, self.settings.identity(stage))
-
-
-def build_tools(
-    segmenter: SegmenterConfig, refiner: RefinerConfig, settings: SharedSettings
-) -> Tools:
-    """Build the tools that configurations describe."""
-    return Tools(
-        segmenter=build_segmenter(segmenter),
-        refiner=build_refiner(refiner),
-        settings=RunSettings(segmenter, refiner, settings),
-    )

@@ -26,7 +26,7 @@ from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.stages.registry import STAGES
 from segpipe.flow.stages.report import ReportSettings
 from segpipe.flow.todo import State, Todo, todo_of
-from segpipe.flow.tools import Tools, build_tools
+from segpipe.flow.tools import Tools
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.options import LocalRoot
@@ -36,22 +36,15 @@ from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Mode, Prompt
-from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
-from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.prompts import PromptType
 from segpipe.store.store import DealStore
 from segpipe.vision.image import RgbImage
-from segpipe_tests.deals import make_deal, put_photos
+from segpipe_tests.deals import default_tools, make_deal, put_photos
 from segpipe_tests.drawing import FIRST, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, goods_photo
 
 FIND_ALL, INSIDE_BOX = Mode.FIND_ALL, Mode.INSIDE_BOX
-
-
-def default_tools(settings: FlowSettings | None = None) -> Tools:
-    """What runs of no settings in particular work with."""
-    return build_tools(ClassicalConfig(), GrabCutConfig(), settings or FlowSettings())
 
 
 def run(
@@ -371,7 +364,7 @@ def test_chosen_settings_make_their_stage_and_what_follows_anew(
 
 
 def test_another_segmenter_or_refiner_is_named_by_its_kind(store: DealStore) -> None:
-    other = build_tools(ClassicalConfig(), NoneConfig(), FlowSettings()).settings
+    other = default_tools(refiner=NoneConfig()).settings
     left = todo_of(store, "lot", FIND_ALL, other)
     assert left.reason == "it was made with other settings (refiner grabcut → none)"
 

@@ -10,15 +10,11 @@ import skimage.data
 from dagster._core.execution.backfill import BulkActionStatus
 
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings
-from segpipe.flow.tools import build_tools
 from segpipe.pipeline.jobs import only_stale
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
-from segpipe.refiners.grabcut import GrabCutConfig
-from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.vision.boxes import Box
-from segpipe_tests.deals import put_photos
+from segpipe_tests.deals import default_tools, put_photos
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill
@@ -84,7 +80,7 @@ def test_a_backfill_in_which_there_is_nothing_to_do_ends_well(deployment: Deploy
     """Deals are up to date in one mode, and without a box for the other."""
     deals = ["same-1", "same-2"]
     store = deployment.store()
-    tools = build_tools(ClassicalConfig(), GrabCutConfig(), FlowSettings())
+    tools = default_tools()
     for deal in deals:
         put_photos(deployment.root, deal, {"a.png": goods_photo(2)})
         asyncio.run(process_deal(store, DealTask(deal, f"run-{deal}"), tools))

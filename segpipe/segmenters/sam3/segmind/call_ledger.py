@@ -103,7 +103,7 @@ class Ledger:
         """The file, locked against other processes and threads, and read to its end."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A soft lock, filelock's answer to a file system without locks, would outlive its holder.
+            # A soft lock, for file systems without locks, would outlive its holder.
             with FileLock(self.path.with_suffix(_LOCK_SUFFIX), fallback_to_soft=False):
                 file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
                 try:
