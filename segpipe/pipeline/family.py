@@ -12,17 +12,16 @@ from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.run_deal import current_outcome, process_in_run, record_finds
 from segpipe.flow.settings import SharedSettings
-from segpipe.flow.stages.registry import STAGES, AnyStage
+from segpipe.flow.stages.registry import STAGES
 from segpipe.flow.tools import Tools
+from segpipe.pipeline.asset_specs import build_specs
 from segpipe.pipeline.deal_checks import check_stages
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
-from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN
+from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN, MODE_TAG, deal_tags
 from segpipe.pipeline.recording import (
-    PHOTOS_KEY,
     asset_key,
     is_recorded,
-    prompts_key,
     record_outcome,
 )
 from segpipe.pipeline.resources import (
@@ -68,7 +67,7 @@ def build_family(
 
     @dg.multi_asset(
         name=mode.value,
-        specs=[_spec(mode, stage) for stage in STAGES.values()],
+        specs=build_specs(mode),
         can_subset=True,
         partitions_def=DEALS,
         backfill_policy=dg.BackfillPolicy.multi_run(deals_per_run),
@@ -83,8 +82,9 @@ def build_family(
         refiner: RefinerResource,
         progress: dg.ResourceParam[Tell],
     ) -> Iterator[dg.MaterializeResult[None]]:
-        tools = _build_tools(segmenter, refiner, config, store.data_folder)
+        _tag_run(context, mode)
         opened = store.open()
+        tools = _build_tools(segmenter, refiner, config, store.data_folder)
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
         retried = _retried_runs(context)
         tell = LogProgress(context.log, progress)
@@ -180,17 +180,13 @@ def _event_loop(tools: Tools) -> Iterator[asyncio.Runner]:
             runner.run(tools.segmenter.aclose())
 
 
-def _spec(mode: Mode, stage: AnyStage) -> dg.AssetSpec:
-    inputs = [PHOTOS_KEY, *([prompts_key(mode)] if stage.reads_prompts else [])]
-    return dg.AssetSpec(
-        asset_key(mode, stage.name),
-        deps=[*inputs, *(asset_key(mode, above.name) for above in stage.upstream)],
-        description=stage.description,
-        group_name=mode.value,
-        code_version=stage.code_version,
-        kinds=set(stage.kinds),
-        skippable=True,
-    )
+def _tag_run(context: dg.AssetExecutionContext, mode: Mode) -> None:
+    """Tag a run that somebody launched in the UI as those are that a job or sensor requests."""
+    run = context.instance.get_run_by_id(context.run.run_id)  # a step before may have tagged it
+    before = (run or context.run).tags.get(MODE_TAG, mode.value).split(", ")
+    modes = ", ".join(dict.fromkeys([*before, mode.value]))
+    tags = {MODE_TAG: modes, **deal_tags(context.partition_keys)}
+    context.instance.add_run_tags(context.run.run_id, tags)
 
 
 def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:

@@ -51,10 +51,12 @@ def run_tags(mode: Mode, batch: Sequence[str]) -> dict[str, str]:
     >>> run_tags(Mode.FIND_ALL, ["a", "b"])["segpipe/deals"]
     'a, b'
     """
-    tags = range_tags(batch) | {MODE_TAG: mode.value}
-    if len(batch) <= _MAX_DEALS_IN_TAG:
-        tags[DEALS_TAG] = ", ".join(batch)
-    return tags
+    return range_tags(batch) | {MODE_TAG: mode.value} | deal_tags(batch)
+
+
+def deal_tags(deals: Sequence[str]) -> dict[str, str]:
+    """The tag that names the deals of a run; none when they are many."""
+    return {DEALS_TAG: ", ".join(deals)} if len(deals) <= _MAX_DEALS_IN_TAG else {}
 
 
 def range_tags(batch: Sequence[str]) -> dict[str, str]:

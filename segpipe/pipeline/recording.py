@@ -44,6 +44,23 @@ def prompts_key(mode: Mode) -> dg.AssetKey:
     return dg.AssetKey([mode.value, PROMPTS])
 
 
+def parents(mode: Mode, stage: AnyStage) -> list[dg.AssetKey]:
+    """What the lineage draws a stage from: what it reads, unless that comes by way of another.
+
+    The photos and the prompts stand above the first stages alone; each later one is out of date
+    with those.
+    """
+    through = {name for above in stage.upstream for name in _all_above(above)}
+    nearest = [above for above in stage.upstream if above.name not in through]
+    prompts = [prompts_key(mode)] if stage.reads_prompts else []
+    photos = [] if nearest else [PHOTOS_KEY]
+    return [*photos, *prompts, *(asset_key(mode, above.name) for above in nearest)]
+
+
+def _all_above(stage: AnyStage) -> set[str]:
+    return {name for above in stage.upstream for name in (above.name, *_all_above(above))}
+
+
 def record_outcome(
     outcome: DealOutcome, store: DealStore, instance: dg.DagsterInstance
 ) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
@@ -202,11 +219,15 @@ def _lineage_tags(
     outcome: DealOutcome, snapshot: Snapshot, stage: AnyStage, instance: dg.DagsterInstance
 ) -> Mapping[str, str]:
     deal, mode = outcome.task.deal, outcome.task.mode
-    inputs = {PHOTOS_KEY: outcome.summary.photos_version}
-    if stage.reads_prompts:
-        inputs[prompts_key(mode)] = _prompts_version(snapshot)
-    for above in stage.upstream:
-        inputs[asset_key(mode, above.name)] = snapshot.version(above.name).manifest_sha256
+    known = {
+        PHOTOS_KEY: outcome.summary.photos_version,
+        prompts_key(mode): _prompts_version(snapshot) if stage.reads_prompts else "",
+        **{
+            asset_key(mode, above.name): snapshot.version(above.name).manifest_sha256
+            for above in stage.upstream
+        },
+    }
+    inputs = {key: known[key] for key in parents(mode, stage)}
     tags = {
         _DATA_VERSION_TAG: outcome.versions[stage.name].manifest_sha256,
         _IS_OWN_DATA_VERSION_TAG: "true",

@@ -16,7 +16,8 @@ def test_assets_jobs_sensors_and_schedules_have_their_names() -> None:
     graph = defs.resolve_asset_graph()
     assets = {
         key.to_user_string(): {
-            "needs": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+            # Whether drawn as an edge of its own or by way of others.
+            "needs": sorted(above.to_user_string() for above in graph.get_ancestor_asset_keys(key)),
             "group": graph.get(key).group_name,
             "kinds": sorted(graph.get(key).kinds),
             "checks": sorted(check.name for check in graph.get(key).check_keys),
