@@ -1,6 +1,7 @@
 """What Dagster is told of each asset before anything runs."""
 
 import inspect
+import warnings
 from datetime import timedelta
 
 import dagster as dg
@@ -22,7 +23,9 @@ FRESHNESS = dg.FreshnessPolicy.time_window(
 
 def build_specs(mode: Mode) -> list[dg.AssetSpec]:
     """The assets of a mode, in the order of the way of the data."""
-    return [_spec(mode, stage) for stage in STAGES.values()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # references to code
+        return [_spec(mode, stage) for stage in STAGES.values()]
 
 
 def _spec(mode: Mode, stage: AnyStage) -> dg.AssetSpec:
