@@ -15,12 +15,12 @@ from pydantic import BeforeValidator, Field, Json
 from segpipe.detection import Candidate, SegmentationResult
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
+from segpipe.server import outline_endpoint
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
 from segpipe.server.prompts import require_few, require_something, to_points, to_prompt
 from segpipe.server.service import ModelLoader, Service
 from segpipe.server.settings import ServerSettings
-from segpipe.server.v1 import endpoint as v1
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask_codecs import to_base64, to_png
 from segpipe.web.bounded_requests import Bounds, FormRoute
@@ -40,7 +40,7 @@ from segpipe.wire.prompts import thresholds_of
 
 _HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
 _OPEN_PATHS = frozenset({_HEALTH})
-_PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS, v1.PATH})
+_PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS, outline_endpoint.PATH})
 
 _POINTS = "Pixels of the upright image: a JSON list of [x, y]."
 _LABELS = "For each point 1 (on the item) or 0 (off it): a JSON list."
@@ -133,7 +133,7 @@ def create_app(
     )
     add_problem_handlers(app)
     _add_endpoints(app, service, metrics, settings)
-    app.include_router(v1.build_router(service, settings, metrics))
+    app.include_router(outline_endpoint.build_router(service, settings, metrics))
     describe(app, needs_token=token is not None, open_paths=_OPEN_PATHS)
 
     # The last added is the outermost: counted, then CORS, then the token, then the size.

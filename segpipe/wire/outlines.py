@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from segpipe.prompt import Mode
 from segpipe.vision.dedup import DEFAULT_CONTAINMENT_THRESHOLD, DEFAULT_IOU_THRESHOLD, Compare
+from segpipe.vision.svg_path import MAX_CHARACTERS as MAX_PATH_LENGTH
 from segpipe.wire.inference import (
     DEFAULT_MASK_THRESHOLD,
     DEFAULT_MAX_MASKS,
@@ -66,6 +67,7 @@ DataUrl = Annotated[
     AfterValidator(_require_data_url),
     Field(json_schema_extra={"pattern": _DOCUMENTED_PATTERN}),
 ]
+PathData = Annotated[str, Field(min_length=1, max_length=MAX_PATH_LENGTH)]
 Count = Annotated[int, Field(ge=0)]
 Step = Annotated[int, Field(ge=1)]
 MaskField = str | SkipJsonSchema[None]
@@ -80,6 +82,11 @@ class PointPrompt(Wire):
     positive: bool = True
 
 
+def _require_area(x_min: float, y_min: float, x_max: float, y_max: float) -> None:
+    if not (x_min < x_max and y_min < y_max):
+        raise PydanticCustomError("box", "a box needs x_min < x_max and y_min < y_max")
+
+
 class BoxPrompt(Wire):
     """A box: what to cut out, or an example of what to find or (negative) to leave out."""
 
@@ -91,8 +98,25 @@ class BoxPrompt(Wire):
 
     @model_validator(mode="after")
     def _has_area(self) -> Self:
-        if not (self.x_min < self.x_max and self.y_min < self.y_max):
-            raise PydanticCustomError("box", "a box needs x_min < x_max and y_min < y_max")
+        _require_area(self.x_min, self.y_min, self.x_max, self.y_max)
+        return self
+
+
+class BoundingBox(Wire):
+    """The tight box of an object."""
+
+    x_min: Share
+    y_min: Share
+    x_max: Share
+    y_max: Share
+
+
+class OutlineBox(BoundingBox):
+    """The box that the 0 to 1 of an outline stand for."""
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        _require_area(self.x_min, self.y_min, self.x_max, self.y_max)
         return self
 
 
@@ -149,9 +173,36 @@ class Question(Wire):
         "there are none. `inside_box`: one object for each box. Left out, it is `inside_box` when "
         "there are boxes and no `object`, else `find_all`.",
     )
+    path: PathData | None = Field(
+        default=None,
+        description="The outline of one object, to be refined: SVG path data relative to `bbox`, 0 "
+        "to 1, as an answer has it (M L H V C S Q T Z; filled by the rule `nonzero`). It stands "
+        "for the segmenter's mask; nothing else is looked for, so it comes without `object`, "
+        "`boxes`, `points` and `mode`.",
+    )
+    bbox: OutlineBox | None = Field(
+        default=None,
+        description="What the 0 to 1 of `path` stand for, in shares of the upright image.",
+    )
     settings: SegmentSettings = SegmentSettings()
     return_base64: bool = Field(default=False, description="Answer with masks, too.")
     stream: bool = Field(default=False, description="Answer with server-sent events.")
+
+    @model_validator(mode="after")
+    def _is_one_question(self) -> Self:
+        if (self.path is None) != (self.bbox is None):
+            raise PydanticCustomError("outline", "an outline needs both path and bbox")
+        if self.bbox and not (
+            self.bbox.x_min < self.bbox.x_max and self.bbox.y_min < self.bbox.y_max
+        ):
+            raise PydanticCustomError("outline", "bbox needs x_min < x_max and y_min < y_max")
+        asks_more = self.object or self.boxes or self.points or self.mode
+        if self.path is not None and asks_more:
+            raise PydanticCustomError(
+                "outline",
+                "an outline is refined by itself: leave out object, boxes, points and mode",
+            )
+        return self
 
 
 class SegmentRequest(Question):
@@ -167,15 +218,6 @@ class SegmentRequest(Question):
         """All but the photo, which need not stay in memory."""
         rest = {name: getattr(self, name) for name in Question.model_fields}
         return Question.model_construct(**rest)
-
-
-class BoundingBox(Wire):
-    """The tight box of an object."""
-
-    x_min: Share
-    y_min: Share
-    x_max: Share
-    y_max: Share
 
 
 class Segment(Wire):

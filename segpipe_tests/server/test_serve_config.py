@@ -15,8 +15,8 @@ from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.sam3.local import LocalConfig
 from segpipe.server.serve_config import ServeConfig, read_serve_config, with_options
 from segpipe.server.settings import ServerSettings
+from segpipe_tests.server.asking import ask, question
 from segpipe_tests.server.running import running, running_process, wait_until
-from segpipe_tests.server.v1.asking import ask, question
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -20,15 +20,14 @@ from segpipe.refiners.loop.loop_refiner import HqSamRefiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.refiners.refiner import Refinement
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
+from segpipe.server import outline_answers as answers
 from segpipe.server.settings import ServerSettings
-from segpipe.server.v1 import answer as answers
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.mask import Mask, iou
 from segpipe.vision.path_fill import path_to_mask
 from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
-from segpipe_tests.server.running import Service, ToldModel, running, wait_until
-from segpipe_tests.server.v1.asking import (
+from segpipe_tests.server.asking import (
     HEIGHT,
     PATH,
     PHOTO,
@@ -42,7 +41,9 @@ from segpipe_tests.server.v1.asking import (
     loaded,
     post,
     question,
+    stream,
 )
+from segpipe_tests.server.running import Service, ToldModel, running, wait_until
 
 COARSE, REFINED = "coarse_mask_base64", "refined_mask_base64"
 FIRST_ITEM = Box(4, 20, 16, 36)
@@ -528,3 +529,49 @@ def test_one_photo_is_decoded_once_whoever_sends_it() -> None:
         ask(client)
     first, second, third = model.images
     assert first is second is third
+
+
+def test_the_outline_of_an_answer_is_refined_without_the_model() -> None:
+    """What a refiner was made for; the pixels that the path holds are the coarse mask."""
+    model = FoundModel(item(40, 20, 80, 60, 0.9))
+    with running(lambda: model, refiner=ToldRefiner()) as service, loaded(service) as client:
+        first = ask(client, return_base64=True)["segments"][0]
+        outline = {name: first[name] for name in ("path", "bbox")}
+        again = ask(client, **outline, return_base64=True)
+    assert len(model.images) == 1
+    (segment,) = again["segments"]
+    given, refined = decoded(first["refined_mask_base64"]), again["refined_mask_base64"]
+    assert iou(decoded(segment["coarse_mask_base64"]), given) == 1
+    assert decoded(refined).area < given.area
+    assert (segment["score"], segment["label"], segment["reason"]) == (1.0, None, None)
+    assert segment["path"]
+    assert segment["bbox"] != first["bbox"]
+
+
+def test_an_outline_is_told_of_in_a_stream() -> None:
+    with running(ToldModel, refiner=ToldRefiner()) as service, loaded(service) as client:
+        events = stream(client, path="M0,0H1V1H0Z", bbox=BOX)
+    assert "segmentation" not in [data.get("stage") for _, data in events]
+    assert events[-1][0] == "final"
+    assert len(events[-1][1]["segments"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"path": "M0,0H1V1Z"}, None),
+        ({"bbox": BOX}, None),
+        ({"path": "M0,0H1V1Z", "bbox": {**BOX, "x_min": 0.9}}, "bbox"),
+        ({"path": "", "bbox": BOX}, "path"),
+        ({"path": "rubbish", "bbox": BOX}, "path"),
+        ({"path": "M0,0A1", "bbox": BOX}, "path"),
+        ({"path": "M5,5H6V6Z", "bbox": BOX}, "path"),
+        ({"path": "M0,0H1V1Z", "bbox": {"x_min": 0}}, "bbox.y_min"),
+        ({"path": "M0,0H1V1Z", "bbox": BOX, "object": "mug"}, None),
+        ({"path": "M0,0H1V1Z", "bbox": BOX, "boxes": [BOX]}, None),
+    ],
+)
+def test_an_outline_that_is_none_is_named(
+    client: httpx.Client, fields: dict[str, Any], field: str | None
+) -> None:
+    refused(post(client, **fields), field)

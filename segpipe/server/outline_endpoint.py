@@ -1,4 +1,4 @@
-"""The endpoint itself."""
+"""``POST /v1/segment``: a photo and what to look for, to outlines; also as a stream."""
 
 import asyncio
 from functools import partial
@@ -6,18 +6,26 @@ from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request, Response
 
+from segpipe.detection import Thresholds
+from segpipe.flow.prompts import PhotoPrompt
+from segpipe.flow.stages.dedup import DedupSettings, dedup_image
+from segpipe.flow.stages.refinement import RefinedImage, refine_image
+from segpipe.flow.stages.segmentation import SegmentedImage, segment_image
 from segpipe.progress import Event, StageStarted, StepDone, Tell, tell_nobody
+from segpipe.refiners.refiner import Refiner
+from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.metrics import Metrics
 from segpipe.server.openapi import events, json_body, problems
-from segpipe.server.prompts import require_few
+from segpipe.server.outline_answers import answer_json
+from segpipe.server.outline_requests import outlined, own_fields, prompt_for, read_photo, unpack
+from segpipe.server.prompts import require_few, require_something
 from segpipe.server.service import Service
 from segpipe.server.settings import ServerSettings
-from segpipe.server.v1.answer import answer_json
-from segpipe.server.v1.question import own_fields, read_photo, unpack
-from segpipe.server.v1.road import find_objects
+from segpipe.threads import finish_in_thread
 from segpipe.web.bounded_requests import JsonRoute, body_of
 from segpipe.web.event_stream import EventStream
-from segpipe.wire.outlines import Progress, Question, SegmentAnswer, SegmentRequest
+from segpipe.web.photo_uploads import UploadedPhoto
+from segpipe.wire.outlines import Progress, Question, SegmentAnswer, SegmentRequest, SegmentSettings
 
 PATH = "/v1/segment"
 
@@ -26,6 +34,9 @@ _DESCRIPTION = """\
 Finds what is meant, leaves out doubles, refines the masks where the service has a refiner that is
 loaded, and traces outlines. The answer has the object with the best score, and in `segments` all of
 them.
+
+An outline that is known already, such as the `path` and `bbox` of an answer, is refined by itself:
+the model is not asked.
 
 With `stream` the answer is `text/event-stream`. A `progress` event comes when a stage begins and
 after each of its steps; then one `final` event with the same JSON as without `stream`, or one
@@ -75,7 +86,7 @@ async def _answer(service: Service, question: Question, body: BinaryIO, tell: Te
             # Once: a refiner that is loaded in the middle comes too late for this photo.
             has_refiner = service.refining.is_ready
             refiner = service.refining.for_request(is_wanted=question.settings.refine)
-            segmented, refined = await find_objects(service, photo, question, refiner, tell)
+            segmented, refined = await _find_objects(service, photo, question, refiner, tell)
             return await answer_json(
                 segmented,
                 refined,
@@ -84,6 +95,71 @@ async def _answer(service: Service, question: Question, body: BinaryIO, tell: Te
                 with_masks=question.return_base64 and has_refiner,
                 tell=tell,
             )
+
+
+async def _find_objects(
+    service: Service,
+    photo: UploadedPhoto,
+    question: Question,
+    refiner: Refiner,
+    tell: Tell,
+) -> tuple[SegmentedImage, RefinedImage]:
+    """Segment a photo, leave out doubles, and refine; of an outline, only refine it.
+
+    Args:
+        service: Its model is asked.
+        photo: The photo, decoded.
+        question: What to look for.
+        refiner: What to refine with.
+        tell: Told when a stage begins, and of the refiner's steps.
+
+    Raises:
+        InputError: The prompt cannot be used.
+        RefusedError: The model failed (500), or is gone (503).
+    """
+    rgb, settings = photo.decoded.rgb, question.settings
+    if question.path is not None:
+        segmented = await finish_in_thread(outlined, question, rgb)
+    else:
+        segmented = await _ask_model(service, photo, question, tell)
+
+    # One detection for each object.
+    tell(StageStarted("dedup", len(segmented.result.detections)))
+    deduped = await finish_in_thread(dedup_image, segmented, _dedup_settings(settings))
+
+    # Sharper masks, and outlines.
+    refined = await refine_image(rgb, segmented, deduped, refiner, tell)
+    return segmented, refined
+
+
+async def _ask_model(
+    service: Service, photo: UploadedPhoto, question: Question, tell: Tell
+) -> SegmentedImage:
+    """Everything that the model finds."""
+    asked = PhotoPrompt(prompt_for(question, photo.decoded.rgb))
+
+    async def segment(model: Segmenter) -> SegmentedImage:
+        if asked.prompt:
+            require_something(asked.prompt, model, everything=service.settings.everything)
+        tell(StageStarted("segmentation"))
+        thresholds = _thresholds(question.settings)
+        return await segment_image(photo.decoded, model, asked, thresholds)
+
+    return await service.in_model(segment)
+
+
+def _thresholds(settings: SegmentSettings) -> Thresholds:
+    return Thresholds(
+        score=settings.threshold, mask=settings.mask_threshold, max_masks=settings.max_masks
+    )
+
+
+def _dedup_settings(settings: SegmentSettings) -> DedupSettings:
+    return DedupSettings(
+        iou_threshold=settings.iou_threshold,
+        containment_threshold=settings.containment_threshold,
+        compare=settings.compare,
+    )
 
 
 def _progress_json(event: Event) -> bytes | None:

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from segpipe.server.settings import ServerSettings
+from segpipe_tests.server.asking import PATH, loaded, post, question, stream
 from segpipe_tests.server.running import PATIENCE_S, ToldModel, running, wait_until
-from segpipe_tests.server.v1.asking import PATH, loaded, post, question, stream
-from segpipe_tests.server.v1.test_stream import gauge
+from segpipe_tests.server.test_outline_streams import gauge
 
 TOKEN_ENV = "SEGPIPE_SERVER_TOKEN"
 MEGABYTE = 1_000_000

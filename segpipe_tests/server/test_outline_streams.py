@@ -18,8 +18,7 @@ from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
-from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
-from segpipe_tests.server.v1.asking import (
+from segpipe_tests.server.asking import (
     PATH,
     PHOTO,
     FoundModel,
@@ -33,6 +32,7 @@ from segpipe_tests.server.v1.asking import (
     stream,
     streaming,
 )
+from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
 
 STAGES = ["decode", "segmentation", "dedup", "refinement", "outlines"]
 GOOD = item(40, 20, 80, 60, 0.9)

@@ -7,15 +7,23 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from segpipe.errors import PhotoError
+from segpipe.detection import Detection, SegmentationResult
+from segpipe.errors import PathError, PhotoError
+from segpipe.flow.stages.segmentation import SegmentedImage
 from segpipe.prompt import Mode, Point, Prompt
 from segpipe.server.prompts import renamed_fields
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
+from segpipe.vision.path_fill import path_to_mask
 from segpipe.web.photo_uploads import read_data_url
 from segpipe.web.problems import malformed
 from segpipe.wire.outlines import PointPrompt, Question, SegmentRequest
 from segpipe.wire.prompts import with_signed_boxes
+
+CERTAIN = 1.0
+"""The score of what a client drew."""
+GIVEN = "outline"
+"""Who found it."""
 
 
 def unpack(body: BinaryIO) -> Question:
@@ -66,10 +74,29 @@ def prompt_for(question: Question, image: RgbImage) -> Prompt:
     return prompt.for_image(width, height)
 
 
+def outlined(question: Question, image: RgbImage) -> SegmentedImage:
+    """The outline of a request as if a segmenter had found it in an upright image, (h, w, 3).
+
+    Raises:
+        PathError: It is no path, or none with a pixel inside.
+    """
+    height, width = image.shape[:2]
+    path, bbox = question.path or "", question.bbox
+    if bbox is None:
+        raise PathError("an outline needs a bbox", field="path")  # refused by the wire already
+    box = Box(bbox.x_min * width, bbox.y_min * height, bbox.x_max * width, bbox.y_max * height)
+    mask = path_to_mask(path, box, image_width=width, image_height=height)
+    if mask.box is None:
+        raise PathError("there is no pixel inside the outline: draw it larger", field="path")
+    found = Detection(mask.box, CERTAIN, mask=mask)
+    result = SegmentationResult((found,), width, height, GIVEN, 0.0, ())
+    return SegmentedImage(warnings=(), prompt=None, missing={}, result=result)
+
+
 @contextmanager
 def own_fields() -> Iterator[None]:
     """Have errors name the fields as this endpoint's clients know them."""
-    with renamed_fields({"text": "object", "exemplars": "boxes"}):
+    with renamed_fields({"text": "object", "exemplars": "boxes", "svg_path": "path"}):
         try:
             yield
         except PhotoError as error:
