@@ -30,7 +30,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
         if request.param:
             patch.setenv("SEGPIPE_SERVER_TOKEN", TOKEN)
         refiner = GrabCutRefiner(GrabCutConfig())
-        with running(ClassicalSegmenter, ServerSettings(max_upload_mb=2), refiner) as service:
+        with running(ClassicalSegmenter, ServerSettings(max_upload_mb=16), refiner) as service:
             wait_until(lambda: service.health()["refiner_loaded"] is True)
             yield service
 
