@@ -104,7 +104,7 @@ def read_mode(store: DealStore, deal: str, mode: Mode) -> ModeFacts:
         segmenter=summary.segmenter if summary else None,
         refiner=summary.refiner if summary else None,
         crops_folder=crops,
-        contact_sheet=snapshot.path(REPORT.name, SHEET_FILE) if snapshot and summary else None,
+        contact_sheet=contact_sheet(snapshot),
         images=tuple(_image(image, crops) for image in summary.images) if summary else (),
         warnings=tuple(warnings),
         failure=failure_facts(failure) if failure else None,
@@ -116,6 +116,13 @@ def crops_folder(snapshot: Snapshot | None, summary: DealSummary | None) -> str 
     if not (snapshot and summary and summary.counts.crops and snapshot.has(CROPS.name)):
         return None
     return f"{snapshot.folder(CROPS.name)}/{_CROPS}"
+
+
+def contact_sheet(snapshot: Snapshot | None) -> str | None:
+    """Where the contact sheet of a deal lies; None when it has no report."""
+    if snapshot is None or not snapshot.has(REPORT.name):
+        return None
+    return snapshot.path(REPORT.name, SHEET_FILE)
 
 
 def failure_facts(failure: Failure) -> FailureFacts:

@@ -1,26 +1,52 @@
 """The command that runs deals, and what it prints of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
-from rich.table import Table
 
-from segpipe.cli.console import err, out
-from segpipe.cli.deal_facts import read_summary
-from segpipe.cli.options import ROOT, ModeOption, Root, existing
-from segpipe.cli.run_deals import RunResult, run_deals, todos_of
-from segpipe.errors import ConfigError, DealNotFoundError, PromptError, describe
-from segpipe.flow.stages.crops import CROPS
-from segpipe.flow.stages.report import REPORT, SHEET_FILE
-from segpipe.flow.todo import State, Todo, nothing_to_ask
+from segpipe.cli.console import (
+    Column,
+    Listing,
+    complain,
+    err,
+    is_drawn,
+    print_json,
+    print_listings,
+    say,
+    warn,
+)
+from segpipe.cli.deal_facts import contact_sheet, crops_folder, read_summary, short
+from segpipe.cli.facts import DealRun, RunFacts
+from segpipe.cli.options import ROOT, Json, ModeOption, Root, existing
+from segpipe.cli.run_config import RunConfig, read_run_config
+from segpipe.cli.run_deals import RunResult, check_config, run_deals
+from segpipe.errors import DealNotFoundError, PromptError, describe
+from segpipe.flow.todo import State, Todo, nothing_to_ask, todo_of
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
-from segpipe.store.version_info import DealSummary
 
 _INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as shells have it
+_DONE, _SKIPPED, _FAILED, _NOT_DONE = "done", "skipped", "failed", "not done"
+
+_COLUMNS = (
+    Column("mode", is_in_title=True),
+    Column("deal"),
+    Column("images", is_number=True),
+    Column("detections", is_number=True),
+    Column("survivors", is_number=True),
+    Column("crops", is_number=True),
+    Column("seconds", is_number=True),
+    Column("outcome"),
+    Column("crops_folder", is_in_title=True),
+    Column("contact_sheet", is_in_title=True),
+)
+_HOW_TO_REPLACE = {
+    State.KNOWN_BAD: "",
+    State.OTHER_SETTINGS: "; run it with --force or --config to replace that",
+    State.ROLLED_BACK: "; run it with --force to make it anew",
+}
 
 
 def run(
@@ -34,28 +60,33 @@ def run(
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option(help="A YAML file of run config, as in the launchpad.", dir_okay=False),
+        typer.Option(
+            help="A YAML file of run config, as in the launchpad; 'segpipe config' writes one.",
+            dir_okay=False,
+        ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Put deals through every stage that is not up to date, in Dagster."""
     store = DealStore(root)
     wanted = _wanted(store, deals or [], mode)
-    settings = _read_config(config)
+    settings = check_config(root, mode, read_run_config(config), force=force)
     # A run that finds nothing to do would only stand between people and the one that did.
-    todos = {} if force or settings else todos_of(store, wanted, mode)
-    print_todos(todos)
+    todos = _todos(store, wanted, mode, settings)
+    _tell_todos(todos)
     to_do = [deal for deal in wanted if deal not in todos or todos[deal].needs_run]
-    result = run_deals(root, to_do, mode, err, force=force, config=settings)
-    out.print(run_table(store, wanted, mode, result, todos))
-    for place in places(store, wanted, mode):
-        out.print(place, soft_wrap=True)
+    result = run_deals(root, to_do, mode, err, settings) if to_do else RunResult()
+    facts = _facts(store, wanted, mode, result, todos)
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
     for problem in (*result.failures.values(), *result.errors):
-        err.print(problem, style="red", soft_wrap=True)
+        complain(problem)
     if result.is_interrupted:
-        err.print("interrupted: what is done stays done, running again goes on", style="red")
+        complain("interrupted: what is done stays done, running again goes on")
         raise typer.Exit(_INTERRUPTED_EXIT_CODE)
-    is_bad = any(todo.state is State.KNOWN_BAD for todo in todos.values())
-    if result.failures or result.errors or is_bad:
+    if result.errors or any(deal.outcome == _FAILED for deal in facts.deals):
         raise typer.Exit(1)
 
 
@@ -68,7 +99,7 @@ def _wanted(store: DealStore, named: list[str], mode: Mode) -> list[str]:
                 raise PromptError(f"{nothing.reason}: draw one with 'segpipe prompt'", deal=deal)
         return wanted
     for name, fault in store.invalid_deals().items():
-        err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
+        warn(f"left out: {name!r}: {describe(fault)}")
     deals = store.deals()
     if not deals:
         raise DealNotFoundError(f"there are no deals under {store.root}: use 'segpipe add' first")
@@ -80,76 +111,117 @@ def _wanted(store: DealStore, named: list[str], mode: Mode) -> list[str]:
     return wanted
 
 
-def _read_config(path: Path | None) -> dict[str, object]:
-    if path is None:
+def _todos(
+    store: DealStore, deals: Sequence[str], mode: Mode, config: RunConfig
+) -> dict[str, Todo]:
+    """What each deal needs of the run; nothing where everything is to be made anew."""
+    if not config.skips_up_to_date:
         return {}
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", field="--config") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path} holds no run config", field="--config")
-    return config
+    return {
+        deal: todo_of(
+            store,
+            deal,
+            mode,
+            config.settings,
+            replace_other_settings=not config.keeps_other_settings,
+        )
+        for deal in deals
+    }
 
 
-def print_todos(todos: Mapping[str, Todo]) -> None:
+def _tell_todos(todos: Mapping[str, Todo]) -> None:
     """Tell of what is left alone though it is not up to date, and of what a run changes."""
     for deal, todo in todos.items():
         if todo.state is State.KNOWN_BAD:
-            err.print(f"{deal}: {todo.reason}", style="red", soft_wrap=True)
-        elif todo.state is State.OTHER_SETTINGS:
-            how = "run it with --force or --config to replace that"
-            err.print(f"{deal}: {todo.reason}; {how}", style="yellow", soft_wrap=True)
-        elif todo.state is State.ROLLED_BACK:
-            how = "run it with --force to make it anew"
-            err.print(f"{deal}: {todo.reason}; {how}", style="yellow", soft_wrap=True)
+            complain(f"{deal}: {todo.reason}")
+        elif todo.state in _HOW_TO_REPLACE:
+            warn(f"{deal}: {todo.reason}{_HOW_TO_REPLACE[todo.state]}")
         elif todo.needs_run:
             err.print(f"{deal}: {todo.reason}", soft_wrap=True)
 
 
-def run_table(
+def _facts(
     store: DealStore,
     deals: Sequence[str],
     mode: Mode,
     result: RunResult,
     todos: Mapping[str, Todo],
-) -> Table:
+) -> RunFacts:
     """What a run made of its deals, and why there was none for the others."""
-    table = Table(title=f"Deals, mode {mode.value}")
-    for name in ("deal", "images", "detections", "survivors", "crops", "seconds"):
-        table.add_column(name, justify="left" if name == "deal" else "right")
-    for deal in deals:
-        state = todos[deal].state if deal in todos else State.UP_TO_DATE
-        failed = deal in result.failures or state is State.KNOWN_BAD
-        if failed or deal in result.not_done:
-            said = "failed" if failed else "not done"
-            table.add_row(deal, "", "", "", "", said, style="red")
-            continue
-        summary = read_summary(store.current(deal, mode))
-        seconds = result.seconds.get(deal)
-        elapsed = f"{seconds:.1f}" if seconds is not None else result.skipped.get(deal, str(state))
-        table.add_row(deal, *(_counts(summary) if summary else [""] * 4), elapsed)
-    return table
+    runs = tuple(_deal_run(store, deal, mode, result, todos.get(deal)) for deal in deals)
+    return RunFacts(
+        mode=mode.value,
+        deals=runs,
+        run_ids=tuple(result.run_ids),
+        errors=tuple(result.errors),
+        is_interrupted=result.is_interrupted,
+    )
 
 
-def places(store: DealStore, deals: Sequence[str], mode: Mode) -> list[str]:
+def _deal_run(
+    store: DealStore, deal: str, mode: Mode, result: RunResult, todo: Todo | None
+) -> DealRun:
+    outcome, reason = _outcome(deal, result, todo)
+    # What is current was made by another run, if this one failed.
+    snapshot = store.current(deal, mode) if outcome in {_DONE, _SKIPPED} else None
+    summary = read_summary(snapshot)
+    counts = summary.counts if summary else None
+    return DealRun(
+        deal=deal,
+        outcome=outcome,
+        reason=reason,
+        images=counts.images if counts else None,
+        detections=counts.detections if counts else None,
+        survivors=counts.survivors if counts else None,
+        crops=counts.crops if counts else None,
+        seconds=result.seconds.get(deal),
+        crops_folder=crops_folder(snapshot, summary),
+        contact_sheet=contact_sheet(snapshot),
+    )
+
+
+def _outcome(deal: str, result: RunResult, todo: Todo | None) -> tuple[str, str | None]:
+    if deal in result.failures:
+        return _FAILED, result.failures[deal]
+    if todo and todo.state is State.KNOWN_BAD:
+        return _FAILED, todo.reason
+    if deal in result.not_done:
+        return _NOT_DONE, None
+    if deal in result.seconds:
+        return _DONE, None
+    if todo and not todo.needs_run:
+        return _SKIPPED, str(todo.state)
+    return _SKIPPED, result.skipped.get(deal)
+
+
+def _print(facts: RunFacts) -> None:
+    rows = [
+        (
+            facts.mode,
+            run.deal,
+            run.images,
+            run.detections,
+            run.survivors,
+            run.crops,
+            None if run.seconds is None else f"{run.seconds:.1f}",
+            run.reason if run.outcome == _SKIPPED else run.outcome,
+            short(run.crops_folder) if run.crops_folder else None,
+            short(run.contact_sheet) if run.contact_sheet else None,
+        )
+        for run in facts.deals
+    ]
+    print_listings(Listing(_COLUMNS, rows, f"Deals, mode {facts.mode}"))
+    for place in _places(facts) if is_drawn() else ():
+        say(place)
+    for run in facts.deals:
+        if run.crops == 0:
+            warn(f"{run.deal}: nothing was found in any photo")
+
+
+def _places(facts: RunFacts) -> Iterator[str]:
     """Where the crops and the preview of each deal lie."""
-    lines = []
-    for deal in deals:
-        snapshot = store.current(deal, mode)
-        if snapshot and snapshot.has(CROPS.name) and snapshot.has(REPORT.name):
-            sheet = snapshot.path(REPORT.name, SHEET_FILE)
-            lines.append(f"{deal}: crops    {_short(f'{snapshot.folder(CROPS.name)}/crops')}")
-            lines.append(f"{deal}: preview  {_short(sheet)}")
-    return lines
-
-
-def _short(path: str) -> str:
-    """A path as people would type it: relative to where they are, when it is below."""
-    here = f"{Path.cwd()}/"
-    return path.removeprefix(here)
-
-
-def _counts(summary: DealSummary) -> list[str]:
-    counts = summary.counts
-    return [str(n) for n in (counts.images, counts.detections, counts.survivors, counts.crops)]
+    for run in facts.deals:
+        if run.crops_folder:
+            yield f"{run.deal}: crops    {short(run.crops_folder)}"
+        if run.contact_sheet:
+            yield f"{run.deal}: preview  {short(run.contact_sheet)}"

@@ -16,6 +16,7 @@ from segpipe.flow.stages.registry import STAGES
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.asset_specs import build_specs
 from segpipe.pipeline.deal_checks import check_stages
+from segpipe.pipeline.interrupts import interrupts_end_the_step, run_until_interrupted
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN, MODE_TAG, deal_tags
@@ -90,7 +91,7 @@ def build_family(
         tell = LogProgress(context.log, progress)
 
         failures: list[DealFailedError] = []
-        with _event_loop(tools) as runner:
+        with interrupts_end_the_step(), _event_loop(tools) as runner:
             for deal in context.partition_keys:
                 task = DealTask(
                     deal=deal,
@@ -102,9 +103,8 @@ def build_family(
                     keep_other_settings=config.keep_other_settings,
                 )
                 try:
-                    outcome = runner.run(
-                        process_in_run(opened, task, tools, tell, goes_on_with=retried)
-                    )
+                    work = process_in_run(opened, task, tools, tell, goes_on_with=retried)
+                    outcome = run_until_interrupted(runner, work)
                     if outcome and is_recorded(outcome, context.instance):
                         tell(DealSkipped(deal, "this run has done it before"))
                     elif outcome:

@@ -173,7 +173,7 @@ def test_the_samples_have_boxes_that_the_other_mode_cuts_out(cli: Cli, tmp_path:
     cli("samples")
     result = cli("run", "sample-coins", "--mode", "inside_box")
     assert result.exit_code == 0
-    assert "mode inside_box" in result.stdout
+    assert "inside_box\tsample-coins" in result.stdout
     crops = (tmp_path / "data").glob("deals/sample-coins/runs/*/inside_box/crops/crops/coins/*.png")
     assert len(list(crops)) == 3
     assert "inside_box\t1\tcoins.png" in cli("show", "sample-coins", "--mode", "inside_box").stdout
@@ -227,7 +227,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(
     assert "lot [red]x" in added.stdout
     ran = cli("run")
     assert ran.exit_code == 0
-    assert "lot [red]x " in ran.stdout
+    assert "\tlot [red]x\t" in ran.stdout
     assert "[b]c.png" in cli("show", "lot [red]x").stdout
 
 
