@@ -1,7 +1,9 @@
 """``POST /v1/segment``: a photo and what to look for, to outlines; also as a stream."""
 
 import asyncio
+from contextlib import nullcontext
 from functools import partial
+from os import SEEK_END
 from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request, Response
@@ -30,6 +32,7 @@ from segpipe.wire.outlines import Progress, Question, SegmentAnswer, SegmentRequ
 PATH = "/v1/segment"
 
 _JSON = "application/json"
+_LARGE_BODY_BYTES = 4_000_000
 _DESCRIPTION = """\
 Finds what is meant, leaves out doubles, refines the masks where the service has a refiner that is
 loaded, and traces outlines. The answer has the object with the best score, and in `segments` all of
@@ -46,6 +49,7 @@ after each of its steps; then one `final` event with the same JSON as without `s
 def build_router(service: Service, settings: ServerSettings, metrics: Metrics) -> APIRouter:
     """The route of ``POST /v1/segment``."""
     router = APIRouter(route_class=JsonRoute)
+    large_bodies = asyncio.Lock()  # each takes several times its size while it is read
 
     @router.post(
         PATH,
@@ -64,7 +68,9 @@ def build_router(service: Service, settings: ServerSettings, metrics: Metrics) -
     )
     async def segment(request: Request) -> Response:
         body = body_of(request)
-        question = await asyncio.to_thread(unpack, body)
+        is_large = body.seek(0, SEEK_END) > _LARGE_BODY_BYTES
+        async with large_bodies if is_large else nullcontext():
+            question = await asyncio.to_thread(unpack, body)
         require_few(len(question.points), settings.max_points)
         work = partial(_answer, service, question, body)
         if question.stream:

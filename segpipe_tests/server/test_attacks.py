@@ -1,5 +1,6 @@
 """A service under attack, on loopback: its memory, its log, and honest clients meanwhile."""
 
+import resource
 import socket
 import struct
 import threading
@@ -20,6 +21,15 @@ MOST_WAIT_S = 2.0
 ATTACK_S = 4.0
 PHOTO = goods_photo(3)
 HEAD = b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _descriptors() -> Iterator[None]:
+    """As many connections as an attacker may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_000, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="module")
