@@ -2,7 +2,8 @@
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from segpipe.errors import ConfigError
@@ -14,7 +15,25 @@ OWN_ORIGINS: Mapping[str, tuple[str, ...]] = {
     "SEGPIPE_SERVER_TOKEN": (),
 }
 """The names that are always allowed, and where their values may go beside this machine."""
+
+
+class _IsSecretName:
+    """Marks the type of a setting."""
+
+
+SecretName = Annotated[str, _IsSecretName()]
+"""The type of a setting that names one: a form for it offers the allowed names alone."""
 _PORTS = {"http": 80, "https": 443}
+
+
+def is_secret_name(notes: Sequence[object]) -> bool:
+    """Whether these are the notes of :data:`SecretName`, as pydantic keeps them of a field."""
+    return any(isinstance(note, _IsSecretName) for note in notes)
+
+
+def allowed_names() -> list[str]:
+    """The names that are allowed now, those of the environment included."""
+    return list(_allowed_origins())
 
 
 def require_secret_name(name: str, *, field: str) -> str:

@@ -1,5 +1,6 @@
 """The settings as Dagster config: derived from the settings models, editable in the launchpad."""
 
+from enum import StrEnum
 from types import UnionType
 from typing import (
     TYPE_CHECKING,
@@ -18,10 +19,15 @@ from pydantic import Field, create_model
 
 from segpipe.flow.settings import FlowSettings
 from segpipe.refiners.build_refiner import AnyRefinerConfig
+from segpipe.secret_names import allowed_names, is_secret_name
 from segpipe.segmenters.build_segmenter import AnySegmenterConfig
 from segpipe.settings import Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+
+# A launchpad stores the config of every run that it starts, so a key that somebody enters in place
+# of the name of its variable has to be refused before there is a run.
+_SecretVariable = StrEnum("SecretVariable", {name: name for name in allowed_names()})  # type: ignore[misc]
 
 _derived: dict[type[Settings], type[Settings]] = {}
 
@@ -43,10 +49,12 @@ def options_of(kind: type[Settings]) -> type[Settings]:
         fields: dict[str, Any] = {}
         for name, field in kind.model_fields.items():
             annotation = _derived_type(field.annotation)
+            default = field.default
+            if isinstance(default, Settings):
+                default = as_options(default)
+            if is_secret_name(field.metadata):
+                annotation, default = _SecretVariable, _SecretVariable(default)
             if annotation != field.annotation:
-                default = field.default
-                if isinstance(default, Settings):
-                    default = as_options(default)
                 # Its limits stay where they are: on the types inside.
                 fields[name] = (
                     annotation,

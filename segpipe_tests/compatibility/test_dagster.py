@@ -46,6 +46,10 @@ def test_the_launchpad_has_every_setting_with_its_default(mode: str) -> None:
 
 def shown(config: Any) -> dict[str, Any]:
     """A type of Dagster config as JSON, without its sentences."""
+    if config.given_name == "SecretVariable":
+        # A text in release 0.1, which stored keys that somebody entered there; the names that it
+        # used by itself are still taken.
+        return {"kind": "SCALAR_UNION"}
     told: dict[str, Any] = {"kind": config.kind.value}
     if isinstance(config, dg.Enum):
         told["values"] = sorted(value.config_value for value in config.enum_values)

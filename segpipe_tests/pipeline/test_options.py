@@ -7,7 +7,10 @@ import dagster as dg
 import pytest
 
 from segpipe.flow.settings import FlowSettings
+from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import as_options, options_of
+from segpipe.prompt import Mode
 from segpipe.refiners.build_refiner import AnyRefinerConfig
 from segpipe.segmenters.build_segmenter import AnySegmenterConfig
 from segpipe.settings import Settings
@@ -56,3 +59,14 @@ def test_what_a_model_refuses_its_options_refuse() -> None:
         options_of(FlowSettings).model_validate({"dedup": {"iou_threshold": 2}})
     with pytest.raises(ValueError, match="no_such_field"):
         options_of(FlowSettings).model_validate({"no_such_field": 1})
+
+
+def test_a_key_in_place_of_the_name_of_its_variable_is_refused_before_there_is_a_run() -> None:
+    job = build_defs().resolve_job_def(everything_job_name(Mode.FIND_ALL))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for kind, field in (("segmind", "api_key_env"), ("internal", "token_env")):
+            backend = {"sam3": {"backend": {kind: {field: "sg_1234567890abcdef"}}}}
+            config = {"resources": {"segmenter": {"config": {"backend": backend}}}}
+            with pytest.raises(dg.DagsterInvalidConfigError, match=field):
+                job.execute_in_process(instance=instance, run_config=config)
+        assert instance.get_runs_count() == 0

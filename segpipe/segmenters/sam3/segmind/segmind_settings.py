@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from segpipe.detection import Thresholds
 from segpipe.errors import ConfigError
-from segpipe.secret_names import require_secret_name, require_secret_origin
+from segpipe.secret_names import SecretName, require_secret_name, require_secret_origin
 from segpipe.segmenters.http import HttpSettings, check_endpoint
 from segpipe.settings import Settings
 
@@ -53,7 +53,7 @@ class SegmindConfig(Settings):
         default=_ENDPOINT,
         description="Where the API is: an https URL, or http on this machine.",
     )
-    api_key_env: str = Field(
+    api_key_env: SecretName = Field(
         default="SEGMIND_API_KEY",
         description="Name of the environment variable that holds the key; never the key itself. "
         "Other names than the default one are allowed by SEGPIPE_SECRET_NAMES.",

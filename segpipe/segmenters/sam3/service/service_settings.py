@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator
 
 from segpipe.detection import Thresholds
-from segpipe.secret_names import require_secret_name
+from segpipe.secret_names import SecretName, require_secret_name
 from segpipe.segmenters.http import HttpSettings
 from segpipe.settings import Settings
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
@@ -34,7 +34,7 @@ class InternalConfig(Settings):
         default=DEFAULT_URL,
         description="Where the service is. Over http, photos and token travel in clear.",
     )
-    token_env: str = Field(
+    token_env: SecretName = Field(
         default="SEGPIPE_SERVER_TOKEN",
         description="The environment variable with the service's token; while it is not set, no "
         "token is sent.",
