@@ -1,6 +1,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+PORT ?= 3000
 export SEGPIPE_ROOT ?= $(CURDIR)/data
 
 .DEFAULT_GOAL := help
@@ -32,8 +33,8 @@ run: $(VENV)/.installed ## Put two sample deals of real photos through every ass
 	$(BIN)/segpipe run
 	$(BIN)/segpipe run --mode inside_box
 
-ui: $(VENV)/.installed ## Open the Dagster webserver and daemon on the same deals
-	$(BIN)/dagster dev --workspace workspace.yaml
+ui: $(VENV)/.installed ## Open the Dagster webserver and daemon on the same deals; PORT=3000
+	$(BIN)/dagster dev --workspace workspace.yaml --port $(PORT)
 
 lint: setup ## Format and lint, checked
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from segpipe.pipeline.deal_checks import build_checks
+from segpipe.pipeline.failure_sensor import build_failure_sensor
 from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
@@ -72,7 +73,10 @@ def build_defs(
             build_observe_job(modes),
             sweep,
         ],
-        sensors=[build_new_deals_sensor(mode, settle_s=settle_s) for mode in modes],
+        sensors=[
+            *(build_new_deals_sensor(mode, settle_s=settle_s) for mode in modes),
+            build_failure_sensor(),
+        ],
         schedules=[
             *(build_unfinished_schedule(mode) for mode in modes),
             build_observe_schedule(),

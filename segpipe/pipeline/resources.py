@@ -97,6 +97,7 @@ def store_of_deployment(store: DealStoreResource) -> DealStoreResource:
 
     class StoreOfDeployment(DealStoreResource):
         __doc__ = store.__doc__
+        __qualname__ = type(store).__qualname__  # what Dagster shows of it
 
         def of_deployment(self) -> DealStoreResource:
             return store
