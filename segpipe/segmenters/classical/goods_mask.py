@@ -6,14 +6,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.segmenters.classical.goods_outline import (
+    on_strongest_edges,
+    with_holes,
+    without_specks,
+)
 from segpipe.segmenters.classical.lab_planes import (
     Flags,
     LabImage,
     Plane,
     diagonal_of,
     disc,
-    filled,
-    flood,
+    radius_of,
 )
 from segpipe.segmenters.classical.table_colour import Background
 from segpipe.vision.mask import Bitmap
@@ -31,20 +35,19 @@ _DARKEST_SHADOW = 0.72  # of the lightness of the table in full light
 # soft edge of a shadow less than 0.1.
 _SHARP = 0.16
 _SHARP_GOING_ON = 0.09
+_SHARP_IN_SHADE = 0.12  # where it may be the edge of a shadow
+_SHADELESS = 3.0  # standard deviations that no shadow explains, from which there is none
 _STEP_WINDOW_PX = 5
 _STEP_FLOOR = 1.5  # Delta E
 
 # Sizes, as a part of the diagonal:
 _LEAK = 0.003  # gaps in an outline through which the table must not run in
 _CRACK = 0.004  # gaps inside an item: stripes in the table's colour, say
-_MARGIN = 0.006  # how far an outline may be from the true edge
 _BROAD = 0.006  # radius of a disc that fits into an item, not into the shadow beside it
 _NEAR = 0.003
 _MIN_SHARP_PART = 0.65  # of an outline; a shadow beside an item is sharp on one side only
-_GOODS, _TABLE = 1, 2  # markers; a pixel between two goes to the higher one
 _TABLE_PART = 0.15  # of a smooth region, from which the region belongs to the table
 _SOBEL_SCALE = 1 / 8
-_RELIEF_STEPS = 8.0  # levels of the relief for one Delta E per pixel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +68,7 @@ class _Evidence:
 
 
 def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
-    """Mark the goods, holes filled, outlines on the strongest edges, (h, w) 0 or 1.
+    """Mark the goods, their holes open, outlines on the strongest edges, (h, w) 0 or 1.
 
     A shadow darkens the table without changing its colour, and softly: what the table reaches
     without crossing a sharp edge, through pixels that a shadow can explain, is no item.
@@ -80,13 +83,12 @@ def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
     edges = _sharp_edges(evidence)
     table = _reached_by_table(strong, weak, edges)
 
-    diagonal = diagonal_of(weak.shape)
     shaded = weak & table & ~strong
     goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
-    crack = disc(_radius(_CRACK, diagonal))
+    crack = disc(radius_of(_CRACK, diagonal_of(weak.shape)))
     goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8)
-    goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_OPEN, disc(2)), np.uint8)
-    return _on_strongest_edges(filled(goods), evidence.slope, _radius(_MARGIN, diagonal))
+    goods = with_holes(without_specks(goods, strong), evidence.unshaded)
+    return on_strongest_edges(goods, evidence.slope)
 
 
 def colour_distance(lab: LabImage, background: Background) -> Plane:
@@ -133,7 +135,8 @@ def _sharp_edges(evidence: _Evidence) -> Flags:
     window = np.ones((_STEP_WINDOW_PX, _STEP_WINDOW_PX), np.uint8)
     step = cv2.dilate(evidence.depth, window) + _STEP_FLOOR
     sharpness = evidence.slope / step
-    candidates = (evidence.deviations > _EDGE) & (sharpness > _SHARP_GOING_ON)
+    going_on = np.where(evidence.unshaded > _SHADELESS, _SHARP_GOING_ON, _SHARP_IN_SHADE)
+    candidates = (evidence.deviations > _EDGE) & (sharpness > going_on)
     count, lines = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=8)
     kept = np.zeros(count, np.bool_)
     kept[lines[candidates & (sharpness > _SHARP)]] = True
@@ -144,7 +147,7 @@ def _sharp_edges(evidence: _Evidence) -> Flags:
 def _reached_by_table(strong: Flags, weak: Flags, edges: Flags) -> Flags:
     """Smooth regions that consist of bare table to a good part: the table and its shadows."""
     smooth = (~strong & ~edges).astype(np.uint8)
-    leak = disc(_radius(_LEAK, diagonal_of(smooth.shape)))
+    leak = disc(radius_of(_LEAK, diagonal_of(smooth.shape)))
     smooth = np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_OPEN, leak), np.uint8)
     count, regions = cv2.connectedComponents(smooth, connectivity=4)
     area = np.bincount(regions.ravel(), minlength=count)
@@ -159,28 +162,13 @@ def _enclosed(shaded: Flags, edges: Flags) -> Flags:
     """Broad dark regions with sharp edges nearly all around: items into which the table ran."""
     diagonal = diagonal_of(shaded.shape)
     broad = cv2.morphologyEx(
-        shaded.astype(np.uint8), cv2.MORPH_OPEN, disc(_radius(_BROAD, diagonal))
+        shaded.astype(np.uint8), cv2.MORPH_OPEN, disc(radius_of(_BROAD, diagonal))
     )
     count, regions = cv2.connectedComponents(broad, connectivity=4)
     outline = (broad > 0) & (cv2.erode(broad, disc(1)) == 0)
-    near_edge = cv2.dilate(edges.astype(np.uint8), disc(_radius(_NEAR, diagonal))) > 0
+    near_edge = cv2.dilate(edges.astype(np.uint8), disc(radius_of(_NEAR, diagonal))) > 0
     length = np.bincount(regions[outline], minlength=count)
     sharp = np.bincount(regions[outline & near_edge], minlength=count)
     is_enclosed = sharp > _MIN_SHARP_PART * length
     enclosed: Flags = is_enclosed[regions]
     return enclosed
-
-
-def _on_strongest_edges(goods: Bitmap, slope: Plane, margin: int) -> Bitmap:
-    """Move each outline, by the margin at most, to the strongest edge there."""
-    surely = cv2.erode(goods, disc(margin))
-    possibly = cv2.dilate(goods, disc(margin - 1))
-    markers = np.zeros(goods.shape, np.int32)
-    markers[possibly == 0] = _TABLE
-    markers[surely > 0] = _GOODS
-    relief = np.clip(slope * _RELIEF_STEPS, 0, 255).astype(np.uint8)
-    return np.asarray(flood(relief, markers) == _GOODS, np.uint8)
-
-
-def _radius(fraction: float, diagonal: float) -> int:
-    return max(1, round(fraction * diagonal))

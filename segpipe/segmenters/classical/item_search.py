@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from segpipe.detection import Detection
 from segpipe.segmenters.classical.classical_settings import ClassicalConfig
 from segpipe.segmenters.classical.goods_mask import colour_distance, mark_foreground
-from segpipe.segmenters.classical.lab_planes import Labels, LabImage, Plane, enlarge, shrink, to_lab
+from segpipe.segmenters.classical.lab_planes import (
+    Labels,
+    LabImage,
+    Plane,
+    enlarge,
+    filled,
+    shrink,
+    to_lab,
+)
 from segpipe.segmenters.classical.table_colour import Background, fit_background
 from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.boxes import Box, PixelWindow
@@ -19,8 +27,11 @@ from segpipe.vision.mask import Bitmap, Mask
 
 _MIN_SIDE_PX = 16  # a smaller picture shows no table around an item
 _MAX_BORDER_CONTACT = 0.55  # of an outline: a square in the corner has 0.5, a cut corner 0.59
+_BULGE = 1.15  # of what a straight line would cut off: a quarter of a ball in the corner has 1.6
 _LARGE_FRACTION = 0.1  # of the picture
 _HALF_CONTRAST = 10.0  # Delta E at which the contrast counts one half
+_CONTRASTS = (0.5, 0.8)
+_COMPACTNESS_WEIGHTS = (1.0, 0.35)  # at these contrasts
 _DIGITS = 4  # of a score; more is rounding noise, and would order equal items by it
 _CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
 
@@ -154,7 +165,8 @@ def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
     """Contrast times compactness, 0 to 1.
 
     Contrast is d / (d + 10) for the median colour distance d; compactness is the part of its
-    convex hull that the item fills.
+    convex hull that the item fills, holes aside. The clearer the contrast, the less compactness
+    counts: a faint thing that straggles is a stain, a dark one may be a chair.
 
     Args:
         bits: The item, (h, w), 0 or 1, at least one pixel.
@@ -164,8 +176,10 @@ def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
     median = float(np.median(distance[inside]))
     hull = np.zeros_like(bits)
     cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(bits)), (1,))
-    solidity = np.count_nonzero(inside) / np.count_nonzero(hull)
-    return round(float(median / (median + _HALF_CONTRAST) * solidity), _DIGITS)
+    solidity = np.count_nonzero(filled(bits)) / np.count_nonzero(hull)
+    contrast = median / (median + _HALF_CONTRAST)
+    weight = float(np.interp(contrast, _CONTRASTS, _COMPACTNESS_WEIGHTS))
+    return round(float(contrast * solidity**weight), _DIGITS)
 
 
 def to_detection(
@@ -237,20 +251,26 @@ def _slices(window: PixelWindow, left: int = 0, top: int = 0) -> tuple[slice, sl
 
 
 def _is_edge_of_table(item: Item, shape: tuple[int, ...]) -> bool:
-    """Whether it is a strip or corner beside the table: small, and mostly along the border."""
+    """Whether it is a strip or corner beside the table: small, mostly along the border, straight.
+
+    A ball in the corner lies along the border too, but bulges into the picture.
+    """
     height, width = shape[0], shape[1]
     window, bits = item.window, item.bits
     if np.count_nonzero(bits) > _LARGE_FRACTION * height * width:
         return False
     outline = np.count_nonzero(bits - cv2.erode(np.pad(bits, 1), _CROSS)[1:-1, 1:-1])
-    contact = sum(
-        np.count_nonzero(line)
-        for line, at_border in (
-            (bits[0], window.y1 == 0),
-            (bits[-1], window.y2 == height),
-            (bits[:, 0], window.x1 == 0),
-            (bits[:, -1], window.x2 == width),
-        )
-        if at_border
-    )
-    return bool(contact > _MAX_BORDER_CONTACT * outline)
+    at_border = np.zeros_like(bits)
+    for side, is_at_border in (
+        (np.s_[0], window.y1 == 0),
+        (np.s_[-1], window.y2 == height),
+        (np.s_[:, 0], window.x1 == 0),
+        (np.s_[:, -1], window.x2 == width),
+    ):
+        if is_at_border:
+            at_border[side] = bits[side]
+    if np.count_nonzero(at_border) <= _MAX_BORDER_CONTACT * outline:
+        return False
+    behind = np.zeros_like(bits)
+    cv2.fillConvexPoly(behind, cv2.convexHull(cv2.findNonZero(at_border)), (1,))
+    return bool(np.count_nonzero(bits) < _BULGE * np.count_nonzero(behind))

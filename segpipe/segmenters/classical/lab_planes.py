@@ -52,6 +52,11 @@ def diagonal_of(shape: tuple[int, ...]) -> float:
     return float(np.hypot(shorter, min(longer, _MOST_ELONGATION * shorter)))
 
 
+def radius_of(fraction: float, diagonal: float) -> int:
+    """A part of the diagonal in whole pixels, 1 or more."""
+    return max(1, round(fraction * diagonal))
+
+
 def disc(radius: int) -> Bitmap:
     """A structuring element, (2 r + 1, 2 r + 1)."""
     side = 2 * radius + 1
@@ -64,6 +69,21 @@ def filled(bits: Bitmap) -> Bitmap:
     solid = np.zeros_like(bits)
     cv2.drawContours(solid, outlines, -1, (1,), cv2.FILLED)
     return solid
+
+
+def without_empty_holes(bits: Bitmap) -> Bitmap:
+    """The same shapes with their holes filled, but for those in which another shape lies."""
+    outlines, family = cv2.findContours(bits, cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE)
+    if not outlines:
+        return bits
+    _, _, child, parent = np.moveaxis(family[0], 1, 0)
+    depth_is_odd = np.zeros(len(outlines), np.bool_)
+    for index, above in enumerate(parent):  # a parent comes before its children
+        depth_is_odd[index] = above >= 0 and not depth_is_odd[above]
+    whole = bits.copy()
+    empty = [outlines[index] for index in np.flatnonzero(depth_is_odd & (child < 0))]
+    cv2.drawContours(whole, empty, -1, (1,), cv2.FILLED)
+    return whole
 
 
 def enlarge(bits: Bitmap, *, width: int, height: int) -> Bitmap:

@@ -6,18 +6,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.lab_planes import Labels, LabImage, Plane, flood
+from segpipe.segmenters.classical.lab_planes import (
+    Labels,
+    LabImage,
+    Plane,
+    flood,
+    without_empty_holes,
+)
 from segpipe.vision.mask import Bitmap
 
 _PEAK_WINDOW_PX = 7
-_MIN_DEPTH_PX = 2.0
+_MIN_DEPTH_PX = 0.7
 _SMOOTHING_PX = 1.5  # of the distance: a ragged outline has no peak at every tooth
-# The neck between two parts of one item, as a part of the thinner one's half width. Two parts of
-# one colour need a marked neck to be two items; two colours need next to none.
-_NECK_OF_ONE_COLOUR = 0.9
+# The neck between two parts of one item, as a part of the thinner one's half width, by how far
+# their mean colours differ (Delta E). Parts of one colour need a very narrow neck to be two items,
+# as two coins have that touch, since a key has a waist; two colours need next to none.
+_COLOUR_DIFFERENCE = (3.0, 6.0, 10.0)
+_NECK_OF_ONE_ITEM = (0.42, 0.9, 0.9)
 _NECK_OF_TWO_COLOURS = 0.97
+_NECK_OF_LINKS = 0.3
 _UNEVENNESS_PX = 0.8  # of a distance between pixels: no neck
-_TWO_COLOURS = 10.0  # Delta E between the parts' means
+_NARROW = 1.3  # of the half width of a neck: what is hardly wider belongs to it
+_SHAFT_AREA = 3.0  # of a neck's half width squared, from which it is long
+_THREAD_PX = 3.6  # half width
+_LIKE_LINKS = 0.6  # of the other's half width: small parts of a chain are alike
+_STEP_REACH_PX = 3  # from the border between two parts, beyond the blur
+_STEP_FLOOR, _STEP_GAIN = 1.0, 2.0  # of it, Delta E: the parts may meet beside the true border
 _TOP = 255
 
 
@@ -35,23 +49,36 @@ class _Parts:
     area: NDArray[np.float64]
     colour: NDArray[np.float64]
 
-    def are_one_item(self, a: int, b: int, saddle: float, min_area: float) -> bool:
-        """Whether two touching parts belong together, from the deepest point between them."""
-        two_colours = (
-            float(np.linalg.norm(self.colour[a] - self.colour[b])) > _TWO_COLOURS
-            # The mean colour of a fragment says little.
-            and min(self.area[a], self.area[b]) > min_area
-        )
-        neck = _NECK_OF_TWO_COLOURS if two_colours else _NECK_OF_ONE_COLOUR
-        thinner = min(self.depth[a], self.depth[b])
-        return bool(saddle >= min(neck * thinner, thinner - _UNEVENNESS_PX))
+    def copy(self) -> "_Parts":
+        return _Parts(self.depth.copy(), self.area.copy(), self.colour.copy())
+
+    def difference(self, a: int, b: int) -> float:
+        """Delta E between the mean colours of two parts."""
+        return float(np.linalg.norm(self.colour[a] - self.colour[b]))
 
     def merge(self, a: int, b: int) -> None:
         """Make ``a`` the two parts together."""
-        area = self.area[a] + self.area[b]
+        area = max(self.area[a] + self.area[b], 1.0)
         self.colour[a] = (self.colour[a] * self.area[a] + self.colour[b] * self.area[b]) / area
         self.area[a] = area
         self.depth[a] = max(self.depth[a], self.depth[b])
+
+
+@dataclass(frozen=True, slots=True)
+class _Contact:
+    """Where two basins touch.
+
+    Attributes:
+        one: A basin's number.
+        other: The other's.
+        saddle: The deepest point between them, pixels.
+        step: How far their colours differ on both sides of the border between them, Delta E.
+    """
+
+    one: int
+    other: int
+    saddle: float
+    step: float
 
 
 def split_items(goods: Bitmap, lab: LabImage, *, min_area: float) -> Labels:
@@ -68,11 +95,13 @@ def split_items(goods: Bitmap, lab: LabImage, *, min_area: float) -> Labels:
         lab: Shape (h, w, 3) float32, CIE Lab.
         min_area: Pixels from which the colour of a part counts.
     """
-    distance = cv2.distanceTransform(np.pad(goods, 1), cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
-    depth: Plane = cv2.GaussianBlur(distance, (0, 0), _SMOOTHING_PX) * goods
-    basins = _basins(depth, goods)
-    parts = _measure(basins, depth, lab)
-    return _merged(basins, parts, _saddles(basins, depth), min_area)
+    # A ring is as deep as the disc that it surrounds.
+    solid = without_empty_holes(goods)
+    distance = cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    depth: Plane = cv2.GaussianBlur(distance, (0, 0), _SMOOTHING_PX) * solid
+    basins = _basins(depth, solid)
+    parts = _measure(basins, depth, goods, lab)
+    return _merged(basins, parts, _contacts(basins, depth, lab), min_area) * goods
 
 
 def _basins(depth: Plane, goods: Bitmap) -> Labels:
@@ -88,42 +117,71 @@ def _basins(depth: Plane, goods: Bitmap) -> Labels:
     return flood(relief.astype(np.uint8), np.asarray(markers, np.int32)) - 1
 
 
-def _measure(basins: Labels, depth: Plane, lab: LabImage) -> _Parts:
+def _measure(basins: Labels, depth: Plane, goods: Bitmap, lab: LabImage) -> _Parts:
+    count = int(basins.max()) + 1
     inside = np.nonzero(basins)
-    basin = basins[inside]
-    count = int(basin.max(initial=0)) + 1
-    area = np.bincount(basin, minlength=count).astype(np.float64)
     deepest = np.zeros(count)
-    np.maximum.at(deepest, basin, depth[inside])
-    colours = lab[inside]
+    np.maximum.at(deepest, basins[inside], depth[inside])
+    shown = np.nonzero(basins * goods)
+    basin, colours = basins[shown], lab[shown]
+    area = np.bincount(basin, minlength=count).astype(np.float64)
     sums = [np.bincount(basin, colours[:, channel], minlength=count) for channel in range(3)]
     return _Parts(deepest, area, np.stack(sums, axis=1) / np.maximum(area, 1)[:, None])
 
 
-def _saddles(basins: Labels, depth: Plane) -> list[tuple[float, int, int]]:
-    """The deepest point between each two touching parts, the deepest first."""
+def _contacts(basins: Labels, depth: Plane, lab: LabImage) -> list[_Contact]:
+    """Where two parts touch, the deepest contact first."""
     count = int(basins.max()) + 1
     pairs: list[NDArray[np.int64]] = []
     depths: list[NDArray[np.float32]] = []
-    for one, other in (
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:-1], np.s_[1:]),
-    ):
-        a, b = basins[one], basins[other]
-        meet = (a != b) & (a > 0) & (b > 0)
-        low, high = np.minimum(a[meet], b[meet]), np.maximum(a[meet], b[meet])
-        pairs.append(low.astype(np.int64) * count + high)
-        depths.append(np.minimum(depth[one][meet], depth[other][meet]))
+    steps: list[NDArray[np.float32]] = []
+    for axis in (0, 1):
+        near, far = _neighbours(axis)
+        a, b = basins[near], basins[far]
+        rows, columns = np.nonzero((a != b) & (a > 0) & (b > 0))
+        a, b = a[rows, columns], b[rows, columns]
+        pairs.append(np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b))
+        depths.append(np.minimum(depth[near][rows, columns], depth[far][rows, columns]))
+        along = rows if axis == 0 else columns
+        before = np.maximum(along - _STEP_REACH_PX, 0)
+        behind = np.minimum(along + 1 + _STEP_REACH_PX, basins.shape[axis] - 1)
+        step = (
+            lab[behind, columns] - lab[before, columns]
+            if axis == 0
+            else lab[rows, behind] - lab[rows, before]
+        )
+        steps.append(np.where((a < b)[:, None], step, -step))
     touching, index = np.unique(np.concatenate(pairs), return_inverse=True)
     saddle = np.zeros(len(touching))
     np.maximum.at(saddle, index, np.concatenate(depths))
-    order = np.argsort(-saddle, kind="stable")
-    return [(float(saddle[i]), *divmod(int(touching[i]), count)) for i in order]
+    length = np.bincount(index, minlength=len(touching))
+    each_step = np.concatenate(steps)
+    mean = [
+        np.bincount(index, each_step[:, channel], minlength=len(touching)) for channel in range(3)
+    ]
+    step_size = np.linalg.norm(np.stack(mean, axis=1), axis=1) / np.maximum(length, 1)
+    return [
+        _Contact(*divmod(int(touching[i]), count), float(saddle[i]), float(step_size[i]))
+        for i in np.argsort(-saddle, kind="stable")
+    ]
 
 
-def _merged(
-    basins: Labels, parts: _Parts, saddles: list[tuple[float, int, int]], min_area: float
-) -> Labels:
+def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Each pixel but the last along an axis, and the next one."""
+    everything = slice(None)
+    near, far = slice(None, -1), slice(1, None)
+    return (
+        ((near, everything), (far, everything))
+        if axis == 0
+        else (
+            (everything, near),
+            (everything, far),
+        )
+    )
+
+
+def _merged(basins: Labels, parts: _Parts, contacts: list[_Contact], min_area: float) -> Labels:
+    items = parts.copy()
     root = list(range(len(parts.area)))
 
     def find(part: int) -> int:
@@ -132,14 +190,42 @@ def _merged(
             part = root[part]
         return part
 
-    for saddle, one, other in saddles:
-        a, b = sorted((find(one), find(other)))
-        if a != b and parts.are_one_item(a, b, saddle, min_area):
-            parts.merge(a, b)
+    for contact in contacts:
+        a, b = sorted((find(contact.one), find(contact.other)))
+        if a != b and _are_one_item(parts, items, contact, (a, b), min_area):
+            items.merge(a, b)
             root[b] = a
 
-    items = np.array([find(part) for part in range(len(root))])
-    _, numbers = np.unique(items, return_inverse=True)
+    found = np.array([find(part) for part in range(len(root))])
+    _, numbers = np.unique(found, return_inverse=True)
     # Part 0, no item, is its own root and sorts first: it stays 0.
     merged: Labels = numbers.astype(np.int32)[basins]
     return merged
+
+
+def _are_one_item(
+    parts: _Parts, items: _Parts, contact: _Contact, touching: tuple[int, int], min_area: float
+) -> bool:
+    """Whether what was merged so far around two touching basins belongs together."""
+    a, b = touching
+    thinner = min(items.depth[a], items.depth[b])
+    # Shading changes the mean colour too, but not at the border between two parts.
+    difference = min(items.difference(a, b), _STEP_FLOOR + _STEP_GAIN * contact.step)
+    # The colour of a fragment or a thread says little.
+    says_little = min(items.area[a], items.area[b]) <= min_area
+    if thinner < _THREAD_PX:
+        neck = _NECK_OF_ONE_ITEM[0]
+    elif difference > _COLOUR_DIFFERENCE[-1] and not says_little:
+        neck = _NECK_OF_TWO_COLOURS
+    else:
+        neck = float(np.interp(difference, _COLOUR_DIFFERENCE, _NECK_OF_ONE_ITEM))
+
+    # A neck that is long is the shaft of a bone, whose ends are thick again
+    ends = (contact.one, contact.other)
+    narrow = [part for part in ends if parts.depth[part] <= _NARROW * contact.saddle]
+    shallow = min(float(parts.depth[part]) for part in ends)
+    if sum(parts.area[part] for part in narrow) >= _SHAFT_AREA * contact.saddle**2:
+        thinner = shallow
+    elif min(parts.area[part] for part in ends) < min_area and shallow > _LIKE_LINKS * thinner:
+        thinner, neck = shallow, min(neck, _NECK_OF_LINKS)
+    return bool(contact.saddle >= min(neck * thinner, thinner - _UNEVENNESS_PX))
