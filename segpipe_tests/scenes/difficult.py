@@ -118,7 +118,9 @@ def waists(seed: int) -> Scene:
         half = rng.uniform(95, 115)
         if kind == "key":
             bow, shaft = rng.uniform(34, 42), rng.uniform(14, 20)
-            mask = _disc(x - half + bow, y, bow) | _line([(x - half + bow, y), (x + half, y)], shaft)
+            mask = _disc(x - half + bow, y, bow) | _line(
+                [(x - half + bow, y), (x + half, y)], shaft
+            )
             for tooth in (half - 12, half - 40):
                 mask |= _box(x + tooth - 9, y, x + tooth + 9, y + shaft * 1.6)
         elif kind == "fork":
@@ -132,7 +134,7 @@ def waists(seed: int) -> Scene:
                 for side in (-1, 1):
                     mask |= _disc(x + end * (half - 25), y + side * 20, 26)
         else:
-            mask = _disc(x, y - 75, rng.uniform(26, 32)) | _ellipse(x, y + 15, 42, 65)
+            mask = _disc(x, y - 70, rng.uniform(26, 32)) | _ellipse(x, y + 15, 42, 65)
             mask |= _line([(x - 65, y - 20), (x + 65, y - 20)], 18)
             mask |= _line([(x - 20, y + 60), (x - 25, y + 110)], 24)
             mask |= _line([(x + 20, y + 60), (x + 25, y + 110)], 24)
@@ -151,7 +153,9 @@ def hard_shadows(seed: int) -> Scene:
     shift = np.array([[1, 0, dx], [0, 1, dy]])
     shadow = np.asarray(cv2.warpAffine(shadow, shift, SHAPE[::-1]), np.float32)
     dimmed = 1 - rng.uniform(0.45, 0.6) * cv2.GaussianBlur(shadow, (0, 0), 1.0)
-    colours = [hsv(rng.uniform(0, 360), rng.uniform(0.6, 0.9), rng.uniform(0.4, 0.85)) for _ in masks]
+    colours = [
+        hsv(rng.uniform(0, 360), rng.uniform(0.6, 0.9), rng.uniform(0.4, 0.85)) for _ in masks
+    ]
     return _photo(rng, masks, colours, dimmed=np.asarray(dimmed, np.float32))
 
 
@@ -195,8 +199,18 @@ def framed(seed: int) -> Scene:
 KINDS: dict[str, Callable[[int], Scene]] = {
     kind.__name__: kind
     for kind in (
-        rings, necklace, bracelets, chair, brackets, thin_goods, corner_ball, waists, hard_shadows,
-        table_and_wall, striped_shirt, framed,
+        rings,
+        necklace,
+        bracelets,
+        chair,
+        brackets,
+        thin_goods,
+        corner_ball,
+        waists,
+        hard_shadows,
+        table_and_wall,
+        striped_shirt,
+        framed,
     )
 }
 
@@ -278,19 +292,19 @@ def _chain(
     return mask
 
 
-_FINE = 8
+_SHIFT = 3
 """Places are drawn in eighths of a pixel."""
 
 
 def _fixed(*places: float) -> list[int]:
-    return [round(place * (1 << 3)) for place in places]
+    return [round(place * (1 << _SHIFT)) for place in places]
 
 
 def _ellipse(x: float, y: float, across: float, down: float) -> FullMask:
     bits = np.zeros(SHAPE, np.uint8)
     cx, cy, a, b = _fixed(x, y, across, down)
     points = cv2.ellipse2Poly((cx, cy), (a, b), 0, 0, 360, 2)
-    cv2.fillPoly(bits, [points], (1,), shift=3)
+    cv2.fillPoly(bits, [np.array(points, np.int32)], (1,), shift=_SHIFT)
     return bits > 0
 
 
@@ -304,7 +318,7 @@ def _box(x1: float, y1: float, x2: float, y2: float) -> FullMask:
     return bits > 0
 
 
-def _line(path: Sequence[tuple[float, float]] | np.ndarray, width: float) -> FullMask:  # type: ignore[type-arg]
+def _line(path: Sequence[tuple[float, float]] | np.ndarray, width: float) -> FullMask:
     """A line of round ends and a width in pixels."""
     away = np.ones((SHAPE[0], SHAPE[1]), np.uint8)
     points = np.round(np.asarray(path, np.float64)).astype(np.int32)

@@ -54,7 +54,7 @@ def without_specks(goods: Bitmap, strong: Flags) -> Bitmap:
         sure > _LINE_STRONG_PART * stats[:, cv2.CC_STAT_AREA]
     )
     is_line[0] = False
-    return broad | is_line[pieces].astype(np.uint8)
+    return np.asarray(broad | is_line[pieces], np.uint8)
 
 
 def with_holes(goods: Bitmap, unshaded: Plane) -> Bitmap:
@@ -90,7 +90,7 @@ def with_holes(goods: Bitmap, unshaded: Plane) -> Bitmap:
     striped = {one for many in bands.values() if len(many) >= _PATTERN_BANDS for one in many}
     keep = np.zeros(count, np.bool_)
     keep[[number for number in open_holes if number not in striped]] = True
-    return solid & ~keep[holes]
+    return np.asarray(solid & ~keep[holes], np.uint8)
 
 
 def on_strongest_edges(goods: Bitmap, slope: Plane) -> Bitmap:

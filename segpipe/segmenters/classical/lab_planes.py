@@ -77,11 +77,11 @@ def without_empty_holes(bits: Bitmap) -> Bitmap:
     if not outlines:
         return bits
     _, _, child, parent = np.moveaxis(family[0], 1, 0)
-    depth_is_odd = np.zeros(len(outlines), np.bool_)
+    is_hole = np.zeros(len(outlines), np.bool_)
     for index, above in enumerate(parent):  # a parent comes before its children
-        depth_is_odd[index] = above >= 0 and not depth_is_odd[above]
+        is_hole[index] = above >= 0 and not is_hole[above]
     whole = bits.copy()
-    empty = [outlines[index] for index in np.flatnonzero(depth_is_odd & (child < 0))]
+    empty = [outlines[int(index)] for index in np.flatnonzero(is_hole & (child < 0))]
     cv2.drawContours(whole, empty, -1, (1,), cv2.FILLED)
     return whole
 

@@ -22,7 +22,7 @@ _SMOOTHING_PX = 1.5  # of the distance: a ragged outline has no peak at every to
 # their mean colours differ (Delta E). Parts of one colour need a very narrow neck to be two items,
 # as two coins have that touch, since a key has a waist; two colours need next to none.
 _COLOUR_DIFFERENCE = (3.0, 6.0, 10.0)
-_NECK_OF_ONE_ITEM = (0.42, 0.9, 0.9)
+_NECK_OF_ONE_ITEM = (0.46, 0.9, 0.9)
 _NECK_OF_TWO_COLOURS = 0.97
 _NECK_OF_LINKS = 0.3
 _UNEVENNESS_PX = 0.8  # of a distance between pixels: no neck
@@ -109,12 +109,28 @@ def _basins(depth: Plane, goods: Bitmap) -> Labels:
     peaks = (depth >= cv2.dilate(depth, window)) & (depth > _MIN_DEPTH_PX)
     count, markers = cv2.connectedComponents(peaks.astype(np.uint8), connectivity=8)
     if count == 1:
-        return np.zeros(goods.shape, np.int32)
+        return _with_threads(np.zeros(goods.shape, np.int32), goods)
     # Outside is the lowest marker: a pixel between it and an item goes to the item.
     markers = np.where(peaks, markers + 1, goods == 0)
     # The root spends more of the 8 bits on the necks, which are thin.
     relief = _TOP * (1 - np.sqrt(depth / depth.max()))
-    return flood(relief.astype(np.uint8), np.asarray(markers, np.int32)) - 1
+    basins = flood(relief.astype(np.uint8), np.asarray(markers, np.int32)) - 1
+    return _with_threads(basins, goods)
+
+
+def _with_threads(basins: Labels, goods: Bitmap) -> Labels:
+    """Give a thread, too thin to be flooded, to what it hangs on, or a basin of its own."""
+    lost = ((goods > 0) & (basins == 0)).astype(np.uint8)
+    if not lost.any():
+        return basins
+    count, threads = cv2.connectedComponents(lost, connectivity=8)
+    # 32-bit floats, which OpenCV dilates, count exactly up to 16 million.
+    near = cv2.dilate(basins.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
+    owner = np.zeros(count, np.int32)
+    np.maximum.at(owner, threads, near)
+    alone = owner == 0
+    owner[alone] = basins.max() + np.arange(1, np.count_nonzero(alone) + 1)
+    return np.where(lost > 0, owner[threads], basins).astype(np.int32)
 
 
 def _measure(basins: Labels, depth: Plane, goods: Bitmap, lab: LabImage) -> _Parts:

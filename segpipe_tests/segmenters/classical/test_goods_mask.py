@@ -62,11 +62,46 @@ def test_a_long_strip_is_looked_at_as_finely_as_it_is_wide(is_tall: bool) -> Non
     assert iou(foreground(image), truth) > 0.9
 
 
-def test_holes_are_filled() -> None:
+def test_a_hole_that_shows_the_table_stays_open() -> None:
+    image = table()
+    truth = disc(image, 160, 120, 60) - disc(image, 160, 120, 30, TABLE)
+    assert iou(foreground(image), truth) > 0.95
+
+
+@pytest.mark.parametrize("depth", [0.1, 0.25])
+def test_a_hole_in_the_shadow_stays_open(depth: float) -> None:
+    ring = disc(table(), 160, 120, 60) - disc(table(), 160, 120, 30)
+    image = shaded(table(), np.roll(ring, (8, 8), (0, 1)), depth=depth, softness=6)
+    image[ring > 0] = BLUE
+    assert iou(foreground(image), ring) > 0.9
+
+
+@pytest.mark.parametrize("colour", [(215, 210, 205), (200, 198, 180)], ids=str)
+def test_a_label_nearly_in_the_colour_of_the_table_is_no_hole(
+    colour: tuple[int, int, int],
+) -> None:
     image = table()
     truth = disc(image, 160, 120, 60)
-    disc(image, 160, 120, 30, TABLE)
+    disc(image, 160, 120, 30, colour)
     assert iou(foreground(image), truth) > 0.95
+
+
+def test_broad_stripes_in_the_colour_of_the_table_are_no_holes() -> None:
+    image = table(640, 480)
+    truth = disc(image, 320, 240, 150)
+    inner = disc(table(640, 480), 320, 240, 140)
+    for y in range(130, 360, 40):
+        image[y : y + 20][inner[y : y + 20] > 0] = TABLE
+    assert iou(foreground(image), truth) > 0.95
+
+
+@pytest.mark.parametrize("width", [3, 5, 8])
+def test_a_thin_line_is_goods(width: int) -> None:
+    image = table(640, 480)
+    truth = np.zeros(image.shape[:2], np.uint8)
+    truth[200 : 200 + width, 120:520] = 1
+    image[truth > 0] = BLUE
+    assert iou(foreground(image), truth) > (0.6 if width < 5 else 0.8)
 
 
 def test_outlines_lie_on_the_edge_of_a_blurred_item() -> None:

@@ -164,3 +164,27 @@ def test_equal_scores_come_in_reading_order() -> None:
     assert [detection.box[:2] for detection in found] == sorted(
         (detection.box[:2] for detection in found), key=lambda corner: corner[::-1]
     )
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (319, 239), (-8, -8), (330, -10)], ids=str)
+def test_a_ball_in_the_corner_is_an_item(x: int, y: int) -> None:
+    image = table()
+    truth = disc(image, x, y, 50)
+    (found,) = find_all(image)
+    assert iou(full(found), truth) > 0.95
+
+
+def test_a_dark_concave_item_counts_and_a_faint_one_hardly() -> None:
+    def score(colour: tuple[int, int, int]) -> float:
+        image = table()
+        for corners in (
+            ((100, 40), (112, 200)),
+            ((100, 110), (200, 122)),
+            ((188, 110), (200, 200)),
+        ):
+            cv2.rectangle(image, *corners, colour, cv2.FILLED)
+        found = find_all(image, ClassicalConfig(min_score=0))
+        return found[0].score
+
+    assert score((40, 40, 60)) > 0.5
+    assert score((182, 178, 173)) < 0.35

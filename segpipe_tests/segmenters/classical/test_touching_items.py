@@ -6,7 +6,7 @@ from segpipe.segmenters.classical.lab_planes import Labels, to_lab
 from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap
-from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, table
+from segpipe_tests.segmenters.classical.pictures import BLUE, RED, TABLE, disc, table
 
 MIN_AREA_PX = 60
 
@@ -77,3 +77,48 @@ def test_a_ragged_outline_does_not_cut_an_item() -> None:
 def test_no_goods_give_no_item() -> None:
     image = table()
     assert numbers(split(image, np.zeros(image.shape[:2], np.uint8))) == [0]
+
+
+@pytest.mark.parametrize("half_width", [6, 10, 16])
+def test_a_bone_of_one_colour_is_not_cut_at_its_shaft(half_width: int) -> None:
+    image = table()
+    goods = disc(image, 80, 120, 34) | disc(image, 240, 120, 34)
+    goods[120 - half_width : 120 + half_width, 80:240] = 1
+    image[goods > 0] = RED
+    assert numbers(split(image, goods)) == [0, 1]
+
+
+def test_a_ring_that_touches_a_disc_is_an_item_of_its_own() -> None:
+    image = table()
+    ring = disc(image, 100, 120, 50) - disc(image, 100, 120, 38)
+    other = disc(image, 188, 120, 40, BLUE)
+    image[(ring == 0) & (other == 0)] = TABLE
+    labels = split(image, ring | other)
+    assert numbers(labels) == [0, 1, 2]
+    assert labels[120, 100] == 0
+
+
+def test_what_lies_in_a_ring_is_an_item_of_its_own() -> None:
+    image = table()
+    ring = disc(image, 160, 120, 80) - disc(image, 160, 120, 60)
+    coin = disc(image, 160, 120, 20, BLUE)
+    assert len(numbers(split(image, ring | coin))) == 3
+
+
+def test_small_beads_of_one_colour_are_one_chain() -> None:
+    image = table(640, 240)
+    goods = np.zeros(image.shape[:2], np.uint8)
+    for x in range(40, 600, 9):
+        goods |= disc(image, x, 120, 5)
+    assert numbers(split_items(goods, to_lab(image), min_area=300)) == [0, 1]
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_a_thread_is_one_item(width: int) -> None:
+    image = table()
+    goods = np.zeros(image.shape[:2], np.uint8)
+    goods[100 : 100 + width, 40:280] = 1
+    image[goods > 0] = RED
+    labels = split(image, goods)
+    assert len(numbers(labels)) == 2
+    assert np.array_equal(labels > 0, goods > 0)

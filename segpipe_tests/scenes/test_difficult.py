@@ -1,0 +1,65 @@
+"""Goods that are hard to find, through the door: ``build_segmenter``."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pytest
+
+from segpipe.prompt import Prompt
+from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.vision.image import RgbImage
+from segpipe_tests.scenes import MATCH_IOU, Scene, iou, match
+from segpipe_tests.scenes.difficult import KINDS
+from segpipe_tests.scenes.fields import FullMask
+
+SEEDS = range(4)
+
+
+def found_in(image: RgbImage) -> list[FullMask]:
+    segmenter = build_segmenter(ClassicalConfig())
+
+    async def find() -> list[FullMask]:
+        result = await segmenter.segment(image, Prompt())
+        await segmenter.aclose()
+        return [one.mask.to_full() > 0 for one in result.detections if one.mask is not None]
+
+    return asyncio.run(find())
+
+
+def scenes(kind: str) -> list[Scene]:
+    return [KINDS[kind](seed) for seed in SEEDS]
+
+
+def mean_iou(masks: Sequence[FullMask], truth: Iterable[FullMask]) -> float:
+    """Of each true mask with the best one that was found."""
+    return float(np.mean([max((iou(mask, one) for mask in masks), default=0.0) for one in truth]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "least_f1", "least_iou"),
+    [
+        ("rings", 0.9, 0.8),
+        ("necklace", 1.0, 0.6),
+        ("chair", 1.0, 0.85),
+        ("brackets", 1.0, 0.85),
+        ("corner_ball", 1.0, 0.95),
+        ("waists", 0.95, 0.85),
+        ("bracelets", 0.7, 0.8),
+        ("thin_goods", 0.65, 0.7),
+    ],
+)
+def test_difficult_goods_are_found(kind: str, least_f1: float, least_iou: float) -> None:
+    matchings = [match(found_in(scene.image), scene.masks) for scene in scenes(kind)]
+    assert np.mean([one.f1 for one in matchings]) >= least_f1
+    assert np.mean([one.mean_iou for one in matchings]) >= least_iou
+
+
+@pytest.mark.parametrize("kind", ["rings", "necklace"])
+def test_the_table_in_the_middle_of_a_ring_is_none_of_it(kind: str) -> None:
+    for scene in scenes(kind):
+        masks = found_in(scene.image)
+        for box, truth in zip(scene.boxes, scene.masks, strict=True):
+            middle = round((box.y1 + box.y2) / 2), round((box.x1 + box.x2) / 2)
+            assert not any(mask[middle] for mask in masks if iou(mask, truth) >= MATCH_IOU)
