@@ -30,8 +30,9 @@ _MAX_BORDER_CONTACT = 0.55  # of an outline: a square in the corner has 0.5, a c
 _BULGE = 1.15  # of what a straight line would cut off: a quarter of a ball in the corner has 1.6
 _LARGE_FRACTION = 0.1  # of the picture
 _HALF_CONTRAST = 10.0  # Delta E at which the contrast counts one half
+_COMPACT = 0.8  # of its convex hull; what fills less straggles
 _CONTRASTS = (0.5, 0.8)
-_COMPACTNESS_WEIGHTS = (1.0, 0.35)  # at these contrasts
+_COMPACTNESS_WEIGHTS = (1.0, 0.35)  # of straggling, at these contrasts
 _DIGITS = 4  # of a score; more is rounding noise, and would order equal items by it
 _CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
 
@@ -165,8 +166,8 @@ def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
     """Contrast times compactness, 0 to 1.
 
     Contrast is d / (d + 10) for the median colour distance d; compactness is the part of its
-    convex hull that the item fills, holes aside. The clearer the contrast, the less compactness
-    counts: a faint thing that straggles is a stain, a dark one may be a chair.
+    convex hull that the item fills, holes aside. The clearer the contrast, the less it counts that
+    an item straggles: a faint one is a stain, a dark one may be a chair.
 
     Args:
         bits: The item, (h, w), 0 or 1, at least one pixel.
@@ -179,7 +180,9 @@ def score_item(bits: Bitmap, distance: NDArray[np.float32]) -> float:
     solidity = np.count_nonzero(filled(bits)) / np.count_nonzero(hull)
     contrast = median / (median + _HALF_CONTRAST)
     weight = float(np.interp(contrast, _CONTRASTS, _COMPACTNESS_WEIGHTS))
-    return round(float(contrast * solidity**weight), _DIGITS)
+    if solidity < _COMPACT:
+        solidity = _COMPACT * (solidity / _COMPACT) ** weight
+    return round(float(contrast * solidity), _DIGITS)
 
 
 def to_detection(
