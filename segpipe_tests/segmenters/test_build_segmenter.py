@@ -26,7 +26,7 @@ from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.loopback import Loopback, json_reply
 from segpipe_tests.segmenters.sam3.local.tiny import make_tiny_checkpoint
 from segpipe_tests.segmenters.sam3.segmind.double import MASKS
-from segpipe_tests.server.running import running, wait_until
+from segpipe_tests.server.running import running
 
 FEW = EverythingSettings(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
 
@@ -49,7 +49,7 @@ def backend(
                 yield Sam3Config(backend=SegmindConfig(endpoint=server.url))
             case "internal":
                 service = stack.enter_context(running(lambda: build_segmenter(ClassicalConfig())))
-                wait_until(lambda: service.health()["model_loaded"] is True)
+                service.wait_for_model()
                 yield Sam3Config(backend=InternalConfig(url=service.url))
             case "transformers":
                 folder = make_tiny_checkpoint(tmp_path / "weights")

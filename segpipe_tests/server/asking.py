@@ -86,7 +86,7 @@ def decoded(text: str) -> Mask:
 def loaded(service: Service) -> Iterator[httpx.Client]:
     """A client, once the model and the refiner are there."""
     refining = service.app.state.service.refining
-    wait_until(lambda: service.health()["model_loaded"] is True)
+    service.wait_for_model()
     wait_until(lambda: refining.name is None or refining.is_ready)
     with service.client() as client:
         yield client

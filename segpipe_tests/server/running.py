@@ -68,6 +68,20 @@ class Service:
         answer: dict[str, object] = httpx.get(f"{self.url}/health").json()
         return answer
 
+    def wait_for_model(self) -> None:
+        """Wait until the model is loaded."""
+        wait_until(lambda: self.health()["model_loaded"] is True)
+
+    def gauge(self, name: str) -> float:
+        """A number of ``GET /metrics``; 0 for labels that have not been counted yet."""
+        text = httpx.get(f"{self.url}/metrics").text
+        family = name.partition("{")[0].removesuffix("_count").removesuffix("_total")
+        assert f"# TYPE {family}" in text, name
+        for line in text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[-1])
+        return 0.0
+
     def stop(self) -> None:
         """What SIGTERM does."""
         self.server.should_exit = True

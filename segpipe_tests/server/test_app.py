@@ -192,7 +192,7 @@ def test_points_may_come_as_older_clients_send_them(client: httpx.Client) -> Non
 def test_where_everything_is_off_a_prompt_says_what_to_find() -> None:
     model = ToldModel()
     with running(lambda: model, ServerSettings(everything=False)) as service:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         with service.client() as client:
             for nothing in ("{}", '{"text": " "}'):
                 assert problem(post(client, SEGMENT, {"prompt": nothing}), 400).field == "text"

@@ -25,17 +25,6 @@ def ask(service: Service) -> httpx.Response:
         )
 
 
-def ready(service: Service) -> None:
-    wait_until(lambda: service.health()["model_loaded"] is True)
-
-
-def gauge(service: Service, name: str) -> float:
-    for line in httpx.get(f"{service.url}/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.split()[1])
-    raise AssertionError(name)
-
-
 def upload(service: Service) -> socket.socket:
     """Send a whole request, and keep the connection in hand."""
     request = httpx.Request(
@@ -53,11 +42,11 @@ def upload(service: Service) -> socket.socket:
 def test_only_so_many_prompts_are_in_the_model_at_once() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model, ServerSettings(in_model=2)) as service:
-        ready(service)
+        service.wait_for_model()
         with ThreadPoolExecutor() as pool:
             answers = [pool.submit(ask, service) for _ in range(6)]
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 4)
-            assert gauge(service, "segpipe_in_model") == model.running == 2
+            wait_until(lambda: service.gauge("segpipe_waiting") == 4)
+            assert service.gauge("segpipe_in_model") == model.running == 2
             model.go.set()
             assert [answer.result().status_code for answer in answers] == [200] * 6
     assert model.most_running == 2
@@ -67,12 +56,12 @@ def test_a_full_queue_is_503_with_a_time_to_come_again() -> None:
     model = ToldModel(waits=True)
     settings = ServerSettings(in_model=1, queue_size=1, retry_after_s=7)
     with running(lambda: model, settings) as service:
-        ready(service)
+        service.wait_for_model()
         with ThreadPoolExecutor() as pool:
             first = pool.submit(ask, service)
             wait_until(lambda: model.running == 1)
             second = pool.submit(ask, service)
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 1)
             refused = ask(service)
             model.go.set()
             assert first.result().status_code == second.result().status_code == 200
@@ -86,14 +75,14 @@ def test_a_full_queue_is_503_with_a_time_to_come_again() -> None:
 def test_a_client_that_leaves_the_queue_is_not_computed_for() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model, ServerSettings(in_model=1)) as service:
-        ready(service)
+        service.wait_for_model()
         with ThreadPoolExecutor() as pool:
             first = pool.submit(ask, service)
             wait_until(lambda: model.running == 1)
             leaving = upload(service)
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 1)
             leaving.close()
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 0)
             model.go.set()
             assert first.result().status_code == 200
     assert len(model.images) == 1
@@ -102,7 +91,7 @@ def test_a_client_that_leaves_the_queue_is_not_computed_for() -> None:
 def test_the_model_stops_when_the_client_leaves() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model) as service:
-        ready(service)
+        service.wait_for_model()
         leaving = upload(service)
         wait_until(lambda: model.running == 1)
         leaving.close()
@@ -131,20 +120,20 @@ def test_clients_that_leave_a_model_that_cannot_be_stopped_take_no_more_threads_
     grow = Threaded(at_points)
     monkeypatch.setattr(classical, "at_points", grow)
     with running(lambda: ClassicalSegmenter(threads=2), ServerSettings(in_model=2)) as service:
-        ready(service)
+        service.wait_for_model()
         leaving = [upload(service) for _ in range(12)]
-        wait_until(lambda: grow.begun == 2 and gauge(service, "segpipe_waiting") == 10)
+        wait_until(lambda: grow.begun == 2 and service.gauge("segpipe_waiting") == 10)
         for connection in leaving:
             connection.close()
-        wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
-        assert gauge(service, "segpipe_in_model") == grow.begun == 2
+        wait_until(lambda: service.gauge("segpipe_waiting") == 0)
+        assert service.gauge("segpipe_in_model") == grow.begun == 2
 
         with ThreadPoolExecutor() as pool:
             following = pool.submit(ask, service)
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 1)
             grow.go.set()
             assert following.result().status_code == 200
-        wait_until(lambda: gauge(service, "segpipe_in_model") == 0)
+        wait_until(lambda: service.gauge("segpipe_in_model") == 0)
     assert grow.begun == 3
 
 
@@ -156,7 +145,7 @@ def test_photos_are_decoded_while_every_thread_of_the_model_is_taken(
     many = 40  # more threads than those that asyncio.to_thread shares
     settings = ServerSettings(in_model=many)
     with running(lambda: ClassicalSegmenter(threads=many), settings) as service:
-        ready(service)
+        service.wait_for_model()
         connections = [upload(service) for _ in range(many)]
         wait_until(lambda: grow.begun == many)
         grow.go.set()
@@ -174,15 +163,15 @@ def test_a_photo_takes_its_room_until_it_is_decoded_though_its_client_left(
     monkeypatch.setattr(PhotoShelf, "decode", staticmethod(decode))
     settings = ServerSettings(in_model=1, decoded_ahead=0)
     with running(ToldModel, settings) as service:
-        ready(service)
+        service.wait_for_model()
         leaving = upload(service)
         wait_until(lambda: decode.begun == 1)
         leaving.close()
         with ThreadPoolExecutor() as pool:
             following = pool.submit(ask, service)
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 2)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 2)
             for _ in range(5):
-                assert gauge(service, "segpipe_waiting") == 2
+                assert service.gauge("segpipe_waiting") == 2
             assert decode.begun == 1
             decode.go.set()
             assert following.result().status_code == 200
@@ -191,20 +180,20 @@ def test_a_photo_takes_its_room_until_it_is_decoded_though_its_client_left(
 def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten() -> None:
     model = ToldModel()
     with running(lambda: model) as service:
-        ready(service)
+        service.wait_for_model()
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(
                 b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
             )
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
-        wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 1)
+        wait_until(lambda: service.gauge("segpipe_waiting") == 0)
     assert not model.images
 
 
 def test_an_upload_that_does_not_end_is_408() -> None:
     with running(ToldModel, ServerSettings(upload_timeout_s=0.1)) as service:
-        ready(service)
+        service.wait_for_model()
         with socket.create_connection(("127.0.0.1", service.port), PATIENCE_S) as connection:
             connection.sendall(
                 b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
@@ -220,7 +209,7 @@ def test_an_upload_that_does_not_end_is_408() -> None:
 def test_an_answer_that_does_not_come_is_504_and_the_model_stops() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model, ServerSettings(request_timeout_s=0.1)) as service:
-        ready(service)
+        service.wait_for_model()
         answer = ask(service)
         assert model.cancelled == 1
     assert answer.status_code == 504
@@ -230,10 +219,10 @@ def test_an_answer_that_does_not_come_is_504_and_the_model_stops() -> None:
 def test_a_shutdown_lets_what_is_under_way_finish_and_closes_the_model() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model, ServerSettings(in_model=1)) as service:
-        ready(service)
+        service.wait_for_model()
         with ThreadPoolExecutor() as pool:
             answers = [pool.submit(ask, service) for _ in range(2)]
-            wait_until(lambda: model.running == 1 and gauge(service, "segpipe_waiting") == 1)
+            wait_until(lambda: model.running == 1 and service.gauge("segpipe_waiting") == 1)
             service.stop()
             wait_until(lambda: not listens(service))
             assert model.closed == 0
@@ -245,7 +234,7 @@ def test_a_shutdown_lets_what_is_under_way_finish_and_closes_the_model() -> None
 def test_a_shutdown_waits_no_longer_than_its_limit() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model, ServerSettings(shutdown_timeout_s=0)) as service:
-        ready(service)
+        service.wait_for_model()
         with upload(service):
             wait_until(lambda: model.running == 1)
             service.stop()
@@ -256,7 +245,7 @@ def test_a_shutdown_waits_no_longer_than_its_limit() -> None:
 def test_a_service_that_stops_says_so_to_whoever_still_asks() -> None:
     model = ToldModel(waits=True)
     with running(lambda: model) as service:
-        ready(service)
+        service.wait_for_model()
         with ThreadPoolExecutor() as pool:
             first = pool.submit(ask, service)
             wait_until(lambda: model.running == 1)

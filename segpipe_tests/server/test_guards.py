@@ -12,7 +12,7 @@ from segpipe.server.run import serve
 from segpipe.server.serve_config import ServeConfig
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.goods import goods_photo
-from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until
+from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running
 
 TOKEN_ENV = "SEGPIPE_SERVER_TOKEN"
 TOKEN = "s3cret"
@@ -26,7 +26,7 @@ def ask(client: httpx.Client, **more: object) -> httpx.Response:
 
 
 def ready(service: Service) -> httpx.Client:
-    wait_until(lambda: service.health()["model_loaded"] is True)
+    service.wait_for_model()
     return service.client()
 
 

@@ -9,7 +9,6 @@ import pytest
 from segpipe.server.settings import ServerSettings
 from segpipe_tests.server.asking import PATH, loaded, post, question, stream
 from segpipe_tests.server.running import PATIENCE_S, ToldModel, running, wait_until
-from segpipe_tests.server.test_outline_streams import gauge
 
 TOKEN_ENV = "SEGPIPE_SERVER_TOKEN"
 MEGABYTE = 1_000_000
@@ -58,7 +57,7 @@ def test_an_unannounced_body_is_413_as_soon_as_it_passes_the_cap() -> None:
 def test_a_body_that_does_not_end_is_408() -> None:
     with running(ToldModel, ServerSettings(upload_timeout_s=0.1)) as service, loaded(service):
         answer = exchange(service.port, HEAD + b"Content-Length: 5000\r\n\r\n{")
-        assert gauge(service, "segpipe_waiting") == 0
+        assert service.gauge("segpipe_waiting") == 0
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"error":"UploadTimeout"' in answer
 
@@ -68,8 +67,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten() -> None:
     with running(lambda: model) as service, loaded(service):
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(HEAD + b"Content-Length: 5000000\r\n\r\n" + bytes(2 * MEGABYTE))
-            wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
-        wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+            wait_until(lambda: service.gauge("segpipe_waiting") == 1)
+        wait_until(lambda: service.gauge("segpipe_waiting") == 0)
     assert not model.images
 
 

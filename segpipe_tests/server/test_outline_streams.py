@@ -45,13 +45,6 @@ def client() -> Iterator[httpx.Client]:
         yield client
 
 
-def gauge(service: Service, name: str) -> float:
-    for line in httpx.get(f"{service.url}/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.split()[1])
-    return 0.0
-
-
 def sent(service: Service, **fields: Any) -> socket.socket:
     """Send a whole request for a stream, and keep the connection in hand."""
     body = json.dumps(question(stream=True, **fields)).encode()
@@ -180,7 +173,7 @@ def test_what_goes_wrong_in_a_stream_is_its_last_event(
 def test_a_model_that_fails_in_a_stream_keeps_its_reasons(error: Exception, kind: str) -> None:
     with running(lambda: ToldModel(error=error)) as service, loaded(service) as client:
         *_, (name, problem) = stream(client)
-        assert gauge(service, 'segpipe_streams_total{end="error"}') == 1
+        assert service.gauge('segpipe_streams_total{end="error"}') == 1
     assert (name, problem["error"]) == ("error", kind)
     assert "secret" not in str(problem)
 
@@ -196,8 +189,8 @@ def test_the_steps_come_while_the_refiner_is_at_work() -> None:
             assert refiner.running == 1
             refiner.go.set()
             assert list(events)[-1][0] == "final"
-        assert gauge(service, 'segpipe_streams_total{end="final"}') == 1
-        assert gauge(service, "segpipe_refiner_seconds_count") == 1
+        assert service.gauge('segpipe_streams_total{end="final"}') == 1
+        assert service.gauge("segpipe_refiner_seconds_count") == 1
 
 
 def test_who_waits_in_the_queue_hears_a_heartbeat() -> None:
@@ -209,7 +202,7 @@ def test_who_waits_in_the_queue_hears_a_heartbeat() -> None:
         sent(service),
         client.stream("POST", PATH, json=question(stream=True)) as response,
     ):
-        wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+        wait_until(lambda: service.gauge("segpipe_waiting") == 1)
         lines = response.iter_lines()
         beats = sum(next(lines).startswith(":") for _ in range(20))
         model.go.set()
@@ -226,7 +219,7 @@ def test_a_client_that_leaves_a_stream_stops_the_model_and_frees_its_place() -> 
         assert post(client).status_code == 503
         leaving.close()
         wait_until(lambda: model.cancelled == 1)
-        wait_until(lambda: gauge(service, 'segpipe_streams_total{end="left"}') == 1)
+        wait_until(lambda: service.gauge('segpipe_streams_total{end="left"}') == 1)
         model.go.set()
         assert stream(client)[-1][0] == "final"
 
@@ -237,11 +230,11 @@ def test_a_client_that_leaves_the_queue_of_streams_is_not_computed_for() -> None
         staying, leaving = sent(service), None
         wait_until(lambda: model.running == 1)
         leaving = sent(service)
-        wait_until(lambda: gauge(service, "segpipe_waiting") == 1)
+        wait_until(lambda: service.gauge("segpipe_waiting") == 1)
         leaving.close()
-        wait_until(lambda: gauge(service, "segpipe_waiting") == 0)
+        wait_until(lambda: service.gauge("segpipe_waiting") == 0)
         model.go.set()
-        wait_until(lambda: gauge(service, 'segpipe_streams_total{end="final"}') == 1)
+        wait_until(lambda: service.gauge('segpipe_streams_total{end="final"}') == 1)
         staying.close()
     assert len(model.images) == 1
 
@@ -260,13 +253,13 @@ def test_a_refiner_stops_at_its_next_step_when_the_client_has_left(is_stream: bo
         wait_until(lambda: refiner.running == 1)
         leaving.result()
         # It is still at its step, and so its place is taken.
-        assert gauge(service, "segpipe_in_refiner") == 1
+        assert service.gauge("segpipe_in_refiner") == 1
         assert post(client).status_code == 503
         refiner.go.set()
-        wait_until(lambda: gauge(service, "segpipe_in_refiner") == 0)
+        wait_until(lambda: service.gauge("segpipe_in_refiner") == 0)
         assert refiner.steps == 1
         wait_until(lambda: post(client).status_code == 200)
-        assert gauge(service, "segpipe_refiner_failures_total") == 0
+        assert service.gauge("segpipe_refiner_failures_total") == 0
 
 
 def leave_soon(service: Service, body: dict[str, Any]) -> None:
@@ -295,14 +288,14 @@ def test_as_many_photos_are_refined_at_once_as_settings_say() -> None:
     ):
         streams = [pool.submit(stream, client) for _ in range(4)]
         plain = [pool.submit(ask, client) for _ in range(2)]
-        wait_until(lambda: gauge(service, "segpipe_in_refiner") == refiner.running == 2)
+        wait_until(lambda: service.gauge("segpipe_in_refiner") == refiner.running == 2)
         # Those that wait for the refiner are not in the model, which others may ask.
-        assert gauge(service, "segpipe_in_model") == 0
+        assert service.gauge("segpipe_in_model") == 0
         found = client.post("/segment", files={"image": PHOTO}, data={"prompt": "{}"})
         assert found.status_code == 200
         refiner.go.set()
         answers = [one.result()[-1][1] for one in streams] + [one.result() for one in plain]
-        assert gauge(service, "segpipe_waiting") == 0
+        assert service.gauge("segpipe_waiting") == 0
     assert refiner.most_running == 2
     assert all(answer == answers[0] for answer in answers)
 

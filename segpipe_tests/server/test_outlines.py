@@ -234,7 +234,7 @@ def test_without_a_refiner_the_path_stays_as_it_is_and_there_are_no_masks(
     refiner: ToldRefiner | None, reason: str
 ) -> None:
     with running(lambda: FoundModel(GOOD), refiner=refiner) as service:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         if refiner:
             wait_until(lambda: "could not" in coarse_reason(service))
         with service.client() as client:
@@ -260,7 +260,7 @@ def test_a_refiner_that_is_being_loaded_is_not_waited_for() -> None:
     refiner = ToldRefiner()
     refiner.load.clear()
     with running(lambda: FoundModel(GOOD), refiner=refiner) as service, service.client() as client:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         early = ask(client, return_base64=True)
         assert service.health()["refiner_loaded"] is False
         refiner.load.set()

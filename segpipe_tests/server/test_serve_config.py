@@ -170,7 +170,7 @@ def test_what_cannot_be_a_refiner_is_said_at_once(
 def test_weights_that_are_not_there_take_nothing_down() -> None:
     refiner = build_refiner(HqSamConfig(checkpoint="/no/such/folder"))
     with running(ClassicalSegmenter, refiner=refiner) as service:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         with service.client() as client:
             # torch is imported for it, which takes long on a machine that is busy.
             wait_until(

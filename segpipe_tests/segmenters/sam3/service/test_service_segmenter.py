@@ -40,7 +40,7 @@ A_BOX, OUTSIDE = Box(10, 10, 60, 60), Box(500, 500, 510, 510)
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     with running(ClassicalSegmenter) as service:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         yield service
 
 
@@ -174,7 +174,7 @@ def test_the_token_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SEGPIPE_SECRET_NAMES", "MY_TOKEN")
     monkeypatch.setenv("SEGPIPE_SERVER_TOKEN", "s3cret-canary")
     with running(ToldModel) as service:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         good = InternalSegmenter(InternalConfig(url=service.url, token_env="MY_TOKEN"))
         assert asyncio.run(ask(good, Prompt())).detections
 
@@ -341,7 +341,7 @@ def test_a_refusal_is_a_typed_error(status: int, kind: type[BackendError]) -> No
 
 def test_the_revision_is_what_health_says_and_is_asked_once() -> None:
     with running(ToldModel) as service:
-        wait_until(lambda: service.health()["model_loaded"] is True)
+        service.wait_for_model()
         segmenter = InternalSegmenter(InternalConfig(url=service.url))
 
         async def revisions() -> set[str]:
