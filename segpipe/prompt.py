@@ -136,6 +136,9 @@ class Prompt:
     def for_image(self, width: int, height: int) -> "Prompt":
         """The prompt with its boxes cut to an upright image of this size, pixels.
 
+        >>> Prompt(Mode.INSIDE_BOX, boxes=(Box(-5, 10, 50, 90),)).for_image(40, 30).boxes
+        (Box(x1=0.0, y1=10.0, x2=40.0, y2=30.0),)
+
         Raises:
             PromptError: A point lies outside the image, on its far edges included, or a box has no
                 part in it.
@@ -173,6 +176,12 @@ class Prompt:
         it may weigh more. Texts are kept letter by letter, since a model may read "Box" and " box"
         as it likes; a single one stands for itself, several are a list. Stored tables and keys of
         the cache are made of it: its bytes stay.
+
+        >>> prompt = Prompt(texts=("ring",), points=(Point(8, 4),))
+        >>> prompt.to_json()["text"], prompt.to_json()["points"]
+        ('ring', [[8.0, 4.0, True]])
+        >>> Prompt.from_json(prompt.to_json()) == prompt
+        True
         """
         return {
             "mode": self.mode.value,

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -10,6 +11,35 @@ import segpipe
 
 ROOT = Path(segpipe.__file__).parent
 PROMPT = ">>> "
+CALLED_BY_USERS = (
+    "segpipe.flow.one_photo:segment",
+    "segpipe.flow.one_photo:segment_folder",
+    "segpipe.formats.registry:export_format",
+    "segpipe.formats.registry:import_format",
+    "segpipe.pipeline.io_manager:StoredAsset",
+    "segpipe.prompt:Prompt",
+    "segpipe.prompt:Prompt.for_image",
+    "segpipe.prompt:Prompt.to_json",
+    "segpipe.refiners.build_refiner:build_refiner",
+    "segpipe.segmenters.build_segmenter:build_segmenter",
+    "segpipe.settings:Settings.identity",
+    "segpipe.store.data_root:DataRoot",
+    "segpipe.store.snapshot:Snapshot",
+    "segpipe.store.tables:current_tables",
+    "segpipe.vision.boxes:pixel_window",
+    "segpipe.vision.contour:mask_outlines",
+    "segpipe.vision.contour:mask_to_path",
+    "segpipe.vision.crop:crop_item",
+    "segpipe.vision.crop:encode_crop",
+    "segpipe.vision.dedup:dedup",
+    "segpipe.vision.encode:encode_png",
+    "segpipe.vision.image:decode_image",
+    "segpipe.vision.mask:Mask.from_full",
+    "segpipe.vision.mask:iou",
+    "segpipe.vision.mask_codecs:to_base64",
+    "segpipe.vision.mask_codecs:to_coco_rle",
+    "segpipe.vision.path_fill:path_to_mask",
+)
 
 
 def _modules_with_examples() -> list[str]:
@@ -35,14 +65,5 @@ def test_the_examples_of_a_module_give_what_they_say(name: str) -> None:
 
 
 def test_what_users_call_has_an_example() -> None:
-    assert {
-        "segpipe.vision.boxes",
-        "segpipe.vision.contour",
-        "segpipe.vision.crop",
-        "segpipe.vision.dedup",
-        "segpipe.vision.encode",
-        "segpipe.vision.image",
-        "segpipe.vision.mask",
-        "segpipe.vision.mask_codecs",
-        "segpipe.vision.path_fill",
-    } <= set(_modules_with_examples())
+    without = [name for name in CALLED_BY_USERS if PROMPT not in (resolve_name(name).__doc__ or "")]
+    assert without == []

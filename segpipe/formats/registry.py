@@ -44,6 +44,14 @@ def import_format(name: str) -> ImportFormat:
 
     Raises:
         ConfigError: There is none.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "ring.txt").write_text("0 0.5 0.5 0.2 0.4")
+    ...     (labels,) = import_format("yolo").read(Path(folder), None)
+    ...     labels.read().in_pixels(200, 100, file=labels.file)[0].box
+    Box(x1=80.0, y1=30.0, x2=120.0, y2=70.0)
     """
     return _find(IMPORTS, name, ImportFormat)
 

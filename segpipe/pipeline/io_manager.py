@@ -26,6 +26,18 @@ class StoredAsset(Mapping[str, bytes]):
 
     A file is read, and its sha256 checked, when it is asked for. All of it is from one
     generation, whatever is promoted meanwhile.
+
+    >>> import tempfile
+    >>> from segpipe.store.store import DealStore
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     store = DealStore(root)
+    ...     with store.stage("lot-7", "find_all", run_id="run-1") as staging:
+    ...         staging.write("colours", "value.json", b'{"gold": 3}')
+    ...         _ = staging.seal("colours", made_from={})
+    ...         _ = staging.promote()
+    ...     stored = StoredAsset(store.current("lot-7", "find_all"), "colours")
+    ...     stored.deal, list(stored), stored["value.json"]
+    ('lot-7', ['value.json'], b'{"gold": 3}')
     """
 
     def __init__(self, snapshot: Snapshot, asset: str) -> None:

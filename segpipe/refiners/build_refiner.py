@@ -15,7 +15,11 @@ RefinerConfig = Annotated[AnyRefinerConfig, Field(discriminator="kind")]
 
 
 def build_refiner(config: AnyRefinerConfig) -> Refiner:
-    """Build the refiner that a configuration describes."""
+    """Build the refiner that a configuration describes.
+
+    >>> build_refiner(GrabCutConfig()).id
+    'grabcut'
+    """
     match config:
         case NoneConfig():
             return NoneRefiner()

@@ -73,6 +73,9 @@ def build_segmenter(
 ) -> Segmenter:
     """Build the segmenter that a configuration describes.
 
+    >>> build_segmenter(RecursiveConfig(inner=ClassicalConfig())).id
+    'recursive(classical)'
+
     Args:
         config: Which segmenter, and how.
         data_folder: Where relative folders of answers and accounts begin.

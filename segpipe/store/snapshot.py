@@ -19,6 +19,19 @@ class Snapshot:
 
     Everything that is read is what the run wrote: the commit gives the manifest's digest, the
     manifest each file's. Made by ``DealStore.current`` and ``DealStore.snapshot``.
+
+    >>> import tempfile
+    >>> from segpipe.store.store import DealStore
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     store = DealStore(root)
+    ...     with store.stage("lot-7", "find_all", run_id="run-1") as staging:
+    ...         staging.write("colours", "value.json", b'{"gold": 3}')
+    ...         _ = staging.seal("colours", made_from={})
+    ...         before = store.current("lot-7", "find_all")
+    ...         _ = staging.promote()
+    ...     snapshot = store.current("lot-7", "find_all")
+    ...     before, snapshot.generation, snapshot.read("colours", "value.json")
+    (None, 1, b'{"gold": 3}')
     """
 
     def __init__(self, root: DataRoot, storage: Storage, log: CommitLog, commit: Commit) -> None:

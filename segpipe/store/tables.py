@@ -250,6 +250,18 @@ def current_tables(store: DealStore, mode: str, asset: str, file: str) -> list[s
         VersionNotFoundError: The asset has no such file.
         CorruptVersionError: A commit or a manifest of a deal is damaged.
         StoreError: The data root cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     store = DealStore(root)
+    ...     with store.stage("lot-7", "find_all", run_id="run-1") as staging:
+    ...         with staging.open("prices", "prices.parquet") as file:
+    ...             pq.write_table(pa.table({"image": ["a", "b"], "price": [3, 4]}), file)
+    ...         _ = staging.seal("prices", made_from={})
+    ...         _ = staging.promote()
+    ...     paths = current_tables(store, "find_all", "prices", "prices.parquet")
+    ...     pq.read_table(paths, columns=["price"]).num_rows
+    2
     """
     snapshots = (store.current(deal, mode) for deal in store.deals())
     return [

@@ -20,7 +20,7 @@ from segpipe.errors import (
 from segpipe.segmenters.http.http_answers import (
     ACCEPT_ENCODING,
     BadBodyError,
-    Fault,
+    CallFault,
     SecretFilter,
     fault_of_exception,
     kind_of_status,
@@ -133,7 +133,7 @@ class BackendClient:
             BackendProtocolError: The answer is too large or cannot be decompressed.
         """
         call = Call(method, path, content, on_attempt, is_traced=self._transport is None)
-        result: Answer | Fault
+        result: Answer | CallFault
         async with self._slots:
             try:
                 async with asyncio.timeout(self._settings.deadline_s) as deadline:
@@ -158,7 +158,7 @@ class BackendClient:
             await pool.aclose()
             _connection_log.removeFilter(self._filter)
 
-    async def _until_answered(self, call: Call, deadline: asyncio.Timeout) -> Answer | Fault:
+    async def _until_answered(self, call: Call, deadline: asyncio.Timeout) -> Answer | CallFault:
         while True:
             result = await self._attempt(call)
             if isinstance(result, Answer) or not self._may_send_again(call, result):
@@ -179,7 +179,7 @@ class BackendClient:
             )
             await asyncio.sleep(pause_s)
 
-    async def _attempt(self, call: Call) -> Answer | Fault:
+    async def _attempt(self, call: Call) -> Answer | CallFault:
         call.begin()
         try:
             result = await self._send(call)
@@ -190,7 +190,7 @@ class BackendClient:
         call.end(Outcome.ANSWERED if isinstance(result, Answer) else OUTCOMES[result.kind])
         return result
 
-    async def _send(self, call: Call) -> Answer | Fault:
+    async def _send(self, call: Call) -> Answer | CallFault:
         pool = self._connected()
         try:
             request = pool.build_request(
@@ -203,13 +203,13 @@ class BackendClient:
                 await response.aclose()
         except BadBodyError as error:
             said = f"answered {call.status}, but {error}"
-            return Fault(BackendProtocolError, said, status=call.status)
+            return CallFault(BackendProtocolError, said, status=call.status)
         except (httpx.HTTPError, OSError) as error:
             return fault_of_exception(
                 error, was_sent=call.was_sent, was_answered=call.status is not None
             )
 
-    async def _read(self, call: Call, response: httpx.Response) -> Answer | Fault:
+    async def _read(self, call: Call, response: httpx.Response) -> Answer | CallFault:
         status, headers = response.status_code, response.headers
         call.status, call.headers = status, headers
         kind = kind_of_status(status, headers)
@@ -225,18 +225,18 @@ class BackendClient:
             pass  # the status tells enough
         said = start.decode(errors="replace")
         reason = say_status(status, response, snippet(said, self._secrets))
-        return Fault(kind, reason, asked_pause_s(headers, datetime.now(UTC)), status, said)
+        return CallFault(kind, reason, asked_pause_s(headers, datetime.now(UTC)), status, said)
 
-    def _out_of_time(self, call: Call) -> Fault:
+    def _out_of_time(self, call: Call) -> CallFault:
         late = f"within the deadline of {self._settings.deadline_s:g} s for the whole call"
         if call.status is not None:
             kind = kind_of_status(call.status, call.headers) or BackendUncertainError
-            return Fault(kind, f"answered {call.status}, but not wholly {late}")
+            return CallFault(kind, f"answered {call.status}, but not wholly {late}")
         if call.was_sent is False:
-            return Fault(BackendUnavailableError, f"did not take the whole request {late}")
-        return Fault(BackendUncertainError, f"took the request and gave no answer {late}")
+            return CallFault(BackendUnavailableError, f"did not take the whole request {late}")
+        return CallFault(BackendUncertainError, f"took the request and gave no answer {late}")
 
-    def _may_send_again(self, call: Call, fault: Fault) -> bool:
+    def _may_send_again(self, call: Call, fault: CallFault) -> bool:
         if call.number >= self._settings.max_attempts:
             return False
         if fault.kind is BackendUncertainError:

@@ -120,7 +120,7 @@ _NEVER_SENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CallFault:
     """Why an attempt failed.
 
     Attributes:
@@ -163,7 +163,7 @@ def say_status(status: int, response: httpx.Response, snippet: str) -> str:
     return f"answered {status}{f' ({meaning})' if meaning else ''}{billed}{said}"
 
 
-def fault_of_exception(error: Exception, *, was_sent: bool | None, was_answered: bool) -> Fault:
+def fault_of_exception(error: Exception, *, was_sent: bool | None, was_answered: bool) -> CallFault:
     """What a failed connection means.
 
     Args:
@@ -173,16 +173,16 @@ def fault_of_exception(error: Exception, *, was_sent: bool | None, was_answered:
     """
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        return Fault(BackendRefusedError, f"has a TLS certificate that is not trusted ({said})")
+        return CallFault(BackendRefusedError, f"has a TLS certificate that is not trusted ({said})")
     if isinstance(error, _NEVER_SENDABLE):
-        return Fault(BackendRefusedError, f"cannot be sent this request ({said})")
+        return CallFault(BackendRefusedError, f"cannot be sent this request ({said})")
     if was_answered:
-        return Fault(BackendUncertainError, f"broke off in the middle of its answer ({said})")
+        return CallFault(BackendUncertainError, f"broke off in the middle of its answer ({said})")
     if isinstance(error, _NEVER_CONNECTED):
-        return Fault(BackendUnavailableError, f"cannot be reached ({said})")
+        return CallFault(BackendUnavailableError, f"cannot be reached ({said})")
     if was_sent is False:
-        return Fault(BackendUnavailableError, f"did not take the whole request ({said})")
-    return Fault(BackendUncertainError, f"took the request and gave no answer ({said})")
+        return CallFault(BackendUnavailableError, f"did not take the whole request ({said})")
+    return CallFault(BackendUncertainError, f"took the request and gave no answer ({said})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
