@@ -32,8 +32,8 @@ from benchmarks.photos import SIZE_PX, jpeg, photo
 from benchmarks.timing import median_seconds, median_times, ratio_table
 from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings, RunSettings
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.run_settings import FlowSettings, RunSettings
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner

@@ -27,7 +27,7 @@ from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.sam3.service import InternalConfig, InternalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.run import build_server
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings, RunSettings
+from segpipe.flow.run_settings import FlowSettings, RunSettings
 from segpipe.flow.todo import Todo, todo_of
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode

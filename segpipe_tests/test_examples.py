@@ -14,8 +14,8 @@ PROMPT = ">>> "
 CALLED_BY_USERS = (
     "segpipe.flow.one_photo:segment",
     "segpipe.flow.one_photo:segment_folder",
-    "segpipe.formats.registry:export_format",
-    "segpipe.formats.registry:import_format",
+    "segpipe.formats.format_registry:export_format",
+    "segpipe.formats.format_registry:import_format",
     "segpipe.pipeline.io_manager:StoredAsset",
     "segpipe.prompt:Prompt",
     "segpipe.prompt:Prompt.for_image",

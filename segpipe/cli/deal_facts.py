@@ -11,7 +11,7 @@ from segpipe.cli.facts import (
     ModeFacts,
 )
 from segpipe.errors import SegpipeError, describe
-from segpipe.flow.settings import FlowSettings, RunSettings
+from segpipe.flow.run_settings import FlowSettings, RunSettings
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.report import REPORT, REPORT_FILE, SHEET_FILE
 from segpipe.flow.todo import Todo, todo_of

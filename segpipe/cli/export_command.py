@@ -10,8 +10,8 @@ from segpipe.cli.console import counted, err, out, progress_bars
 from segpipe.cli.options import ROOT, Root, existing, one_of
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
 from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
+from segpipe.formats.format_registry import EXPORTS
 from segpipe.formats.label_format import CocoMasks
-from segpipe.formats.registry import EXPORTS
 from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore

@@ -13,7 +13,7 @@ from segpipe.cli.options import ROOT, Json, Root, existing, one_of
 from segpipe.cli.prompt_tables import prompt_facts, prompt_listing
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
 from segpipe.flow.import_labels import ImportTask, import_labels, photo_size
-from segpipe.formats.registry import IMPORTS
+from segpipe.formats.format_registry import IMPORTS
 from segpipe.prompt import Mode
 from segpipe.store.manifests import utc_now
 from segpipe.store.prompts import DealPrompts, ImagePrompts, PromptType, Source

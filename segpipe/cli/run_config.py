@@ -12,7 +12,7 @@ from dagster._config.config_type import ConfigType, ConfigTypeKind
 from pydantic import BaseModel, ValidationError
 
 from segpipe.errors import ConfigError
-from segpipe.flow.settings import RunSettings
+from segpipe.flow.run_settings import RunSettings
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.resources import RefinerResource, SegmenterResource, settings_of_run

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
+from segpipe.flow.mode_prompts import ModePrompts, PhotoPrompt, read_prompts
 from segpipe.flow.photo import LoadedPhoto, load_photo
-from segpipe.flow.prompts import ModePrompts, PhotoPrompt, read_prompts
 from segpipe.flow.results import DealResults
-from segpipe.flow.stages.registry import STAGES, AnyStage, Stages
 from segpipe.flow.stages.stage import PhotoResults, PhotoWork
+from segpipe.flow.stages.stage_registry import STAGES, AnyStage, Stages
 from segpipe.flow.tools import Tools
 from segpipe.flow.writer import DealWriter
 from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from segpipe.digests import bytes_digest
 from segpipe.errors import DealNotFoundError, InputError
-from segpipe.flow.prompts import read_prompts_version
+from segpipe.flow.mode_prompts import read_prompts_version
 from segpipe.prompt import Mode
 from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore

@@ -19,11 +19,12 @@ from segpipe.flow.results import DealResults
 from segpipe.flow.stages.coco import labelled_photo
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.refinement import REFINEMENT
-from segpipe.flow.stages.registry import AnyStage
 from segpipe.flow.stages.report import REPORT, SHEET_FILE
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults
+from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.formats.destination import EXPORT_FILE, ExportFolder, new_file, new_folder
+from segpipe.formats.format_registry import export_format
 from segpipe.formats.label_format import (
     OPENED_EVERYWHERE,
     CocoMasks,
@@ -32,7 +33,6 @@ from segpipe.formats.label_format import (
     WriteOptions,
 )
 from segpipe.formats.labels import CutOut, LabelledPhoto
-from segpipe.formats.registry import export_format
 from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store import layout
@@ -63,7 +63,7 @@ class ExportTask:
     """What to export, and where to.
 
     Attributes:
-        format: The name of the format: see :data:`segpipe.formats.registry.EXPORTS`.
+        format: The name of the format: see :data:`segpipe.formats.format_registry.EXPORTS`.
         out: The folder to make; or the file, where the format can be one and the name ends so.
         mode: Whose results.
         images: Whether the photos go along; None for what suits the format: copies in a folder of

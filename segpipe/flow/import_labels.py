@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segpipe.errors import ConfigError, PromptError, SegpipeError
+from segpipe.formats.format_registry import import_format
 from segpipe.formats.labels import DrawnBox, PhotoLabels
 from segpipe.formats.photo_names import match_photos
-from segpipe.formats.registry import import_format
 from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo
 from segpipe.store.manifests import utc_now
@@ -27,7 +27,7 @@ class ImportTask:
 
     Attributes:
         labels: The label file, or a folder of such.
-        format: The name of its format: see :data:`segpipe.formats.registry.IMPORTS`.
+        format: The name of its format: see :data:`segpipe.formats.format_registry.IMPORTS`.
         mode: What the boxes are for: with ``inside_box`` each is around one item to cut out, with
             ``find_all`` each is an example of what to find.
         by: Who drew them.

@@ -24,8 +24,8 @@ from segpipe.errors import (
     UnreadablePhotoError,
     UnsupportedFormatError,
 )
+from segpipe.flow.mode_prompts import PhotoPrompt
 from segpipe.flow.photo import PhotoSettings
-from segpipe.flow.prompts import PhotoPrompt
 from segpipe.flow.stages.dedup import DedupSettings, dedup_image
 from segpipe.flow.stages.refinement import RefinedImage, items_found, refine_image
 from segpipe.flow.stages.segmentation import SegmentedImage, segment_image

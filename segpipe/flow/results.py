@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from segpipe.errors import NotPromotedError, StaleUpstreamError
 from segpipe.flow.photo import LoadedPhoto, PhotoInfo
-from segpipe.flow.stages.registry import AnyStage
 from segpipe.flow.stages.segmentation import IMAGES_FILE, SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults, open_table
+from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.store import DealStore
 from segpipe.store.tables import TableReader

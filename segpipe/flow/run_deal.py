@@ -15,7 +15,7 @@ from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.deal_inputs import InputsMark, current_inputs
 from segpipe.flow.finds import write_finds
 from segpipe.flow.stages.refinement import REFINEMENT
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.todo import State, Todo, nothing_to_ask, run_of_unrecorded_finds, todo_of
 from segpipe.flow.tools import Tools
 from segpipe.progress import DealFailed, DealSkipped, DealWanted, Tell

@@ -6,11 +6,11 @@ from enum import StrEnum
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal_inputs import InputsMark, current_inputs, read_photos_version
-from segpipe.flow.prompts import has_boxes, read_prompts_version
-from segpipe.flow.settings import RunSettings
+from segpipe.flow.mode_prompts import has_boxes, read_prompts_version
+from segpipe.flow.run_settings import RunSettings
 from segpipe.flow.stages.refinement import REFINEMENT
-from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.stages.segmentation import SEGMENTATION
+from segpipe.flow.stages.stage_registry import STAGES, AnyStage
 from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
 from segpipe.store.inputs import fingerprint

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from segpipe.digests import settings_digest
-from segpipe.flow.settings import RunSettings
-from segpipe.flow.stages.registry import AnyStage
+from segpipe.flow.run_settings import RunSettings
+from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
 

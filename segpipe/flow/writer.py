@@ -10,9 +10,9 @@ from segpipe.detection import Usage
 from segpipe.flow.deal_inputs import photos_version
 from segpipe.flow.results import DealResults
 from segpipe.flow.stages.refinement import REFINEMENT
-from segpipe.flow.stages.registry import AnyStage
 from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
 from segpipe.flow.stages.stage import PhotoResults, StageOutput
+from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.flow.tools import Tools
 from segpipe.progress import Counts
 from segpipe.prompt import Mode

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.stages.report import REPORT
+from segpipe.flow.stages.stage_registry import STAGES, AnyStage
 from segpipe.pipeline.partitions import MODE_TAG
 from segpipe.pipeline.recording import asset_key, parents
 from segpipe.prompt import Mode

@@ -7,7 +7,7 @@ import dagster as dg
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource

@@ -11,8 +11,8 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.run_deal import current_outcome, process_in_run, record_finds
-from segpipe.flow.settings import SharedSettings
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.run_settings import SharedSettings
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.asset_specs import build_specs
 from segpipe.pipeline.deal_checks import check_stages

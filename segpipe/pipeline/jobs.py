@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.partitions import MODE_TAG
 from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
 from segpipe.pipeline.resources import DealStoreResource

@@ -17,7 +17,7 @@ from typing import (
 import dagster as dg
 from pydantic import Field, create_model
 
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.refiners.build_refiner import AnyRefinerConfig
 from segpipe.secret_names import allowed_names, is_secret_name
 from segpipe.segmenters.build_segmenter import AnySegmenterConfig
@@ -38,7 +38,7 @@ def options_of(kind: type[Settings]) -> type[Settings]:
     Fields, defaults, descriptions and validation are those of the model. A field that holds other
     settings, alone or in a union, holds the options of these.
 
-    >>> from segpipe.flow.settings import FlowSettings
+    >>> from segpipe.flow.run_settings import FlowSettings
     >>> options = options_of(FlowSettings)
     >>> issubclass(options, FlowSettings) and issubclass(options, dg.Config)
     True

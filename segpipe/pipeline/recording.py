@@ -10,10 +10,10 @@ from pydantic import JsonValue
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal import DealOutcome
-from segpipe.flow.stages.registry import STAGES, AnyStage
 from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import open_table
+from segpipe.flow.stages.stage_registry import STAGES, AnyStage
 from segpipe.prompt import Mode
 from segpipe.store.manifests import PHOTOS, PROMPTS
 from segpipe.store.prompts import NO_PROMPTS_VERSION

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from segpipe.errors import ConfigError, describe
-from segpipe.flow.settings import FlowSettings, RunSettings, SharedSettings
+from segpipe.flow.run_settings import FlowSettings, RunSettings, SharedSettings
 from segpipe.pipeline.options import (
     LocalRoot,
     RefinerOptions,

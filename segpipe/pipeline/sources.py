@@ -7,7 +7,7 @@ import dagster as dg
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal_inputs import read_photos_version
-from segpipe.flow.prompts import read_prompts_version
+from segpipe.flow.mode_prompts import read_prompts_version
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key
 from segpipe.pipeline.resources import DealStoreResource

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from fastapi import APIRouter, Request, Response
 
 from segpipe.detection import Thresholds
-from segpipe.flow.prompts import PhotoPrompt
+from segpipe.flow.mode_prompts import PhotoPrompt
 from segpipe.flow.stages.dedup import DedupSettings, dedup_image
 from segpipe.flow.stages.refinement import RefinedImage, refine_image
 from segpipe.flow.stages.segmentation import SegmentedImage, segment_image
@@ -20,9 +20,9 @@ from segpipe.server.metrics import Metrics
 from segpipe.server.openapi import events, json_body, problems
 from segpipe.server.outline_answers import answer_json
 from segpipe.server.outline_requests import outlined, own_fields, prompt_for, read_photo, unpack
-from segpipe.server.prompts import require_few, require_something
+from segpipe.server.prompt_requests import require_few, require_something
+from segpipe.server.server_settings import ServerSettings
 from segpipe.server.service import Service
-from segpipe.server.settings import ServerSettings
 from segpipe.threads import finish_in_thread
 from segpipe.web.bounded_requests import JsonRoute, body_of
 from segpipe.web.event_stream import EventStream

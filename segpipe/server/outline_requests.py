@@ -11,14 +11,14 @@ from segpipe.detection import Detection, SegmentationResult
 from segpipe.errors import PathError, PhotoError
 from segpipe.flow.stages.segmentation import SegmentedImage
 from segpipe.prompt import Mode, Point, Prompt
-from segpipe.server.prompts import renamed_fields
+from segpipe.server.prompt_requests import renamed_fields
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.path_fill import path_to_mask
 from segpipe.web.photo_uploads import read_data_url
 from segpipe.web.problems import malformed
 from segpipe.wire.outlines import PointPrompt, Question, SegmentRequest
-from segpipe.wire.prompts import with_signed_boxes
+from segpipe.wire.wire_prompts import with_signed_boxes
 
 CERTAIN = 1.0
 """The score of what a client drew."""

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.refiners.refiner import NoneConfig, Refiner
 from segpipe.segmenters.build_segmenter import build_segmenter
-from segpipe.server.app import create_app
 from segpipe.server.serve_config import ServeConfig
+from segpipe.server.server_settings import ServerSettings
 from segpipe.server.service import ModelLoader, Service
-from segpipe.server.settings import ServerSettings
+from segpipe.server.service_app import create_app
 from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
 from segpipe.web.log_limit import LimitRepeats
 

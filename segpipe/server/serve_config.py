@@ -16,7 +16,7 @@ from segpipe.segmenters.build_segmenter import (
     SegmenterConfig,
 )
 from segpipe.segmenters.classical import ClassicalConfig
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.settings import Settings
 
 _KINDS_OF_MODEL = "classical, sam3"

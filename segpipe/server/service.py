@@ -14,7 +14,7 @@ from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.gate import Gate
 from segpipe.server.metrics import Metrics
 from segpipe.server.refining import Refining
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.image import RgbImage
 from segpipe.web.photo_uploads import PhotoShelf, ReadUpload, UploadedPhoto
 from segpipe.web.problems import FullError, RefusedError, failed, unavailable

@@ -13,7 +13,7 @@ import pytest
 
 from docs.configuration_reference import MARKER, chapters, reference
 from segpipe.definitions import defs
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe_tests.docs.pages import PAGES, ROOT
 
 

@@ -9,15 +9,15 @@ import pytest
 from segpipe.errors import StaleUpstreamError
 from segpipe.flow.checks import CheckSettings, Finding
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.crops import CROPS_SCHEMA
-from segpipe.flow.stages.registry import STAGES
 from segpipe.flow.stages.segmentation import (
     DETECTIONS_SCHEMA,
     IMAGES_FILE,
     IMAGES_SCHEMA,
     SEGMENTATION,
 )
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.tables import TableWriter

@@ -24,10 +24,10 @@ from segpipe.errors import (
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.photo import PhotoSettings
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.crops import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.prompt import Mode, Prompt
 from segpipe.store.local_storage import Disk, LocalStorage
 from segpipe.store.store import DealStore

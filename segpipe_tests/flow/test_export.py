@@ -21,8 +21,8 @@ from pycocotools.coco import COCO
 from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError, describe
 from segpipe.flow.export import Images
 from segpipe.formats.destination import EXPORT_FILE
+from segpipe.formats.format_registry import EXPORTS, export_format
 from segpipe.formats.label_format import CocoMasks
-from segpipe.formats.registry import EXPORTS, export_format
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.vision.mask import Mask, iou

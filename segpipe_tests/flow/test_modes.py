@@ -11,11 +11,11 @@ import pytest
 
 from segpipe.errors import DealFailedError, PromptError, PromptFileError
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.prompts import POINTS_WITHOUT_A_BOX, PromptSettings
+from segpipe.flow.mode_prompts import POINTS_WITHOUT_A_BOX, PromptSettings
 from segpipe.flow.run_deal import process_in_run, record_finds
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE, REFINEMENT_SCHEMA
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Exemplar, Mode, Point
 from segpipe.segmenters.each_text import EachText

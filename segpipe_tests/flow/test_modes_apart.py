@@ -15,7 +15,7 @@ from segpipe.errors import DealFailedError, UnsupportedPromptError
 from segpipe.flow.deal import DealTask
 from segpipe.flow.run_deal import process_in_run, record_finds
 from segpipe.flow.stages.coco import COCO_FILE
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.segmenters.classical import ClassicalSegmenter

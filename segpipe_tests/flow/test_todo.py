@@ -19,12 +19,12 @@ from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import DealFailedError
 from segpipe.flow.deal import DealTask
 from segpipe.flow.run_deal import process_in_run, record_finds
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.coco import Coco
 from segpipe.flow.stages.crops import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
-from segpipe.flow.stages.registry import STAGES
 from segpipe.flow.stages.report import ReportSettings
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.todo import State, Todo, todo_of
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.defs import build_defs

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from segpipe.formats.format_registry import import_format
 from segpipe.formats.labels import PhotoBoxes
-from segpipe.formats.registry import import_format
 
 
 def read(place: Path, file_format: str, columns: str | None = None) -> list[PhotoBoxes]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from segpipe.errors import PromptError
-from segpipe.formats.registry import import_format
+from segpipe.formats.format_registry import import_format
 from segpipe_tests.formats.label_files import read
 
 

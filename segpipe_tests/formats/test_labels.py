@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import PromptError
-from segpipe.formats.registry import IMPORTS, import_format
+from segpipe.formats.format_registry import IMPORTS, import_format
 from segpipe.vision.boxes import Box
 
 SIZES = st.tuples(st.integers(1, 8000), st.integers(1, 8000))

@@ -18,7 +18,7 @@ import httpx
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.instance.ref import InstanceRef
 
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe_tests.deals import make_deal

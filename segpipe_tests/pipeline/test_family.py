@@ -13,7 +13,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.run_deal import process_in_run
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import range_tags

@@ -7,7 +7,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from segpipe.flow.stages.registry import STAGES
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import only_stale
 from segpipe.pipeline.recording import asset_key, prompts_key

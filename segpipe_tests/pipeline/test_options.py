@@ -6,7 +6,7 @@ from typing import Any, get_args
 import dagster as dg
 import pytest
 
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import as_options, options_of

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings, RunSettings
+from segpipe.flow.run_settings import FlowSettings, RunSettings
 from segpipe.flow.tools import Tools
 from segpipe.refiners.build_refiner import AnyRefinerConfig, RefinerConfig, build_refiner
 from segpipe_tests.deals import make_deal

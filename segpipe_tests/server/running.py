@@ -21,7 +21,7 @@ from segpipe.prompt import Point, Prompt
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.run import ModelServer, build_server
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask

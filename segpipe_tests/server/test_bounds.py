@@ -12,7 +12,7 @@ import pytest
 from segpipe.segmenters.classical import classical_segmenter as classical
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.classical.item_at_points import at_points
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.web.photo_uploads import PhotoShelf
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running, wait_until

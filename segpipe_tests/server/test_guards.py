@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.server.app import create_app
 from segpipe.server.run import serve
 from segpipe.server.serve_config import ServeConfig
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
+from segpipe.server.service_app import create_app
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import PATIENCE_S, Service, ToldModel, running
 

@@ -14,7 +14,7 @@ from schemathesis.engine.events import NonFatalError, ScenarioFinished
 
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.server.running import Service, running, wait_until
 

@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe_tests.server.asking import PATH, loaded, post, question, stream
 from segpipe_tests.server.running import PATIENCE_S, ToldModel, running, wait_until
 

@@ -16,7 +16,7 @@ from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.loop.loop_refiner import HqSamRefiner
 from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe_tests.refiners.loop.tiny_hq_sam import make_tiny_checkpoint
 from segpipe_tests.server.asking import (
     PATH,

@@ -21,7 +21,7 @@ from segpipe.refiners.loop.loop_settings import HqSamConfig
 from segpipe.refiners.refiner import Refinement
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.server import outline_answers as answers
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_png
 from segpipe.vision.mask import Mask, iou

@@ -14,7 +14,7 @@ from segpipe.segmenters.build_segmenter import RecursiveConfig, Sam3Config
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.sam3.local import LocalConfig
 from segpipe.server.serve_config import ServeConfig, read_serve_config, with_options
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe_tests.server.asking import ask, question
 from segpipe_tests.server.running import running, running_process, wait_until
 

@@ -16,8 +16,8 @@ from segpipe.detection import (
     Usage,
 )
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
+from segpipe.flow.mode_prompts import PhotoPrompt, prompt_from_row, prompt_to_row
 from segpipe.flow.photo import PhotoInfo
-from segpipe.flow.prompts import PhotoPrompt, prompt_from_row, prompt_to_row
 from segpipe.flow.stages.stage import (
     BOX_TEXTS,
     ITEM_TEXTS,

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from segpipe.errors import StaleUpstreamError
 from segpipe.flow.checks import Check, manifest_verifies
+from segpipe.flow.mode_prompts import PhotoPrompt
 from segpipe.flow.photo import LoadedPhoto, PhotoInfo
-from segpipe.flow.prompts import PhotoPrompt
 from segpipe.progress import NO_COUNTS, Counts
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.settings import FlowSettings
+from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.coco import COCO_FILE, CocoSettings
 from segpipe.formats.label_format import CocoMasks
 from segpipe.prompt import Mode, Prompt

@@ -40,8 +40,8 @@ from segpipe.wire.inference import (
     WirePrompt,
     decode_mask,
 )
-from segpipe.wire.prompts import own_field, to_wire
 from segpipe.wire.service_token import read_token
+from segpipe.wire.wire_prompts import own_field, to_wire
 
 _NAME = "the inference service"
 _READINGS = 3

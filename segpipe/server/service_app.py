@@ -18,9 +18,9 @@ from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server import outline_endpoint
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
-from segpipe.server.prompts import require_few, require_something, to_points, to_prompt
+from segpipe.server.prompt_requests import require_few, require_something, to_points, to_prompt
+from segpipe.server.server_settings import ServerSettings
 from segpipe.server.service import ModelLoader, Service
-from segpipe.server.settings import ServerSettings
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask_codecs import to_base64, to_png
 from segpipe.web.bounded_requests import Bounds, FormRoute
@@ -36,7 +36,7 @@ from segpipe.wire.inference import (
     WireSize,
     encode_mask,
 )
-from segpipe.wire.prompts import thresholds_of
+from segpipe.wire.wire_prompts import thresholds_of
 
 _HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
 _OPEN_PATHS = frozenset({_HEALTH})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import Field, create_model
 
 from segpipe.flow.checks import CheckSettings
+from segpipe.flow.mode_prompts import PromptSettings
 from segpipe.flow.photo import PhotoSettings
-from segpipe.flow.prompts import PromptSettings
-from segpipe.flow.stages.registry import STAGES, AnyStage, Stages
+from segpipe.flow.stages.stage_registry import STAGES, AnyStage, Stages
 from segpipe.settings import Settings
 
 

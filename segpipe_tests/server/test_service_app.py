@@ -17,7 +17,7 @@ from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.build_segmenter import RecursiveConfig, build_segmenter
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.server.settings import ServerSettings
+from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.wire.inference import Problem, Readings, Segments, decode_mask
 from segpipe_tests.goods import goods_photo

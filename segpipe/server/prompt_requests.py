@@ -9,7 +9,7 @@ from segpipe.prompt import Point, Prompt, require_points
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.image import RgbImage
 from segpipe.wire.inference import WirePrompt
-from segpipe.wire.prompts import from_wire
+from segpipe.wire.wire_prompts import from_wire
 
 
 def require_few(count: int, max_points: int) -> None:

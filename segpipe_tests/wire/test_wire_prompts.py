@@ -7,7 +7,7 @@ from segpipe.detection import Thresholds
 from segpipe.errors import PromptError
 from segpipe.prompt import Exemplar, Mode, Prompt
 from segpipe.vision.boxes import Box
-from segpipe.wire.prompts import (
+from segpipe.wire.wire_prompts import (
     from_wire,
     thresholds_of,
     to_wire,

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 
-from segpipe.flow.prompts import prompt_from_row, prompt_to_row
+from segpipe.flow.mode_prompts import prompt_from_row, prompt_to_row
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.vision.boxes import Box
 from segpipe_tests.prompts import prompts

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from segpipe.cli.app import app
 from segpipe.errors import ConfigError
 from segpipe.formats.destination import ExportFolder
+from segpipe.formats.format_registry import EXPORTS, IMPORTS, export_format, import_format
 from segpipe.formats.label_format import (
     ExportFormat,
     ImportFormat,
@@ -20,7 +21,6 @@ from segpipe.formats.label_format import (
     WriteOptions,
 )
 from segpipe.formats.labels import LabelledPhoto
-from segpipe.formats.registry import EXPORTS, IMPORTS, export_format, import_format
 from segpipe_tests.deals import run_deal
 
 

@@ -14,11 +14,11 @@ from segpipe.errors import NotPromotedError
 from segpipe.flow.deal import DealTask, process_deal, waves
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.results import DealResults
-from segpipe.flow.settings import RunSettings, settings_model
+from segpipe.flow.run_settings import RunSettings, settings_model
 from segpipe.flow.stages.dedup import DEDUP
-from segpipe.flow.stages.registry import STAGES, Stages
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults, PhotoWork, Stage
+from segpipe.flow.stages.stage_registry import STAGES, Stages
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
