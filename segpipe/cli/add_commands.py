@@ -5,30 +5,52 @@ from typing import Annotated
 
 import typer
 
-from segpipe.cli.console import out
+from segpipe.cli.console import counted, is_are, print_json, say, warn
+from segpipe.cli.facts import Added
 from segpipe.cli.instance import add_partitions, open_instance
-from segpipe.cli.options import ROOT, Root
+from segpipe.cli.options import ROOT, Json, Root
+from segpipe.cli.photo_files import find_photos
 from segpipe.cli.samples import add_samples
-from segpipe.errors import EmptyDealError
-from segpipe.store.deal_folders import is_ignored
+from segpipe.errors import BadPhotosError, EmptyDealError
 from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
+
+_NAMED = 5
 
 
 def add(
     deal: Annotated[str, typer.Argument(help="The deal; made when it is new.")],
     photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
     root: Root = ROOT,
+    as_json: Json = False,
 ) -> None:
-    """Copy photos into a deal, whole or not at all."""
+    """Copy photos into a deal, whole or not at all.
+
+    Folders are searched with all below. What is a photo is told by its content; what phones,
+    cameras and NAS boxes leave beside photos is skipped. Nothing is added unless all can be.
+    """
     deal = check_deal_id(deal)
-    files = [file for photo in photos for file in _files(photo)]
-    if not files:
+    found = find_photos(photos)
+    store = DealStore(root)
+    plan = store.plan_photos(deal, found.photos)
+    if faults := [*found.faults, *plan.faults]:
+        raise BadPhotosError(faults).at(deal=deal)
+    if not found.photos:
         raise EmptyDealError("there are no photos in what was given", deal=deal)
-    added = DealStore(root).add_photos(deal, files)
+    store.add_photos(deal, found.photos)
     with open_instance(root) as instance:
         add_partitions(instance, [deal])
-    out.print(f"{len(added)} photos are in deal {deal}")
+    facts = Added(
+        deal=deal,
+        new=tuple(plan.new),
+        same=plan.same,
+        skipped=tuple(map(str, found.skipped)),
+        photos=len(store.photos(deal)),
+    )
+    if as_json:
+        print_json(facts)
+    else:
+        _tell(facts)
 
 
 def samples(root: Root = ROOT) -> None:
@@ -36,10 +58,15 @@ def samples(root: Root = ROOT) -> None:
     deals = add_samples(DealStore(root))
     with open_instance(root) as instance:
         add_partitions(instance, deals)
-    out.print(f"sample deals: {', '.join(deals)}")
+    say(f"sample deals: {', '.join(deals)}")
 
 
-def _files(photo: Path) -> list[Path]:
-    if not photo.is_dir():
-        return [photo]
-    return sorted(file for file in photo.iterdir() if not is_ignored(file.name))
+def _tell(facts: Added) -> None:
+    if facts.skipped:
+        named = ", ".join(facts.skipped[:_NAMED]) + (", …" if len(facts.skipped) > _NAMED else "")
+        warn(f"skipped, as no photos: {named}")
+    counts = [f"{len(facts.new)} new"]
+    counts += [f"{len(facts.same)} there already"] if facts.same else []
+    counts += [f"{len(facts.skipped)} skipped"] if facts.skipped else []
+    photos = f"{counted(facts.photos, 'photo')} {is_are(facts.photos)} in deal {facts.deal}"
+    say(f"{photos}: {', '.join(counts)}")

@@ -4,6 +4,7 @@ import getpass
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
+from unicodedata import normalize
 
 import typer
 
@@ -265,6 +266,7 @@ def _photo(store: DealStore, deal: str, image: str) -> Photo:
     """The photo of that file name or image id."""
     photos = store.photos(deal)
     by_name = {photo.name: photo for photo in photos}
+    image = normalize("NFC", image)
     found = by_name.get(image) or {photo.image: photo for photo in photos}.get(image)
     if found is None:
         names = ", ".join(list(by_name)[:_SHOWN_PHOTOS])

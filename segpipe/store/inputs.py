@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -56,6 +56,21 @@ class Photo:
     modified_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class PhotosPlan:
+    """What adding photos to a deal would do.
+
+    Attributes:
+        new: The photos to copy, by the name that each gets.
+        same: The names that the deal has with the very same bytes.
+        faults: What is in the way; nothing is copied while there is any.
+    """
+
+    new: Mapping[str, Path]
+    same: tuple[str, ...]
+    faults: tuple[PhotoError, ...]
+
+
 def fingerprint(photos: Sequence[Photo]) -> str:
     """A sha256 that changes when any photo's name, size or time does; opens no photo."""
     return listing_digest([(photo.name, photo.size, photo.modified_ns) for photo in photos])
@@ -103,24 +118,36 @@ class Inputs:
                 )
         return data
 
-    def add(self, deal: str, files: Sequence[Path]) -> tuple[Photo, ...]:
-        """Copy photos into a deal; see ``DealStore.add_photos``."""
+    def plan(self, deal: str, files: Sequence[Path]) -> PhotosPlan:
+        """What adding photos would do; see ``DealStore.plan_photos``."""
         with store_errors(deal):
             present = self._present(deal)
-            names_by_image = {photo.image: photo.name for photo in present.values()}
-            sources: dict[str, Path] = {}
+            names = {photo.image: photo.name for photo in present.values()}
+            folded = {name.casefold(): name for name in present}
+            new: dict[str, Path] = {}
+            same: dict[str, None] = {}
+            faults: list[PhotoError] = []
             for file in files:
-                name = _source_name(file)
-                other = names_by_image.setdefault(image_id_of(name), name)
-                if other != name:
-                    raise _duplicate(other, name)
-                if name in present:
-                    self._check_same(deal, name, file)
-                elif _digest(sources.setdefault(name, file)) != _digest(file):
-                    raise _different(name)
+                try:
+                    name = _source_name(file)
+                    _check_alone(name, names.setdefault(image_id_of(name), name))
+                    _check_case(name, folded.setdefault(name.casefold(), name))
+                    if name in present:
+                        self._check_same(deal, name, file)
+                        same[name] = None
+                    elif _digest(new.setdefault(name, file)) != _digest(file):
+                        raise _two_sources(new[name], file)
+                except PhotoError as fault:
+                    faults.append(fault.at(deal=deal))
+        return PhotosPlan(new, tuple(same), tuple(faults))
 
-            # Everything has been checked: copy.
-            for name, file in sources.items():
+    def add(self, deal: str, files: Sequence[Path]) -> tuple[Photo, ...]:
+        """Copy photos into a deal; see ``DealStore.add_photos``."""
+        plan = self.plan(deal, files)
+        if plan.faults:
+            raise plan.faults[0] if len(plan.faults) == 1 else BadPhotosError(plan.faults)
+        with store_errors(deal):
+            for name, file in plan.new.items():
                 try:
                     self._put(deal, name, file)
                 except FileExistsError:
@@ -196,6 +223,27 @@ def _duplicate(one: str, other: str) -> DuplicateImageError:
     return DuplicateImageError(
         f"{one!r} and {other!r} have the same image id {image_id_of(one)!r}; rename one",
         image=other,
+    )
+
+
+def _check_alone(name: str, other: str) -> None:
+    if other != name:
+        raise _duplicate(other, name)
+
+
+def _check_case(name: str, other: str) -> None:
+    if other != name:
+        raise DuplicateImageError(
+            f"{other!r} and {name!r} differ in case only, which not every disk can hold; rename "
+            "one",
+            image=name,
+        )
+
+
+def _two_sources(one: Path, other: Path) -> DuplicateImageError:
+    return DuplicateImageError(
+        f"{str(one)!r} and {str(other)!r} are different photos of one name; rename one",
+        image=other.name,
     )
 
 

@@ -22,7 +22,7 @@ from segpipe.store.deal_folders import (
 )
 from segpipe.store.failures import Failure
 from segpipe.store.ids import check_deal_id, check_id
-from segpipe.store.inputs import Inputs, Photo
+from segpipe.store.inputs import Inputs, Photo, PhotosPlan
 from segpipe.store.manifests import Commit, Version
 from segpipe.store.prompts.prompt_files import PromptFiles
 from segpipe.store.rollback import Rollback
@@ -134,6 +134,14 @@ class DealStore:
             PhotosChangedError: Its size or time is another.
         """
         return self._inputs.read(check_deal_id(deal), photo)
+
+    def plan_photos(self, deal: str, files: Sequence[Path]) -> PhotosPlan:
+        """What :meth:`add_photos` would do, with all that is in its way; copies nothing.
+
+        Raises:
+            InvalidIdError: The deal's id or a file's name is not allowed.
+        """
+        return self._inputs.plan(check_deal_id(deal), files)
 
     def add_photos(self, deal: str, files: Sequence[Path]) -> tuple[Photo, ...]:
         """Copy photos into a deal, each whole or not at all; a photo that is there is no error.
