@@ -76,6 +76,12 @@ COMMANDS = {
         "Export what is current for many deals as labels or cut-outs, whole or not at all.",
         "segpipe export --format coco --out goods.json",
     ),
+    "remove": _Listed(
+        "remove_command",
+        "remove",
+        "Remove a deal with its photos, prompts and results, after asking.",
+        "segpipe remove spring-lot",
+    ),
     "verify": _Listed(
         "history_commands",
         "verify",
@@ -105,6 +111,18 @@ COMMANDS = {
         "costs",
         "Show what paid calls have cost, run by run and deal by deal.",
         "segpipe costs spring-lot",
+    ),
+    "config": _Listed(
+        "config_command",
+        "config",
+        "Write a file with every setting of a run and its default, for run --config.",
+        "segpipe config --out run.yaml",
+    ),
+    "doctor": _Listed(
+        "doctor_command",
+        "doctor",
+        "Check what segpipe works with, and say what to do about what does not work.",
+        "segpipe doctor --config run.yaml",
     ),
     "serve": _Listed(
         "serve_command",

@@ -28,8 +28,8 @@ from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
 from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
+from segpipe.store.commits import configured_keep_commits
 from segpipe.store.layout import DEFAULT_ROOT, ROOT_VARIABLE
-from segpipe.store.store import configured_keep_commits
 
 
 def build_defs(

@@ -24,9 +24,10 @@ from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
+from segpipe.store.commits import KEEP_COMMITS_VARIABLE
 from segpipe.store.data_root import DataRoot
 from segpipe.store.layout import ROOT_VARIABLE
-from segpipe.store.store import KEEP_COMMITS_VARIABLE, DealStore
+from segpipe.store.store import DealStore
 
 
 class DealStoreResource(dg.ConfigurableResource[DealStore]):

@@ -11,11 +11,12 @@ the look back after each put: our commit is the highest, or the next one names i
 
 import contextlib
 import hashlib
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from segpipe.errors import CorruptVersionError, PromotionConflictError, SegpipeError
+from segpipe.errors import ConfigError, CorruptVersionError, PromotionConflictError, SegpipeError
 from segpipe.store import layout
 from segpipe.store.current_links import link_current
 from segpipe.store.ids import is_id
@@ -23,6 +24,21 @@ from segpipe.store.manifests import Commit, CommitKind, CommittedVersion, utc_no
 from segpipe.store.storage import Kind, Storage
 
 _MAX_TRIES = 64
+DEFAULT_KEEP_COMMITS = 20
+KEEP_COMMITS_VARIABLE = "SEGPIPE_KEEP_COMMITS"
+"""The environment variable that says how many generations stay, for everyone under a root."""
+
+
+def configured_keep_commits() -> int:
+    """How many generations of a deal and mode stay where nobody says it in the call.
+
+    Raises:
+        ConfigError: ``SEGPIPE_KEEP_COMMITS`` is no whole number from 1 on.
+    """
+    text = os.environ.get(KEEP_COMMITS_VARIABLE) or str(DEFAULT_KEEP_COMMITS)
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{text!r} is no whole number from 1 on", field=KEEP_COMMITS_VARIABLE)
+    return int(text)
 
 
 def modes_of(storage: Storage, deal: str) -> list[str]:

@@ -80,6 +80,32 @@ def check_deal(storage: Storage, deal: str) -> None:
         raise DealNotFoundError("there is no such deal under the data root; add it first")
 
 
+def remove_deal(storage: Storage, deal: str) -> int:
+    """Remove all that is in a deal's folder, and the folder; how many files that were.
+
+    Commits go first: so nobody finds something current of which files are gone. Links are removed,
+    not what they point to.
+
+    Raises:
+        DealNotFoundError: There is no such deal.
+        UnsafePathError: Its folder is a link, so what is behind it is not the deal's own.
+    """
+    check_deal(storage, deal)
+    folder = layout.deal_key(deal)
+    if storage.local_root and (storage.local_root / folder).is_symlink():
+        raise _unsafe(deal, None)
+    files = 0
+    for key in (layout.commits_key(deal), folder):
+        for entry in storage.walk(key):
+            if entry.kind is Kind.FOLDER:
+                storage.remove_folder(f"{key}/{entry.name}")
+            else:
+                storage.remove(f"{key}/{entry.name}")
+                files += 1
+        storage.remove_folder(key)
+    return files
+
+
 def list_if_folder(storage: Storage, key: str) -> list[Entry]:
     """What a folder holds; nothing when there is a file in its place, or nothing."""
     try:

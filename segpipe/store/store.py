@@ -10,7 +10,7 @@ from pathlib import Path
 from segpipe.errors import ConfigError, InputError, StoreError, VersionNotFoundError
 from segpipe.store import failures, layout
 from segpipe.store import verify as verification
-from segpipe.store.commits import CommitLog, modes_of
+from segpipe.store.commits import CommitLog, configured_keep_commits, modes_of
 from segpipe.store.data_root import DataRoot
 from segpipe.store.deal_folders import (
     ScannedDeal,
@@ -18,6 +18,7 @@ from segpipe.store.deal_folders import (
     check_stays_inside,
     find_deals,
     list_folders,
+    remove_deal,
     scan_deal,
 )
 from segpipe.store.failures import Failure
@@ -43,9 +44,6 @@ __all__ = [
     "Version",
 ]
 
-DEFAULT_KEEP_COMMITS = 20
-KEEP_COMMITS_VARIABLE = "SEGPIPE_KEEP_COMMITS"
-"""The environment variable that says how many generations stay, for everyone under a root."""
 DEFAULT_MIN_AGE_S = 86_400
 _NS_PER_S = 1_000_000_000
 
@@ -136,11 +134,7 @@ class DealStore:
         return self._inputs.read(check_deal_id(deal), photo)
 
     def plan_photos(self, deal: str, files: Sequence[Path]) -> PhotosPlan:
-        """What :meth:`add_photos` would do, with all that is in its way; copies nothing.
-
-        Raises:
-            InvalidIdError: The deal's id or a file's name is not allowed.
-        """
+        """What :meth:`add_photos` would do, with all that is in its way; copies nothing."""
         return self._inputs.plan(check_deal_id(deal), files)
 
     def add_photos(self, deal: str, files: Sequence[Path]) -> tuple[Photo, ...]:
@@ -158,6 +152,17 @@ class DealStore:
             DuplicateImageError: Another photo has that name or image id.
         """
         return self._inputs.add(check_deal_id(deal), files)
+
+    def remove_deal(self, deal: str) -> int:
+        """Remove a deal with its photos, prompts and versions; how many files that were.
+
+        Raises:
+            DealNotFoundError: There is no such deal.
+            UnsafePathError: Its folder is a link.
+        """
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            return remove_deal(self._storage, deal)
 
     # Writing versions
 
@@ -340,15 +345,3 @@ class DealStore:
 
     def _log(self, deal: str, mode: str) -> CommitLog:
         return CommitLog(self._storage, deal, check_id(mode, field="mode"), self._keep_commits)
-
-
-def configured_keep_commits() -> int:
-    """How many generations of a deal and mode stay where nobody says it in the call.
-
-    Raises:
-        ConfigError: ``SEGPIPE_KEEP_COMMITS`` is no whole number from 1 on.
-    """
-    text = os.environ.get(KEEP_COMMITS_VARIABLE) or str(DEFAULT_KEEP_COMMITS)
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{text!r} is no whole number from 1 on", field=KEEP_COMMITS_VARIABLE)
-    return int(text)
