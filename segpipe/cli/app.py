@@ -9,16 +9,18 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from segpipe.cli.completion import ALL, CompletedCommand
 from segpipe.cli.console import never_fail_on_characters, told_errors
 
 
 class _Listed(NamedTuple):
-    """Where a command is, what it does in one sentence, and an example."""
+    """Where a command is, what it does, an example, and how many words at first are deals."""
 
     module: str
     function: str
     help: str
     example: str
+    deals: int = 0
 
 
 COMMANDS = {
@@ -27,6 +29,7 @@ COMMANDS = {
         "add",
         "Copy photos into a deal, whole or not at all.",
         "segpipe add spring-lot photos/*.jpg",
+        deals=1,
     ),
     "samples": _Listed(
         "add_commands",
@@ -39,24 +42,28 @@ COMMANDS = {
         "prompt",
         "Say what to look for in a photo, or in all of a deal; with no option, show it.",
         "segpipe prompt spring-lot a.jpg --text ring --box 10,20,300,280",
+        deals=1,
     ),
     "prompts": _Listed(
         "prompt_commands",
         "prompts",
         "List what to look for in the photos of a deal, and check that it can be used.",
         "segpipe prompts spring-lot",
+        deals=1,
     ),
     "import-prompts": _Listed(
         "prompt_commands",
         "import_prompts",
         "Take over boxes, or the boxes of outlines; all are checked before any is written.",
         "segpipe import-prompts spring-lot labels.json --format coco --mode inside_box",
+        deals=1,
     ),
     "run": _Listed(
         "run_command",
         "run",
         "Put deals through every stage that is not up to date, in Dagster.",
         "segpipe run spring-lot --config recursive.yaml",
+        deals=ALL,
     ),
     "list": _Listed(
         "show_command",
@@ -69,6 +76,7 @@ COMMANDS = {
         "show",
         "Show what is current for a deal, photo by photo, and why its last run failed if it did.",
         "segpipe show spring-lot",
+        deals=1,
     ),
     "export": _Listed(
         "export_command",
@@ -81,24 +89,28 @@ COMMANDS = {
         "remove",
         "Remove a deal with its photos, prompts and results, after asking.",
         "segpipe remove spring-lot",
+        deals=1,
     ),
     "verify": _Listed(
         "history_commands",
         "verify",
         "Compare every promoted file with the size and sha256 that were recorded for it.",
         "segpipe verify spring-lot",
+        deals=1,
     ),
     "versions": _Listed(
         "history_commands",
         "versions",
         "List the kept generations of a deal, to roll back to.",
         "segpipe versions spring-lot",
+        deals=1,
     ),
     "rollback": _Listed(
         "history_commands",
         "rollback",
         "Make an older generation of a deal current again, or an older version of one asset.",
         "segpipe rollback spring-lot 3",
+        deals=1,
     ),
     "sweep": _Listed(
         "history_commands",
@@ -111,6 +123,7 @@ COMMANDS = {
         "costs",
         "Show what paid calls have cost, run by run and deal by deal.",
         "segpipe costs spring-lot",
+        deals=1,
     ),
     "config": _Listed(
         "config_command",
@@ -144,7 +157,10 @@ class _LazyCommand(TyperCommand):
         self._listed = listed
 
     def make_context(self, info_name: str | None, *args: Any, **extra: Any) -> Any:
-        """A context of the real command."""
+        """A context of the real command; of one that completes words, for a shell."""
+        if extra.get("resilient_parsing"):
+            words = CompletedCommand(str(self.name), self._load, self._listed.deals)
+            return words.make_context(info_name, *args, **extra)
         return self._load().make_context(info_name, *args, **extra)
 
     @property
@@ -173,6 +189,20 @@ class _LazyCommands(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands.update({name: _LazyCommand(name, each) for name, each in COMMANDS.items()})
+        self._completes_a_command = False
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; where a shell completes words of a command, no option of ours is among them."""
+        is_command = bool(args) and not args[0].startswith("-")
+        self._completes_a_command = ctx.resilient_parsing and is_command
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self._completes_a_command = False
+
+    def get_params(self, ctx: Any) -> Any:
+        """Our options; none where they are not used, as typer imports pydantic to check them."""
+        return [] if self._completes_a_command else super().get_params(ctx)
 
 
 app = typer.Typer(

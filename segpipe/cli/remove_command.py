@@ -1,6 +1,6 @@
 """The command that removes a deal: its folder, and by choice what Dagster knows of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import dagster as dg
@@ -70,7 +70,7 @@ def _ask(deal: str, store: DealStore) -> None:
         raise ConfigError("nothing was removed; --yes removes without asking") from abort
 
 
-def _unfinished(instance: dg.DagsterInstance, order: list[str], deal: str) -> Iterator[str]:
+def _unfinished(instance: dg.DagsterInstance, order: Sequence[str], deal: str) -> Iterator[str]:
     """The runs under way, or in the queue, that may cover a deal."""
     for run in instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)):
         first = run.tags.get(_START_TAG, run.tags.get(_PARTITION_TAG))
