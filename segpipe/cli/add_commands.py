@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from segpipe.cli.console import counted, is_are, print_json, say, warn
-from segpipe.cli.facts import Added
+from segpipe.cli.facts import Added, SampleDeals
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.options import ROOT, Json, Root
 from segpipe.cli.photo_files import find_photos
@@ -53,12 +53,15 @@ def add(
         _tell(facts)
 
 
-def samples(root: Root = ROOT) -> None:
+def samples(root: Root = ROOT, as_json: Json = False) -> None:
     """Add two deals of real photos to try segpipe on."""
     deals = add_samples(DealStore(root))
     with open_instance(root) as instance:
         add_partitions(instance, deals)
-    say(f"sample deals: {', '.join(deals)}")
+    if as_json:
+        print_json(SampleDeals(tuple(deals)))
+    else:
+        say(f"sample deals: {', '.join(deals)}")
 
 
 def _tell(facts: Added) -> None:

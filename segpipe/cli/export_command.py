@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from segpipe.cli.console import counted, err, out, progress_bars
-from segpipe.cli.options import ROOT, Root, existing, one_of
+from segpipe.cli.console import counted, err, print_json, progress_bars, say, visible, warn
+from segpipe.cli.facts import DealExport, Exported, LeftOut
+from segpipe.cli.options import ROOT, Json, Root, existing, one_of
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
 from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
 from segpipe.formats.format_registry import EXPORTS
@@ -39,7 +40,9 @@ class ExportBars:
                 self.bars.update(self._deals, advance=1, note=deal)
             case DealFailed(deal, reason):
                 self.bars.update(self._deals, advance=1, note=f"{deal} left out")
-                self.bars.console.print(f"left out: {reason}", style="yellow", soft_wrap=True)
+                self.bars.console.print(
+                    visible(f"left out: {reason}"), style="yellow", soft_wrap=True
+                )
 
 
 def export(
@@ -80,6 +83,7 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Put it in place of an earlier export.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Export what is current for many deals as labels or cut-outs, whole or not at all.
 
@@ -102,13 +106,14 @@ def export(
         report = export_deals(store, wanted, task, drawn.tell)
     if converted := [name for deal in report.deals.values() for name in deal.converted]:
         names = ", ".join(converted[:_SHOWN_PHOTOS]) + (", …" if converted[_SHOWN_PHOTOS:] else "")
-        err.print(
+        warn(
             f"as JPEG, as most tools do not open their format: {counted(len(converted), 'photo')} "
-            f"({names})",
-            style="yellow",
-            soft_wrap=True,
+            f"({names})"
         )
-    out.print(_said(report, target), soft_wrap=True)
+    if as_json:
+        print_json(_facts(report, task))
+    else:
+        say(_said(report, target))
     # All that have results are exported; a deal that was named has to have some.
     is_fault = [named or not _has_no_results(error) for error in report.left_out.values()]
     if any(is_fault):
@@ -117,7 +122,7 @@ def export(
 
 def _all_deals(store: DealStore) -> list[str]:
     for name, fault in store.invalid_deals().items():
-        err.print(f"left out: {name!r}: {describe(fault)}", style="yellow", soft_wrap=True)
+        warn(f"left out: {name!r}: {describe(fault)}")
     deals = store.deals()
     if not deals:
         raise DealNotFoundError(f"there are no deals under {store.root}: use 'segpipe add' first")
@@ -126,6 +131,22 @@ def _all_deals(store: DealStore) -> list[str]:
 
 def _has_no_results(error: SegpipeError) -> bool:
     return isinstance(error, NotPromotedError)
+
+
+def _facts(report: ExportReport, task: ExportTask) -> Exported:
+    return Exported(
+        out=str(task.out),
+        format=task.format,
+        mode=task.mode.value,
+        deals=tuple(
+            DealExport(name, deal.photos, deal.items, tuple(deal.converted))
+            for name, deal in report.deals.items()
+        ),
+        left_out=tuple(
+            LeftOut(name, type(error).__name__, error.message)
+            for name, error in report.left_out.items()
+        ),
+    )
 
 
 def _said(report: ExportReport, target: Path) -> str:

@@ -257,6 +257,55 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleDeals:
+    """``segpipe samples``."""
+
+    deals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """``segpipe import-prompts``; ``unknown`` are labels that the deal has no photo for."""
+
+    deal: str
+    boxes: int
+    photos: int
+    new: int
+    unknown: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DealExport:
+    """A deal in an export; ``converted`` are the photos that went along as JPEG."""
+
+    deal: str
+    photos: int
+    items: int
+    converted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A deal that is not in an export, and why."""
+
+    deal: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """``segpipe export``."""
+
+    out: str
+    format: str
+    mode: str
+    deals: tuple[DealExport, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """``segpipe remove``."""
 

@@ -8,8 +8,16 @@ from unicodedata import normalize
 
 import typer
 
-from segpipe.cli.console import complain, counted, err, out, print_json, print_listings, say
-from segpipe.cli.facts import PromptList
+from segpipe.cli.console import (
+    complain,
+    counted,
+    is_are,
+    print_json,
+    print_listings,
+    say,
+    warn,
+)
+from segpipe.cli.facts import Imported, PromptList
 from segpipe.cli.options import ROOT, Json, Root, existing, one_of
 from segpipe.cli.prompt_tables import prompt_facts, prompt_listing
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
@@ -174,6 +182,7 @@ def import_prompts(
             show_default=False,
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Take over boxes, or the boxes of outlines; all are checked before any is written."""
     store = DealStore(root)
@@ -190,12 +199,15 @@ def import_prompts(
     notes = [f"left out: the deal has no photo for {name!r}" for name in done.unknown]
     notes += done.notes
     for note in notes[:_SHOWN_NOTES]:
-        err.print(note, style="yellow", soft_wrap=True)
+        warn(note)
     if len(notes) > _SHOWN_NOTES:
-        err.print(f"and {len(notes) - _SHOWN_NOTES} more", style="yellow")
-    boxes, photos = counted(done.boxes, "box", "boxes"), counted(done.photos, "photo")
-    new = f"{done.added} {'is' if done.added == 1 else 'are'} new"
-    out.print(f"{boxes} for {photos}; {new} in deal {deal}")
+        warn(f"and {len(notes) - _SHOWN_NOTES} more")
+    if as_json:
+        unknown, told = tuple(map(str, done.unknown)), tuple(done.notes)
+        print_json(Imported(deal, done.boxes, done.photos, done.added, unknown, told))
+    else:
+        boxes, photos = counted(done.boxes, "box", "boxes"), counted(done.photos, "photo")
+        say(f"{boxes} for {photos}; {done.added} {is_are(done.added)} new in deal {deal}")
     if done.unknown and not done.photos:
         raise typer.Exit(1)
 
