@@ -8,7 +8,7 @@ import dagster as dg
 from segpipe.errors import SegpipeError
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
 from segpipe.flow.stages.stage_registry import STAGES
-from segpipe.pipeline.partitions import DEALS
+from segpipe.pipeline.partitions import DEALS, tag_run
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
@@ -34,6 +34,7 @@ def build_checks(mode: Mode) -> dg.AssetChecksDefinition:
         opened = store.open()
         op = context.op_execution_context
         in_run = op.has_partition_key or op.has_partition_key_range
+        tag_run(op.instance, op.run, mode, op.partition_keys if in_run else [])
         wanted = context.selected_asset_check_keys
         verdicts: dict[dg.AssetCheckKey, dict[str, bool]] = {key: {} for key in wanted}
         for deal in op.partition_keys if in_run else opened.deals():

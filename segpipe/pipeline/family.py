@@ -19,7 +19,7 @@ from segpipe.pipeline.deal_checks import check_stages
 from segpipe.pipeline.interrupts import interrupts_end_the_step, run_until_interrupted
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
-from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN, MODE_TAG, deal_tags
+from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN, tag_run
 from segpipe.pipeline.recording import (
     asset_key,
     is_recorded,
@@ -83,7 +83,7 @@ def build_family(
         refiner: RefinerResource,
         progress: dg.ResourceParam[Tell],
     ) -> Iterator[dg.MaterializeResult[None]]:
-        _tag_run(context, mode)
+        tag_run(context.instance, context.run, mode, context.partition_keys)
         opened = store.open()
         tools = _build_tools(segmenter, refiner, config, store.data_folder)
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
@@ -178,15 +178,6 @@ def _event_loop(tools: Tools) -> Iterator[asyncio.Runner]:
             yield runner
         finally:
             runner.run(tools.segmenter.aclose())
-
-
-def _tag_run(context: dg.AssetExecutionContext, mode: Mode) -> None:
-    """Tag a run that somebody launched in the UI as those are that a job or sensor requests."""
-    run = context.instance.get_run_by_id(context.run.run_id)  # a step before may have tagged it
-    before = (run or context.run).tags.get(MODE_TAG, mode.value).split(", ")
-    modes = ", ".join(dict.fromkeys([*before, mode.value]))
-    tags = {MODE_TAG: modes, **deal_tags(context.partition_keys)}
-    context.instance.add_run_tags(context.run.run_id, tags)
 
 
 def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:

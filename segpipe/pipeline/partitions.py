@@ -62,3 +62,20 @@ def deal_tags(deals: Sequence[str]) -> dict[str, str]:
 def range_tags(batch: Sequence[str]) -> dict[str, str]:
     """The run tags that make a run cover a batch."""
     return {_RANGE_START_TAG: batch[0], _RANGE_END_TAG: batch[-1]}
+
+
+def tag_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, mode: Mode, deals: Sequence[str]
+) -> None:
+    """Tag a run that somebody launched in the UI as those are that a job or sensor requests.
+
+    Args:
+        instance: Where it is.
+        run: The run.
+        mode: The mode of the step; a run may have steps of both.
+        deals: Its deals; none for all.
+    """
+    now = instance.get_run_by_id(run.run_id) or run  # a step before may have tagged it
+    before = now.tags.get(MODE_TAG, mode.value).split(", ")
+    modes = ", ".join(dict.fromkeys([*before, mode.value]))
+    instance.add_run_tags(run.run_id, {MODE_TAG: modes, **(deal_tags(deals) if deals else {})})

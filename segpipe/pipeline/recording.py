@@ -154,7 +154,7 @@ def _pictures(snapshot: Snapshot) -> dict[str, dg.MetadataValue]:
     data = base64.b64encode(picture).decode("ascii")
     folder = snapshot.folder(REPORT.name)
     return {
-        "preview": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{data})"),
+        "preview": dg.MetadataValue.md(f"![contact sheet](data:image/webp;base64,{data})"),
         "contact_sheet": dg.MetadataValue.path(str(snapshot.path(REPORT.name, SHEET_FILE))),
         "photo_previews": dg.MetadataValue.path(f"{folder}/{PREVIEWS_FOLDER}"),
     }
@@ -205,7 +205,10 @@ def _column_schema(schema: pa.Schema, stage: AnyStage) -> dg.MetadataValue:
             [
                 dg.TableColumn(
                     field.name,
-                    str(field.type),
+                    # How the values are packed concerns nobody who looks at the columns.
+                    str(getattr(field.type, "value_type", field.type))
+                    if pa.types.is_dictionary(field.type)
+                    else str(field.type),
                     description=stage.columns.get(field.name),
                     constraints=dg.TableColumnConstraints(nullable=field.nullable),
                 )

@@ -1,11 +1,13 @@
-"""Pixels to PNG and JPEG bytes, fast."""
+"""Pixels to PNG and JPEG bytes, fast, and to small WebP."""
 
+import io
 import struct
 
 import numpy as np
 import simplejpeg
 from isal import isal_zlib
 from numpy.typing import NDArray
+from PIL import Image
 
 from segpipe.errors import ConfigError, InputError
 from segpipe.vision.image import RgbImage
@@ -80,6 +82,23 @@ def encode_jpeg(rgb: RgbImage, *, quality: int = DEFAULT_JPEG_QUALITY) -> bytes:
         np.ascontiguousarray(rgb), quality=quality, colorspace="RGB", colorsubsampling="420"
     )
     return encoded
+
+
+def encode_webp(rgb: RgbImage, *, quality: int) -> bytes:
+    """Encode an image as a lossy WebP: a third smaller than a JPEG that looks the same.
+
+    Args:
+        rgb: Shape (h, w, 3) RGB uint8.
+        quality: 0 to 100.
+
+    Examples:
+        >>> encode_webp(np.zeros((4, 6, 3), np.uint8), quality=60)[8:12]
+        b'WEBP'
+    """
+    _require_pixels(rgb, (3,))
+    written = io.BytesIO()
+    Image.fromarray(rgb).save(written, "WEBP", quality=quality)
+    return written.getvalue()
 
 
 def _filter_up(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from segpipe.vision.canvas import (
     shrink,
     text_line,
 )
-from segpipe.vision.encode import encode_jpeg
+from segpipe.vision.encode import encode_webp
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
@@ -51,8 +51,9 @@ _FONT_PER_SIDE = 1 / 75
 _SMOOTHING_PX = 0.8
 _PLATE_SHARE = 4  # an item is at least so many times as large as its plate
 
-_PREVIEW_SIDES_PX = (640, 480, 360, 270, 200, 150, 100, 64, 32)
-_PREVIEW_QUALITIES = (85, 70, 55)
+_PREVIEW_SIDES_PX = (960, 800, 640, 480, 360, 270, 200, 150, 100, 64, 32)
+_PREVIEW_QUALITIES = (80, 65, 50)
+_PREVIEW_MAX_SLIMNESS = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +188,9 @@ def contact_sheet(
 
 
 def inline_preview(image: RgbImage, *, max_bytes: int = 20_000) -> bytes:
-    """Encode the largest JPEG of an image that is at most so many bytes long.
+    """Encode the largest WebP of an image that is at most so many bytes long.
+
+    Of an image that is much higher than wide, such as a sheet of many photos, the upper part.
 
     Args:
         image: Shape (h, w, 3) RGB uint8.
@@ -196,11 +199,11 @@ def inline_preview(image: RgbImage, *, max_bytes: int = 20_000) -> bytes:
     Raises:
         ConfigError: When not even a thumbnail fits.
     """
-    reduced = image
+    reduced = image[: max(1, round(image.shape[1] * _PREVIEW_MAX_SLIMNESS))]
     for side in _PREVIEW_SIDES_PX:
         reduced = reduce_to(reduced, side)
         for quality in _PREVIEW_QUALITIES:
-            encoded = encode_jpeg(reduced, quality=quality)
+            encoded = encode_webp(reduced, quality=quality)
             if len(encoded) <= max_bytes:
                 return encoded
     raise ConfigError(

@@ -119,6 +119,11 @@ class Deployment:
         command = [sys.executable, "-m", "dagster", *arguments]
         subprocess.run(command, cwd=self._folder, env=self._environment, check=True)
 
+    def segpipe(self, *arguments: str) -> None:
+        """Run a command of segpipe, as somebody would in the checkout."""
+        command = [sys.executable, "-c", "from segpipe.cli.app import main; main()", *arguments]
+        subprocess.run(command, cwd=self._folder, env=self._environment, check=True)
+
     @contextlib.contextmanager
     def running_daemon(self) -> Iterator[None]:
         """The daemon and all that it starts: a session of processes, gone at the end."""

@@ -310,7 +310,7 @@ def test_every_materialisation_has_counts_lineage_schema_and_a_small_preview(
         assert ("preview" in metadata) == (stage == "deal_report")
     report = materializations(instance, "deal_report")["a"].metadata
     preview = str(report["preview"].value)
-    assert preview.startswith("![contact sheet](data:image/jpeg;base64,")
+    assert preview.startswith("![contact sheet](data:image/webp;base64,")
     assert len(preview) < 20_000
     assert Path(str(report["contact_sheet"].value)).is_file()
     assert len(list(Path(str(report["photo_previews"].value)).iterdir())) == 2
@@ -331,6 +331,7 @@ def test_every_column_of_every_table_is_told_with_a_text_and_how_many_rows_there
             columns = value.schema.columns
             assert {column.name for column in columns} == {"deal", *arrow.names}
             assert [column.name for column in columns if not column.description] == []
+            assert next(column.type for column in columns if column.name == "deal") == "string"
     images = materializations(instance, "segmentation")["a"].metadata
     assert images["rows/images.parquet"].value == 2
 

@@ -258,13 +258,13 @@ def photos() -> dict[str, RgbImage]:
 
 @pytest.mark.parametrize("max_bytes", [20_000, 6_000, 2_000])
 @pytest.mark.parametrize("name", list(photos()))
-def test_inline_preview_is_a_jpeg_within_the_limit(name: str, max_bytes: int) -> None:
+def test_inline_preview_is_a_webp_within_the_limit(name: str, max_bytes: int) -> None:
     image = photos()[name]
     encoded = inline_preview(image, max_bytes=max_bytes)
     assert len(encoded) <= max_bytes
     assert encoded == inline_preview(image, max_bytes=max_bytes)
     with Image.open(io.BytesIO(encoded)) as picture:
-        assert picture.format == "JPEG"
+        assert picture.format == "WEBP"
         width, height = picture.size
     assert width <= image.shape[1]
     assert height <= image.shape[0]
@@ -272,6 +272,13 @@ def test_inline_preview_is_a_jpeg_within_the_limit(name: str, max_bytes: int) ->
 
 def test_inline_preview_uses_the_room_it_has() -> None:
     assert 10_000 < len(inline_preview(coffee())) <= 20_000
+
+
+def test_inline_preview_of_a_long_sheet_is_its_upper_part() -> None:
+    sheet = np.concatenate([coffee()] * 6)
+    with Image.open(io.BytesIO(inline_preview(sheet))) as picture:
+        assert picture.height == round(1.5 * picture.width)
+        assert picture.width > 300
 
 
 def test_inline_preview_without_room_is_an_error_that_says_what_it_needs() -> None:
