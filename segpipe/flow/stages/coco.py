@@ -90,7 +90,10 @@ class Coco(Stage[CocoPhoto, CocoSettings]):
     """Writes the survivors as COCO has them."""
 
     name = "coco"
-    description = "The survivors as a COCO data set."
+    description = (
+        "The items of the deal as a data set in COCO's format, coco.json: the masks and boxes of "
+        "the kept detections, for training and for other tools."
+    )
     code_version = "1"
     upstream = (SEGMENTATION, DEDUP, REFINEMENT)
     settings = CocoSettings

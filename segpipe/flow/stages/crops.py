@@ -216,7 +216,10 @@ class Crops(Stage[CroppedImage, CropSettings]):
     """Cuts the survivors out."""
 
     name = "crops"
-    description = "The cut-out of every survivor."
+    description = (
+        "The picture of each item, cut out of its photo (PNG with a see-through background, or "
+        "JPEG), and a table of them. This is what the next stage reads."
+    )
     code_version = "2"
     upstream = (SEGMENTATION, DEDUP, REFINEMENT)
     settings = CropSettings

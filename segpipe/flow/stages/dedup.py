@@ -146,8 +146,8 @@ class Dedup(Stage[DedupedImage, DedupSettings]):
 
     name = "dedup"
     description = (
-        "Which detections survive, and for each rejected one the survivor that beat it; of drawn "
-        "boxes, which show the same item."
+        "Each item once: which detections are kept (survivors), and of each rejected one why, and "
+        "which kept one shows the same. Of drawn boxes, which show the same item; all are kept."
     )
     code_version = "2"
     upstream = (SEGMENTATION,)

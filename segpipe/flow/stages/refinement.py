@@ -230,7 +230,10 @@ class RefinementStage(Stage[RefinedImage, Settings]):
     """Asks the refiner."""
 
     name = "refinement"
-    description = "The coarse and the refined mask of every survivor, its box and its outline."
+    description = (
+        "The mask of each kept detection as it was found (coarse) and with its edges sharpened by "
+        "the refiner (refined), with its box and its outline as an SVG path."
+    )
     code_version = "2"
     upstream = (SEGMENTATION, DEDUP)
     tool = "refiner"

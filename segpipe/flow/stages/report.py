@@ -115,7 +115,10 @@ class Report(Stage[ImagePreview, ReportSettings]):
     """Draws the deal."""
 
     name = "deal_report"
-    description = "A contact sheet, a preview of each photo and a summary of the deal."
+    description = (
+        "What people look at: a contact sheet of the deal, a preview of each photo with its items "
+        "drawn in (rejected ones dashed), and report.json with the counts and warnings."
+    )
     code_version = "2"
     upstream = (SEGMENTATION, DEDUP, REFINEMENT, CROPS)
     waits_for = (SEGMENTATION, DEDUP, REFINEMENT)

@@ -274,8 +274,8 @@ class Segmentation(Stage[SegmentedImage, Settings]):
 
     name = "segmentation"
     description = (
-        "Everything that the segmenter found in each photo: raw detections, their masks and the "
-        "statistics of its passes. Nothing is thrown away later."
+        "Everything that the segmenter found in each photo: raw detections with their masks, and "
+        "how many each pass found. Later assets choose among them and throw nothing away."
     )
     code_version = "2"
     tool = "segmenter"
