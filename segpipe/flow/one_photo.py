@@ -37,6 +37,7 @@ from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
 from segpipe.store.deal_folders import is_ignored
 from segpipe.threads import finish_in_thread
+from segpipe.vision.backdrop import with_backdrop
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat, crop_item
 from segpipe.vision.image import DecodedImage, RgbImage, decode_image
@@ -219,7 +220,8 @@ def _asker(
         decoded = await finish_in_thread(_decoded, photo, photos.max_pixels)
         segmented = await segment_image(decoded, finder, PhotoPrompt(prompt or Prompt()))
         deduped = await finish_in_thread(dedup_image, segmented, dedup or DedupSettings())
-        refined = await refine_image(decoded.rgb, segmented, deduped, sharpener)
+        picture = await finish_in_thread(with_backdrop, decoded)
+        refined = await refine_image(picture, segmented, deduped, sharpener)
         return await finish_in_thread(
             _result, decoded.rgb, segmented, refined, finder.id, sharpener.id
         )

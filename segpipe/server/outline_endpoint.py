@@ -24,6 +24,7 @@ from segpipe.server.prompt_requests import require_few, require_something
 from segpipe.server.server_settings import ServerSettings
 from segpipe.server.service import Service
 from segpipe.threads import finish_in_thread
+from segpipe.vision.backdrop import with_backdrop
 from segpipe.web.bounded_requests import JsonRoute, body_of
 from segpipe.web.event_stream import EventStream
 from segpipe.web.photo_uploads import UploadedPhoto
@@ -134,7 +135,8 @@ async def _find_objects(
     deduped = await finish_in_thread(dedup_image, segmented, _dedup_settings(settings))
 
     # Sharper masks, and outlines.
-    refined = await refine_image(rgb, segmented, deduped, refiner, tell)
+    picture = await finish_in_thread(with_backdrop, photo.decoded)
+    refined = await refine_image(picture, segmented, deduped, refiner, tell)
     return segmented, refined
 
 

@@ -1,11 +1,14 @@
 """Goods that are hard to find, through the door: ``build_segmenter``."""
 
 import asyncio
+import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import segpipe
 from segpipe.prompt import Prompt
 from segpipe.segmenters.build_segmenter import build_segmenter
 from segpipe.segmenters.classical import ClassicalConfig
@@ -48,6 +51,8 @@ def mean_iou(masks: Sequence[FullMask], truth: Iterable[FullMask]) -> float:
         ("waists", 0.95, 0.85),
         ("bracelets", 0.7, 0.8),
         ("thin_goods", 0.65, 0.7),
+        ("framed", 1.0, 0.95),
+        ("table_and_wall", 0.95, 0.95),
     ],
 )
 def test_difficult_goods_are_found(kind: str, least_f1: float, least_iou: float) -> None:
@@ -63,3 +68,19 @@ def test_the_table_in_the_middle_of_a_ring_is_none_of_it(kind: str) -> None:
         for box, truth in zip(scene.boxes, scene.masks, strict=True):
             middle = round((box.y1 + box.y2) / 2), round((box.x1 + box.x2) / 2)
             assert not any(mask[middle] for mask in masks if iou(mask, truth) >= MATCH_IOU)
+
+
+def png(rgb: RgbImage, alpha: FullMask) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.dstack([rgb, np.where(alpha, 255, 0).astype(np.uint8)])).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("grey", [255, 250, 238])
+def test_a_white_item_on_transparency_has_the_mask_of_its_alpha(grey: int) -> None:
+    for scene in scenes("rings")[:2]:
+        alpha = np.logical_or.reduce([*scene.masks])
+        result = segpipe.segment(png(np.full_like(scene.image, grey), alpha))
+        masks = [item.mask.to_full() > 0 for item in result.items if item.mask is not None]
+        assert len(masks) == len(scene.masks)
+        assert mean_iou(masks, scene.masks) > 0.9

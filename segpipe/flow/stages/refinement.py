@@ -24,6 +24,7 @@ from segpipe.store.tables import (
     masks_to_arrow,
 )
 from segpipe.threads import finish_in_thread
+from segpipe.vision.backdrop import with_backdrop
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_to_path
 from segpipe.vision.image import RgbImage
@@ -255,7 +256,8 @@ class RefinementStage(Stage[RefinedImage, Settings]):
     @override
     async def make(self, work: PhotoWork, settings: Settings) -> RefinedImage:
         segmented, deduped = work.results.of(SEGMENTATION), work.results.of(DEDUP)
-        return await refine_image(work.rgb, segmented, deduped, work.refiner)
+        picture = await finish_in_thread(with_backdrop, work.loaded.decoded)
+        return await refine_image(picture, segmented, deduped, work.refiner)
 
     @override
     def rows(self, photo: PhotoInfo, result: RefinedImage) -> dict[str, pa.Table]:

@@ -38,6 +38,8 @@ from segpipe.store.tables import (
     masks_from_arrow,
     masks_to_arrow,
 )
+from segpipe.threads import finish_in_thread
+from segpipe.vision.backdrop import with_backdrop
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import DecodedImage
 
@@ -129,7 +131,8 @@ async def segment_image(
     if prompt is None:
         result = SegmentationResult((), width, height, segmenter.id, 0.0, (), notes=asked.notes)
     else:
-        result = await segmenter.segment(decoded.rgb, prompt, thresholds)
+        picture = await finish_in_thread(with_backdrop, decoded)
+        result = await segmenter.segment(picture, prompt, thresholds)
     result.require_fit(width, height)
     missing: dict[int, str] = {}
     if prompt and prompt.mode is Mode.INSIDE_BOX:

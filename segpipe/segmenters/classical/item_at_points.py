@@ -24,6 +24,7 @@ from segpipe.segmenters.classical.lab_planes import (
     shrink,
     to_lab,
 )
+from segpipe.segmenters.classical.photo_frame import inside_frame, only_inside, without_frame
 from segpipe.segmenters.classical.table_colour import fit_background
 from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.image import RgbImage
@@ -113,8 +114,10 @@ def at_points(
 
 def _look(image: RgbImage, points: Sequence[Point], config: ClassicalConfig) -> _View:
     lab = to_lab(shrink(image, config.work_pixels))
+    inner = inside_frame(lab)
+    lab = without_frame(lab, inner)
     background = fit_background(lab)
-    goods = mark_foreground(lab, background)
+    goods = only_inside(mark_foreground(lab, background), inner)
     items = split_items(goods, lab, min_area=config.min_area_fraction * goods.size)
     on, off = (
         _seeds([point for point in points if point.positive is positive], image, goods.shape)

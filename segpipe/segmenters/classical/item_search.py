@@ -19,6 +19,12 @@ from segpipe.segmenters.classical.lab_planes import (
     shrink,
     to_lab,
 )
+from segpipe.segmenters.classical.photo_frame import (
+    inside_frame,
+    only_inside,
+    whole_of,
+    without_frame,
+)
 from segpipe.segmenters.classical.table_colour import Background, fit_background
 from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.boxes import Box, PixelWindow
@@ -124,10 +130,18 @@ def look_at(image: RgbImage, config: ClassicalConfig) -> Look | None:
     if min(image.shape[:2]) < _MIN_SIDE_PX:
         return None
 
-    # Tell goods from table in a reduced picture
     lab = to_lab(shrink(image, config.work_pixels))
+    inner = inside_frame(lab)
+    look = _look_inside(without_frame(lab, inner), inner, config)
+    # With nothing in it, what seemed a picture in a dark frame lies itself on a dark table
+    is_whole = inner == whole_of(lab)
+    return look if look.items or is_whole else _look_inside(lab, whole_of(lab), config)
+
+
+def _look_inside(lab: LabImage, inner: PixelWindow, config: ClassicalConfig) -> Look:
+    # Tell goods from table
     background = fit_background(lab)
-    goods = mark_foreground(lab, background)
+    goods = only_inside(mark_foreground(lab, background), inner)
 
     # Tell touching goods apart
     min_area = config.min_area_fraction * goods.size
@@ -138,7 +152,7 @@ def look_at(image: RgbImage, config: ClassicalConfig) -> Look | None:
     items = [
         item
         for item in numbered_items(labels, distance, min_area)
-        if item.score >= config.min_score and not _is_edge_of_table(item, goods.shape)
+        if item.score >= config.min_score and not _is_edge_of_table(item, inner)
     ]
     items.sort(key=lambda item: (-item.score, item.window.y1, item.window.x1))
     return Look(lab, background, distance, min_area, tuple(items))
@@ -253,22 +267,21 @@ def _slices(window: PixelWindow, left: int = 0, top: int = 0) -> tuple[slice, sl
     return slice(y, y + window.height), slice(x, x + window.width)
 
 
-def _is_edge_of_table(item: Item, shape: tuple[int, ...]) -> bool:
+def _is_edge_of_table(item: Item, picture: PixelWindow) -> bool:
     """Whether it is a strip or corner beside the table: small, mostly along the border, straight.
 
     A ball in the corner lies along the border too, but bulges into the picture.
     """
-    height, width = shape[0], shape[1]
     window, bits = item.window, item.bits
-    if np.count_nonzero(bits) > _LARGE_FRACTION * height * width:
+    if np.count_nonzero(bits) > _LARGE_FRACTION * picture.width * picture.height:
         return False
     outline = np.count_nonzero(bits - cv2.erode(np.pad(bits, 1), _CROSS)[1:-1, 1:-1])
     at_border = np.zeros_like(bits)
     for side, is_at_border in (
-        (np.s_[0], window.y1 == 0),
-        (np.s_[-1], window.y2 == height),
-        (np.s_[:, 0], window.x1 == 0),
-        (np.s_[:, -1], window.x2 == width),
+        (np.s_[0], window.y1 <= picture.y1),
+        (np.s_[-1], window.y2 >= picture.y2),
+        (np.s_[:, 0], window.x1 <= picture.x1),
+        (np.s_[:, -1], window.x2 >= picture.x2),
     ):
         if is_at_border:
             at_border[side] = bits[side]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.segmenters.classical.lab_planes import Flags, LabImage
+from segpipe.segmenters.classical.lab_planes import Flags, LabImage, filled
 
 Samples = NDArray[np.float64]
 """Shape (n, 3), Lab."""
@@ -20,6 +20,12 @@ _TABLE_QUANTILE = 0.4  # items may cover a part of the samples: the middle of th
 _TOLERANCE_FLOOR = 5.0  # Delta E: a finer first fit would lock on to a part of the table
 _REACH = 12.0  # Delta E from the border's surface within which a pixel can be table
 _RIDGE = 1e-6
+# A wall behind the table, or a second table:
+_TWO_COLOURS = 9.0  # Delta E between them
+_MOST_BETWEEN = 0.08  # of the border's pixels: one colour under uneven light has more
+_WHOLE_SIDE = 0.9  # of a side of the photo
+_WALL_REACH = 15.0  # Delta E from the wall's surface
+_LENS_BLUR_PX = 1.1
 _NOISE_FLOOR = np.array([0.8, 1.2, 1.2])  # Lab; JPEG leaves about that much even on plain colour
 
 
@@ -52,18 +58,72 @@ def fit_background(lab: LabImage) -> Background:
     grid = (max(2, round(height * scale)), max(2, round(width * scale)))
     small = cv2.resize(lab, grid[::-1], interpolation=cv2.INTER_AREA)
     samples = small.reshape(-1, 3).astype(np.float64)
-    border = _border(grid).ravel()
 
+    surfaces = []
+    for part in _parts_of_border(samples, grid):
+        coarse = _surface(samples, part.ravel(), grid).reshape(*grid, 3).astype(np.float32)
+        surfaces.append(np.asarray(cv2.resize(coarse, (width, height)), np.float32))
+    surface = surfaces[0] if len(surfaces) == 1 else _side_by_side(lab, *surfaces)
+    return Background(surface, _noise(lab, surface))
+
+
+def _surface(samples: Samples, border: NDArray[np.bool_], grid: tuple[int, int]) -> Samples:
+    """The colours of the table whose border pixels are given, (pixels, 3)."""
     fitted = np.broadcast_to(np.median(samples[border], axis=0), samples.shape)
     for degree in (1, 2):
         fitted = _fit(samples, border, _terms(grid, degree), fitted)
     for degree in (2, 3):
         may_be_table = (_distance(samples, fitted) < _REACH) | border
         fitted = _fit(samples, may_be_table, _terms(grid, degree), fitted)
+    return fitted
 
-    coarse = fitted.reshape(*grid, 3).astype(np.float32)
-    surface = np.asarray(cv2.resize(coarse, (width, height)), np.float32)
-    return Background(surface, _noise(lab, surface))
+
+def _parts_of_border(samples: Samples, grid: tuple[int, int]) -> list[Flags]:
+    """The border, or its part on the table and its part on a wall of another colour, (h, w).
+
+    Two colours are two parts when hardly anything is between them, and each has a whole side of the
+    photo: an item at the border has not.
+    """
+    border = _border(grid)
+    rim = samples[border.ravel()]
+    centred = rim - rim.mean(axis=0)
+    # Along the direction in which they differ most, the two halves on both sides of the middle
+    along = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    split = (along.min() + along.max()) / 2
+    for _ in range(_ROUNDS):
+        low, high = along[along <= split], along[along > split]
+        if not (len(low) and len(high)):
+            return [border]
+        split = (np.median(low) + np.median(high)) / 2
+    apart = np.median(high) - np.median(low)
+    between = np.abs(along - split) < apart / 4
+    if apart < _TWO_COLOURS or between.mean() > _MOST_BETWEEN:
+        return [border]
+    is_high = np.zeros(grid, np.bool_)
+    is_high[border] = along > split
+    parts = [border & ~is_high, border & is_high]
+    if not all(_has_a_side(part) for part in parts):
+        return [border]
+    return sorted(parts, key=np.count_nonzero, reverse=True)
+
+
+def _has_a_side(part: Flags) -> bool:
+    sides = (part[0], part[-1], part[:, 0], part[:, -1])
+    return any(side.mean() >= _WHOLE_SIDE for side in sides)
+
+
+def _side_by_side(lab: LabImage, table: LabImage, wall: LabImage) -> LabImage:
+    """The table's surface, and the wall's where the wall is, as softly as a lens joins them."""
+    to_table, to_wall = (np.sqrt(np.square(lab - surface).sum(axis=2)) for surface in (table, wall))
+    may_be_wall = ((to_wall < to_table) & (to_wall < _WALL_REACH)).astype(np.uint8)
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(may_be_wall, connectivity=4)
+    if count == 1:
+        return table
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    is_wall = filled(np.asarray(pieces == largest, np.uint8)).astype(np.float32)
+    weight = cv2.GaussianBlur(is_wall, (0, 0), _LENS_BLUR_PX)[..., None]
+    surface: LabImage = (table + weight * (wall - table)).astype(np.float32)
+    return surface
 
 
 def _border(shape: tuple[int, int]) -> Flags:

@@ -52,3 +52,24 @@ def test_small_and_long_photos_have_a_background(width: int, height: int) -> Non
 def test_one_colour_is_its_own_background() -> None:
     lab = to_lab(np.full((60, 80, 3), RED, np.uint8))
     assert np.abs(fit_background(lab).surface - lab).max() < 0.01
+
+
+@pytest.mark.parametrize("side", ["top", "left"])
+def test_a_wall_behind_the_table_has_a_surface_of_its_own(side: str) -> None:
+    lab = 30 + 0.4 * uneven_light()
+    wall = lab + np.array([-12, -4, -14], np.float32)
+    behind = np.zeros(lab.shape[:2], np.bool_)
+    if side == "top":
+        behind[:90] = True
+    else:
+        behind[:, :120] = True
+    photo = np.where(behind[..., None], wall, lab)
+    away = np.abs(fit_background(photo).surface - photo).max(axis=2)
+    assert np.quantile(away, 0.97) < 1.5
+
+
+def test_an_item_that_the_border_cuts_is_no_wall() -> None:
+    lab = uneven_light()
+    photo = lab.copy()
+    photo[:80, 60:260] = (30, 40, -20)
+    assert np.abs(fit_background(photo).surface - lab).max() < 1.5
