@@ -247,9 +247,8 @@ def _masks_inside(snapshot: Snapshot, _: CheckSettings) -> Finding:
                 continue
             masks += 1
             width, height = sizes[row["image"]]
-            inside_x = mask["x"] >= 0 and mask["x"] + mask["w"] <= width
-            inside_y = mask["y"] >= 0 and mask["y"] + mask["h"] <= height
-            if not (inside_x and inside_y):
+            fits = 0 <= mask["x"] <= width - mask["w"] and 0 <= mask["y"] <= height - mask["h"]
+            if not fits:
                 outside.append(f"{row['image']} {row['detection']}")
     if outside:
         return Finding(False, some_of("outside their image", outside), {"masks": masks})
