@@ -35,3 +35,15 @@ def test_dg_list_defs_names_what_there_is(tmp_path: Path) -> None:
 
 def test_dg_check_defs_passes(tmp_path: Path) -> None:
     assert "All definitions loaded successfully" in dg(tmp_path, "check", "defs")
+
+
+def test_make_ui_takes_a_port() -> None:
+    for port, arguments in (("3000", ()), ("4001", ("PORT=4001",))):
+        done = subprocess.run(
+            ["make", "--dry-run", "ui", *arguments],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"dagster dev --workspace workspace.yaml --port {port}" in done.stdout
