@@ -7,7 +7,7 @@ with ``--json``. What went wrong, and how far work is, goes to stderr.
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from unicodedata import category
@@ -192,9 +192,10 @@ def _draw(listing: Listing) -> None:
         max(cell_len(column.name), *(cell_len(row[index]) for row in rows), 0)
         for index, column in enumerate(columns)
     ]
+    longest_words = [_longest_word(row[index] for row in rows) for index in range(len(columns))]
     least = [
-        min(width, _MIN_WRAPPED_WIDTH) if column.wraps else width
-        for width, column in zip(widths, columns, strict=True)
+        min(width, max(_MIN_WRAPPED_WIDTH, longest_word)) if column.wraps else width
+        for width, longest_word, column in zip(widths, longest_words, columns, strict=True)
     ]
     if sum(least) + _GAP * (len(columns) - 1) > out.width:
         _draw_records(listing, columns, rows)
@@ -214,6 +215,11 @@ def _draw(listing: Listing) -> None:
     out.print(table)
     if listing.note:
         say(listing.note)
+
+
+def _longest_word(cells: Iterable[str]) -> int:
+    """The width of the longest word in a column."""
+    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
 
 
 def _draw_records(listing: Listing, columns: list[Column], rows: list[list[str]]) -> None:

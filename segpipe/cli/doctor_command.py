@@ -14,7 +14,7 @@ import httpx
 import typer
 from pydantic import BaseModel
 
-from segpipe.cli.console import Column, Listing, print_json, print_listings
+from segpipe.cli.console import Column, Listing, counted, is_are, print_json, print_listings
 from segpipe.cli.facts import Diagnoses, Diagnosis
 from segpipe.cli.instance import instance_folder, open_instance
 from segpipe.cli.options import ROOT, Json, Root, local_folder
@@ -90,7 +90,7 @@ def _data_root(root: str) -> Iterator[Diagnosis]:
         return
     advice = None if deals else "use 'segpipe add', or name another folder with --root"
     yield Diagnosis(
-        "data root", _OK if deals else _NOTE, f"{store.root}: {len(deals)} deals", advice
+        "data root", _OK if deals else _NOTE, f"{store.root}: {counted(len(deals), 'deal')}", advice
     )
     if not store.root.is_local:
         return
@@ -119,7 +119,12 @@ def _database(root: str) -> Diagnosis:
     except (SegpipeError, OSError) as error:
         advice = "free space, let this user write there, or move the folder away"
         return Diagnosis("database", _FAULT, str(error), advice)
-    return Diagnosis("database", _OK, f"{folder}: {known} deals are known to Dagster", None)
+    return Diagnosis(
+        "database",
+        _OK,
+        f"{folder}: {counted(known, 'deal')} {is_are(known)} known to Dagster",
+        None,
+    )
 
 
 def _models(config: RunConfig) -> Iterator[Diagnosis]:

@@ -95,7 +95,8 @@ class RunProgress:
                 self._result.not_done.discard(deal)
                 self._advance(deal, reason)
             case DealFailed(deal, reason):
-                if KnownFailureError.__name__ not in reason:
+                is_told = deal in self._result.failures
+                if not (is_told and KnownFailureError.__name__ in reason):
                     self._result.failures[deal] = reason
                 self._advance(deal, "failed")
 

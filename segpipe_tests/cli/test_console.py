@@ -89,3 +89,11 @@ def test_a_name_that_is_no_text_is_told_and_breaks_nothing(tmp_path: Path) -> No
         done = in_pipe(tmp_path, *arguments)
         assert b"Traceback" not in done.stderr
         assert done.returncode == 0
+
+
+def test_a_path_in_a_sentence_is_not_broken_either(tmp_path: Path) -> None:
+    root = tmp_path / "a-data-root-whose-name-is-longer-than-a-column-of-the-doctor-would-be"
+    make_deal(root, "lot", (1,))
+    shown = in_terminal(root, "doctor")[1]
+    assert f"{root}: 1 deal" in shown
+    assert "1 deals" not in shown
