@@ -17,12 +17,14 @@ from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.resources import RefinerResource, SegmenterResource, settings_of_run
 from segpipe.prompt import Mode
+from segpipe.secret_names import require_secret_name
 
 FIELD = "--config"
 
 _SECTIONS = frozenset({ConfigTypeKind.STRICT_SHAPE, ConfigTypeKind.PERMISSIVE_SHAPE})
 _MODES = tuple(mode.value for mode in Mode)
 _SHOWN_NAMES = 12
+_VARIABLE_FIELD = "_env"
 
 Config = Mapping[str, Any]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -163,6 +165,10 @@ def _normal_fields(schema: ConfigType, value: Config, place: str) -> Iterator[tu
 
 
 def _choice(schema: ConfigType, value: Any, place: str) -> Any:
+    field = place.rpartition(".")[2]
+    if field.endswith(_VARIABLE_FIELD):
+        # What was entered may be the secret itself, and is not repeated.
+        return require_secret_name(str(value), field=field)
     names: list[str] = [each.config_value for each in schema.enum_values]  # type: ignore[attr-defined]
     by_text = {name.lower(): name for name in names}
     by_text |= {
