@@ -329,7 +329,7 @@ def asked_by_prompts(root: Path, instance: dg.DagsterInstance, backend: Config) 
     assert snapshot
     with snapshot.open("segmentation", "images.parquet") as stream:
         prompts = [json.loads(text) for text in pq.read_table(stream)["prompt"].to_pylist()]
-    assert [[one["id"] for one in prompt["annotations"]] for prompt in prompts] == [["like"], []]
+    assert [prompt["exemplars"] for prompt in prompts] == [[[*FIRST, True]], []]
     snapshot = store.current(DEAL, Mode.INSIDE_BOX)
     assert snapshot
     with snapshot.open("segmentation", "detections.parquet") as stream:

@@ -110,4 +110,4 @@ def test_segpipe_run_with_a_file_of_run_config_says_so_too(tmp_path: Path) -> No
     file.write_text(yaml.safe_dump({"resources": {"store": {"config": {"root": elsewhere}}}}))
     told = segpipe(tmp_path / "data", "run", "lot", "--config", str(file))
     assert told.exit_code == 1
-    assert "a deployment has one store" in " ".join(told.stderr.split())
+    assert "takes the data root from --root" in " ".join(told.stderr.split())
