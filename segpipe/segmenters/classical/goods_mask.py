@@ -11,7 +11,9 @@ from segpipe.segmenters.classical.goods_outline import (
     with_holes,
     without_specks,
 )
+from segpipe.segmenters.classical.hard_shadows import without_cast_shadows
 from segpipe.segmenters.classical.lab_planes import (
+    LAB_OF_BLACK,
     Flags,
     LabImage,
     Plane,
@@ -27,8 +29,6 @@ _WEAK = 3.5
 _STRONG = 8.0
 _EDGE = 2.0
 
-# Counted from black, less of the same light scales the whole Lab vector.
-_BLACK = np.array([16, 0, 0], np.float32)
 _EQUAL_WEIGHTS = np.ones(3)
 _DARKEST_SHADOW = 0.72  # of the lightness of the table in full light
 # Change over one pixel, as a part of the whole step: a sharp edge in a photo has 0.3 to 0.5, the
@@ -67,7 +67,7 @@ class _Evidence:
     slope: Plane
 
 
-def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
+def mark_foreground(lab: LabImage, background: Background, distance: Plane | None = None) -> Bitmap:
     """Mark the goods, their holes open, outlines on the strongest edges, (h, w) 0 or 1.
 
     A shadow darkens the table without changing its colour, and softly: what the table reaches
@@ -76,8 +76,9 @@ def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
     Args:
         lab: Shape (h, w, 3) float32, CIE Lab, a little smoothed.
         background: The table of that picture.
+        distance: What :func:`colour_distance` gives, where it is known.
     """
-    evidence = _weigh(lab, background)
+    evidence = _weigh(lab, background, distance)
     strong = evidence.unshaded > _STRONG
     weak = evidence.deviations > _WEAK
     edges = _sharp_edges(evidence)
@@ -87,7 +88,8 @@ def mark_foreground(lab: LabImage, background: Background) -> Bitmap:
     goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
     crack = disc(radius_of(_CRACK, diagonal_of(weak.shape)))
     goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8)
-    goods = with_holes(without_specks(goods, strong), evidence.unshaded)
+    goods = without_cast_shadows(without_specks(goods, strong), lab, background.surface)
+    goods = with_holes(goods, evidence.unshaded)
     return on_strongest_edges(goods, evidence.slope)
 
 
@@ -96,14 +98,14 @@ def colour_distance(lab: LabImage, background: Background) -> Plane:
     return _length(cv2.subtract(lab, background.surface), _EQUAL_WEIGHTS)
 
 
-def _weigh(lab: LabImage, background: Background) -> _Evidence:
+def _weigh(lab: LabImage, background: Background, distance: Plane | None) -> _Evidence:
     in_deviations = 1 / (3 * background.noise.astype(np.float64) ** 2)
-    lit = background.surface + _BLACK
-    seen = lab + _BLACK
+    lit = background.surface + LAB_OF_BLACK
+    seen = lab + LAB_OF_BLACK
     shade = _dot(seen, lit) / _dot(lit, lit)
     shaded = cv2.merge([np.clip(shade, _DARKEST_SHADOW, 1)] * 3) * lit
     return _Evidence(
-        depth=colour_distance(lab, background),
+        depth=colour_distance(lab, background) if distance is None else distance,
         deviations=_length(cv2.subtract(seen, lit), in_deviations),
         unshaded=_length(cv2.subtract(seen, shaded), in_deviations),
         slope=_slope(lab),

@@ -104,7 +104,9 @@ def on_strongest_edges(goods: Bitmap, slope: Plane) -> Bitmap:
     markers = np.zeros(goods.shape, np.int32)
     solid = filled(goods)
     markers[_cores(1 - solid, margin - 1, _CORE_OF_GAP)] = _TABLE
-    markers[_cores(solid - goods, margin - 1, _CORE_OF_HOLE)] = _TABLE
+    holes = solid - goods
+    if holes.any():
+        markers[_cores(holes, margin - 1, _CORE_OF_HOLE)] = _TABLE
     markers[_cores(goods, margin, _CORE_OF_GOODS)] = _GOODS
     relief = np.clip(slope * _RELIEF_STEPS, 0, 255).astype(np.uint8)
     return np.asarray(flood(relief, markers) == _GOODS, np.uint8)

@@ -141,14 +141,14 @@ def look_at(image: RgbImage, config: ClassicalConfig) -> Look | None:
 def _look_inside(lab: LabImage, inner: PixelWindow, config: ClassicalConfig) -> Look:
     # Tell goods from table
     background = fit_background(lab)
-    goods = only_inside(mark_foreground(lab, background), inner)
+    distance = colour_distance(lab, background)
+    goods = only_inside(mark_foreground(lab, background, distance), inner)
 
     # Tell touching goods apart
     min_area = config.min_area_fraction * goods.size
     labels = split_items(goods, lab, min_area=min_area)
 
     # Keep what looks like an item, the best first
-    distance = colour_distance(lab, background)
     items = [
         item
         for item in numbered_items(labels, distance, min_area)

@@ -18,6 +18,9 @@ Flags = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 """Shape (h, w): 0 is nothing, each thing has a number of its own."""
 
+LAB_OF_BLACK = np.array([16, 0, 0], np.float32)
+"""To be added to Lab: counted from black, less of the same light scales the whole vector."""
+
 _WHITE = np.uint8(255)
 _SMOOTHING_PX = 0.8
 _MOST_ELONGATION = 4

@@ -124,11 +124,13 @@ def _with_threads(basins: Labels, goods: Bitmap) -> Labels:
     if not lost.any():
         return basins
     count, threads = cv2.connectedComponents(lost, connectivity=8)
-    # 32-bit floats, which OpenCV dilates, count exactly up to 16 million.
-    near = cv2.dilate(basins.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
+    rows, columns = np.nonzero(lost)
+    around = np.pad(basins, 1)
+    near = np.max([around[rows + dy, columns + dx] for dy in range(3) for dx in range(3)], axis=0)
     owner = np.zeros(count, np.int32)
-    np.maximum.at(owner, threads, near)
+    np.maximum.at(owner, threads[rows, columns], near)
     alone = owner == 0
+    alone[0] = False  # what is no thread
     owner[alone] = basins.max() + np.arange(1, np.count_nonzero(alone) + 1)
     return np.where(lost > 0, owner[threads], basins).astype(np.int32)
 
