@@ -66,10 +66,11 @@ def without_cast_shadows(goods: Bitmap, lab: LabImage, surface: LabImage) -> Bit
     if not cast.any():
         return goods
     near = disc(_PENUMBRA_PX + broad.shape[0] // 2)
-    left_out = cv2.dilate(cast, near) & (1 - (cv2.dilate(rest, disc(1)) & (1 - cast)))
+    beside = np.asarray(cv2.dilate(rest, disc(1)), np.uint8) & (1 - cast)
+    left_out = np.asarray(cv2.dilate(cast, near), np.uint8) & (1 - beside)
     size = (goods.shape[1], goods.shape[0])
-    left_out = cv2.resize(left_out, size, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(goods & (1 - left_out), np.uint8)
+    enlarged = np.asarray(cv2.resize(left_out, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(goods & (1 - enlarged), np.uint8)
 
 
 def _is_dark_table(lab: LabImage, surface: LabImage) -> Flags:

@@ -5,14 +5,13 @@ from segpipe_tests.scenes import iou
 from segpipe_tests.segmenters.classical.pictures import (
     BLUE,
     RED,
-    TABLE,
     disc,
     find_all,
     full,
     table,
 )
 
-SHADE = tuple(round(part * 0.5) for part in TABLE)
+SHADE = (100, 98, 95)
 
 
 @pytest.mark.parametrize("away", [(12, 16), (-24, 10), (0, 30)], ids=str)
