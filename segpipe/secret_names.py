@@ -1,7 +1,8 @@
-"""Which environment variables may hold secrets, and where their values may be sent."""
+"""Environment variables with secrets: which may hold them, their values, and where these may go."""
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ class _IsSecretName:
 
 SecretName = Annotated[str, _IsSecretName()]
 """The type of a setting that names one: a form for it offers the allowed names alone."""
+_SENDABLE = re.compile(r"[!-~]+")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -54,6 +56,36 @@ def require_secret_name(name: str, *, field: str) -> str:
     return name
 
 
+def read_secret(name: str, *, what: str, field: str) -> str | None:
+    """The value of an environment variable, without surrounding blanks; None when it has none.
+
+    Args:
+        name: Of the variable.
+        what: What it holds, for errors: ``token``, ``key``.
+        field: The setting that names it.
+
+    Raises:
+        ConfigError: It has blanks or characters that a header cannot carry (RFC 6750, section
+            2.1, allows fewer still); the message names the variable and keeps the value to itself.
+    """
+    value = os.environ.get(name, "").strip()
+    if value and not _SENDABLE.fullmatch(value):
+        raise ConfigError(
+            f"the {what} in the environment variable {name} has blanks or characters outside "
+            f"ASCII, which no header carries: set it to another {what}",
+            field=field,
+        )
+    return value or None
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address is a loopback one."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def require_secret_origin(name: str, url: str, *, default: str, field: str) -> None:
     """Refuse to send the value of a variable somewhere else than to its origins.
 
@@ -70,7 +102,9 @@ def require_secret_origin(name: str, url: str, *, default: str, field: str) -> N
         ConfigError: It says what to set.
     """
     origins = _allowed_origins().get(name, ()) or (default,)
-    if _is_this_machine(url) or _origin(url) in map(_origin, origins):
+    if is_this_machine(urlsplit(url.strip()).hostname or "") or _origin(url) in map(
+        _origin, origins
+    ):
         return
     raise ConfigError(
         f"the value of {name} may not be sent to {_origin(url)}. When that is meant, set "
@@ -95,11 +129,3 @@ def _origin(url: str) -> str:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port = parts.port if parts.port and parts.port != _PORTS.get(parts.scheme) else None
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
-
-
-def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url.strip()).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -3,7 +3,12 @@
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.secret_names import NAMES_VARIABLE, require_secret_name, require_secret_origin
+from segpipe.secret_names import (
+    NAMES_VARIABLE,
+    read_secret,
+    require_secret_name,
+    require_secret_origin,
+)
 
 SEGMIND = "https://api.segmind.com"
 
@@ -57,3 +62,17 @@ def test_values_go_to_their_origins_and_to_this_machine_alone(
     send("MY_KEY", SEGMIND)
     with pytest.raises(ConfigError):
         send("MY_KEY", "https://proxy.example.org:8443")
+
+
+def test_a_secret_that_no_header_carries_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in ("two words", "clé", "a\nb"):
+        monkeypatch.setenv("MY_TOKEN", value)
+        with pytest.raises(ConfigError, match="token in the environment variable MY_TOKEN") as bad:
+            read_secret("MY_TOKEN", what="token", field="token_env")
+        assert bad.value.field == "token_env"
+        assert value not in str(bad.value)
+    for value, read in ((" abc ", "abc"), (" ", None)):
+        monkeypatch.setenv("MY_TOKEN", value)
+        assert read_secret("MY_TOKEN", what="token", field="token_env") == read

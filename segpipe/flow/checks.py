@@ -38,7 +38,7 @@ class Check:
     Attributes:
         name: Its name, unique in its stage.
         description: What it promises.
-        is_warning: Whether failing is worth a look rather than an error.
+        is_warning: Whether a failure is a warning rather than an error.
         find: Does it; never raises for what it is meant to find.
     """
 

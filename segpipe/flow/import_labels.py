@@ -66,7 +66,7 @@ def import_labels(store: DealStore, deal: str, task: ImportTask) -> ImportReport
     """Add the boxes of a label file to the prompts of a deal; all are checked before any is added.
 
     Raises:
-        PromptError: The labels make no sense, or nobody knows of which photo they are.
+        PromptError: The labels make no sense, or do not say of which photo they are.
         ConfigError: There is no such format, or it has no columns.
         PhotoError: A photo cannot be opened.
         OSError: The labels cannot be read.

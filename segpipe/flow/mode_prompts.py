@@ -45,7 +45,7 @@ class PhotoPrompt:
     Attributes:
         prompt: For the segmenter; None when there is nothing to ask: no box to look into.
         box_ids: The ids of the annotations that its boxes are, in their order.
-        categories: What each of its boxes is of, where somebody says so; none when nobody does.
+        categories: The class of each of its boxes, None where it has none; empty when no box has.
         notes: What of the photo's prompts is not used, in sentences.
     """
 
@@ -91,11 +91,11 @@ class ModePrompts:
 
         Raises:
             PromptError: An annotation does not lie in the photo, or they make no sense together;
-                or nothing says what to find, and the settings want somebody to.
+                or nothing says what to find, and the settings require it.
         """
         own = self.images.get(image) or ImagePrompts(image=image)
         counted = own.counted(self.mode)
-        # What the other mode is asked is no business of this one.
+        # What the other mode is asked does not concern this one.
         own.model_copy(update={"annotations": counted}).require_inside(width, height)
         text = own.text or self.deal.text if self.mode is Mode.FIND_ALL else None
         asked = _asked(self.mode, text, counted)

@@ -77,14 +77,14 @@ class RunSettings:
         return settings.identity() if settings else {}
 
     def changes(self, stage: AnyStage, before: Mapping[str, Any]) -> list[str]:
-        """What is other about the settings of a stage, for people: "crops.padding_px 4 → 0".
+        """Which settings of a stage differ, for people: "crops.padding_px 4 → 0".
 
-        Settings that only one of both knows came or went with a release: nobody has set them.
+        A setting that only one side has came or went with a release: it is left out.
         """
         name = stage.tool or stage.settings_name
         old, new = dict(_flat(before, name)), dict(_flat(self.identity(stage), name))
         others = [path for path in old if path in new and old[path] != new[path]]
-        # Of another kind everything is other.
+        # Where the kind differs, so does everything else.
         kinds = [path for path in others if path.endswith(_KIND)]
         return [
             f"{path.removesuffix(_KIND)} {old[path]} → {new[path]}" for path in kinds[:1] or others

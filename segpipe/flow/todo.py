@@ -30,7 +30,7 @@ class State(StrEnum):
     ROLLED_BACK = "rolled back"
     """Somebody went back to an older version, and nothing that was put in changed since."""
     OTHER_SETTINGS = "other settings"
-    """Up to date but for settings, which nobody asked to replace."""
+    """Up to date but for the settings, and no run was asked to replace them."""
     KNOWN_BAD = "known to be bad"
     """The last run could not use what was put in, which has not changed since."""
     NEVER_MADE = "never made"
@@ -67,14 +67,13 @@ class Todo:
         state: How the deal stands.
         stages: The stages to make anew; none when the deal needs no run, or only its finds are to
             be recorded.
-        reason: Why, for people: "its photos changed". The deal is not named.
-        settings_changes: The settings that the run would change: "crops.padding_px 4 → 0".
+        reason: Why, for people: "its photos changed"; and the settings that the run would change:
+            "crops.padding_px 4 → 0". The deal is not named.
     """
 
     state: State
     stages: frozenset[str]
     reason: str
-    settings_changes: tuple[str, ...] = ()
 
     @property
     def needs_run(self) -> bool:
@@ -102,21 +101,21 @@ def todo_of(
         deal: The deal.
         mode: The mode.
         settings: Those that a run would have.
-        replace_other_settings: Whether somebody asked for just these settings: then what was made
+        replace_other_settings: Whether the caller asks for these settings: then what was made
             with others is made anew, and what could not be used before is tried again.
-        photos_fingerprint: That of the photos, from somebody who has listed them. Then no photo is
+        photos_fingerprint: That of the photos, where the caller has listed them. Then no photo is
             opened, and photos that were only touched count as changed; else the photos are read
             when their sizes or times differ from those on record.
     """
     try:
-        look = _Look(store, deal, mode, settings, photos_fingerprint)
-        return look.todo(replace_other_settings=replace_other_settings)
+        comparison = _Comparison(store, deal, mode, settings, photos_fingerprint)
+        return comparison.todo(replace_other_settings=replace_other_settings)
     except SegpipeError as error:
         return Todo(State.UNREADABLE, STAGES.names, f"it cannot be read: {error.message}")
 
 
 def in_words(todos: Mapping[str, Todo]) -> list[str]:
-    """How many deals there are in each state, with the reasons where somebody may wonder."""
+    """How many deals are in each state, with the reasons where they are not obvious."""
     words = []
     for state in State:
         reasons = {deal: todo.reason for deal, todo in todos.items() if todo.state is state}
@@ -151,8 +150,8 @@ def run_of_unrecorded_finds(store: DealStore, deal: str, mode: Mode) -> str | No
     return failure.run_id if failure and _is_about_finds(failure, snapshot) else None
 
 
-class _Look:
-    """One look at one deal."""
+class _Comparison:
+    """What is current of a deal in a mode, compared with its inputs and with the settings."""
 
     def __init__(
         self,
@@ -262,7 +261,7 @@ class _Look:
     def _is_rolled_back(self, snapshot: Snapshot) -> bool:
         """Whether the photos and prompts are still those of the last run before a rollback.
 
-        Whatever those are that the version was made from which somebody went back to.
+        Those of the version that was rolled back to do not matter.
         """
         if snapshot.commit.kind is not CommitKind.ROLLBACK:
             return False
@@ -295,9 +294,9 @@ def _is_older(stage: AnyStage, snapshot: Snapshot) -> bool:
 def _all_changes(
     snapshot: Snapshot, settings: RunSettings, missing: frozenset[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """The stages that another code or other settings made, with what is other about the settings.
+    """The stages that other code or other settings made, and which settings differ.
 
-    Nothing is where all that somebody can have set is the same.
+    No setting differs where a release added or removed one, which nobody can have set.
     """
     for name, stage in STAGES.items():
         if name in missing:
@@ -317,7 +316,7 @@ def _todo(state: State, stages: frozenset[str], reason: str, changes: tuple[str,
     if changes:
         reason = f"{reason}; it was made with other settings, which a run changes: "
         reason += _named(changes)
-    return Todo(state, stages, reason, changes)
+    return Todo(state, stages, reason)
 
 
 def _named(texts: tuple[str, ...]) -> str:

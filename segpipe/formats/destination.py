@@ -117,7 +117,7 @@ def new_folder(path: Path, *, overwrite: bool) -> Iterator[ExportFolder]:
 
 @contextlib.contextmanager
 def _refused_by_name(path: Path) -> Iterator[None]:
-    """Turn what the system says against the place into an error that names it."""
+    """Turn an error of the system about the place into ours, which names it."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a format is to whoever exports deals in it, or imports labels."""
+"""What a label format offers: writers for exports, a reader for imports."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

@@ -60,7 +60,7 @@ class Metrics:
         )
 
     def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
-        """Show a number that is read when somebody asks."""
+        """Show a number that is read at each ``GET /metrics``."""
         Gauge(name, documentation, registry=self.registry).set_function(value)
 
 

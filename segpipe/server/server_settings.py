@@ -1,16 +1,13 @@
 """Settings of the inference service."""
 
-import ipaddress
-
 from pydantic import Field
 
 from segpipe.errors import ConfigError
+from segpipe.secret_names import is_this_machine, read_secret
 from segpipe.settings import Settings
 from segpipe.web.connections import ConnectionLimits
 from segpipe.wire.inference import MAX_POINTS
-from segpipe.wire.service_token import read_token
 
-_LOOPBACK_NAME = "localhost"
 _BYTES_PER_MB = 1_000_000
 _PIXELS_PER_MEGAPIXEL = 1_000_000
 
@@ -144,20 +141,11 @@ class ServerSettings(Settings):
             ConfigError: The address is reachable from elsewhere, and there is no token; or no
                 header can carry it.
         """
-        token = read_token(self.token_env)
-        if token is None and not _is_loopback(self.host):
+        token = read_secret(self.token_env, what="token", field="token_env")
+        if token is None and not is_this_machine(self.host):
             raise ConfigError(
                 f"{self.host} can be reached from other machines: set the environment variable "
                 f"{self.token_env} to a token, or listen on 127.0.0.1",
                 field="host",
             )
         return token
-
-
-def _is_loopback(host: str) -> bool:
-    if host == _LOOPBACK_NAME:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

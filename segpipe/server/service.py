@@ -1,4 +1,4 @@
-"""The model of the service: loaded beside the port, asked within bounds, closed at the end."""
+"""The model of the service: loaded in the background, asked within bounds, closed at the end."""
 
 import asyncio
 import logging
@@ -200,7 +200,7 @@ class Service:
         return self._model
 
     def stop(self) -> None:
-        """Refuse what comes from now on."""
+        """Refuse every new request."""
         self._status = "stopping"
 
     async def aclose(self) -> None:

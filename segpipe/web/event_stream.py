@@ -41,7 +41,7 @@ PROGRESS = "progress"
 _MAX_UNSENT = 256
 _HEARTBEAT = b": \n\n"
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
-"""Nobody on the way may keep events back; the second is nginx's."""
+"""No proxy may keep events back; the second header is nginx's."""
 
 
 class EventStream(Response):
@@ -138,7 +138,7 @@ class EventStream(Response):
     async def _send_all(self, work: "asyncio.Task[bytes]", send: Send) -> None:
         head = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **head})
-        # At once, so that whoever is on the way passes the head on.
+        # At once, so that proxies pass the head on.
         await _send(send, _HEARTBEAT)
         while True:
             while self._unsent:

@@ -32,7 +32,7 @@ DEDUP_SCHEMA = pa.schema(
 )
 """One row a raw detection; for a rejected one the survivor that beat it, by what and how much.
 
-One that was kept and names a survivor was drawn by somebody: it shows the same item.
+A kept one that names a survivor answers a drawn box: it shows the same item, and stays.
 """
 
 
@@ -61,8 +61,8 @@ class DedupedImage:
     Attributes:
         kept: Indices of the survivors.
         rejections: Why each other one is none.
-        repeats: Survivors that show the same item as a better one: somebody drew them, so they
-            stay.
+        repeats: Survivors that show the same item as a better one: they answer drawn boxes, so
+            they stay.
     """
 
     kept: tuple[int, ...]

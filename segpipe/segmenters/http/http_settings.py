@@ -1,11 +1,11 @@
 """Settings of the connection to a backend."""
 
-import ipaddress
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field
 
+from segpipe.secret_names import is_this_machine
 from segpipe.settings import Settings
 
 
@@ -78,16 +78,9 @@ def check_endpoint(url: str) -> str:
         raise ValueError("must be a URL without a user name, a query and a fragment")
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise ValueError("must be a URL such as https://example.org")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_this_machine(parts.hostname):
         raise ValueError(
             f"must be an https URL, since a key is sent there; http is for this machine alone, "
             f"not for {parts.hostname}"
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -180,7 +180,7 @@ class _PromptsFile(BaseModel):
             image: The image that it has to be for; None when it is for all.
 
         Raises:
-            PromptFileError: It is no JSON, says what nobody understands, or is for another image.
+            PromptFileError: It is no JSON, has unknown or wrong fields, or is for another image.
         """
         raw = parse_object(data, file=file, image=image, newest_version=VERSION)
         return cls.from_values(raw, file=file, image=image)

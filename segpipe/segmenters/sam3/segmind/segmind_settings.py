@@ -1,7 +1,5 @@
 """Settings of SAM 3 by Segmind's API."""
 
-import os
-import re
 from enum import StrEnum
 from typing import Literal
 
@@ -9,12 +7,16 @@ from pydantic import Field, field_validator
 
 from segpipe.detection import Thresholds
 from segpipe.errors import ConfigError
-from segpipe.secret_names import SecretName, require_secret_name, require_secret_origin
+from segpipe.secret_names import (
+    SecretName,
+    read_secret,
+    require_secret_name,
+    require_secret_origin,
+)
 from segpipe.segmenters.http import HttpSettings, check_endpoint
 from segpipe.settings import Settings
 
 _ENDPOINT = "https://api.segmind.com"
-_KEY = re.compile(r"[!-~]+")
 
 LEDGER_FOLDER = "ledger"
 LEAST_THRESHOLD = 0.1
@@ -165,16 +167,10 @@ def read_api_key(config: SegmindConfig) -> str:
             none of its origins.
     """
     variable = config.api_key_env
-    key = os.environ.get(variable, "").strip()
-    if not key:
+    key = read_secret(variable, what="key", field="api_key_env")
+    if key is None:
         raise ConfigError(
             f"the environment variable {variable} is not set: put the key of Segmind's API there",
-            field="api_key_env",
-        )
-    if not _KEY.fullmatch(key):
-        raise ConfigError(
-            f"the environment variable {variable} holds no key: a key has no spaces and only "
-            "ASCII characters",
             field="api_key_env",
         )
     require_secret_origin(variable, config.endpoint, default=_ENDPOINT, field="endpoint")

@@ -24,7 +24,7 @@ from segpipe.errors import (
     UnsupportedPromptError,
 )
 from segpipe.prompt import Mode, Point, Prompt, require_points
-from segpipe.secret_names import require_secret_origin
+from segpipe.secret_names import read_secret, require_secret_origin
 from segpipe.segmenters.http import Attempt, BackendClient
 from segpipe.segmenters.sam3.service.service_settings import DEFAULT_URL, InternalConfig
 from segpipe.segmenters.segmenter import Segmenter
@@ -40,7 +40,6 @@ from segpipe.wire.inference import (
     WirePrompt,
     decode_mask,
 )
-from segpipe.wire.service_token import read_token
 from segpipe.wire.wire_prompts import own_field, to_wire
 
 _NAME = "the inference service"
@@ -71,7 +70,7 @@ class InternalSegmenter(Segmenter):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._config = config or InternalConfig()
-        token = read_token(self._config.token_env)
+        token = read_secret(self._config.token_env, what="token", field="token_env")
         if token:
             require_secret_origin(
                 self._config.token_env, self._config.url, default=DEFAULT_URL, field="url"
