@@ -26,7 +26,8 @@ from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.segmenter import CallContext
 
 _NO_RUN = "no-run"
-_LOCK_SUFFIX = ".lock"
+_LOCK = ".lock"
+"""One file for all runs of a folder: it is held for as long as a line takes."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _NAME_CHARS = 60
@@ -104,7 +105,7 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # A soft lock, for file systems without locks, would outlive its holder.
-            with FileLock(self.path.with_suffix(_LOCK_SUFFIX), fallback_to_soft=False):
+            with FileLock(self.path.with_name(_LOCK), fallback_to_soft=False):
                 file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
                 try:
                     self._catch_up(file)

@@ -452,8 +452,7 @@ class TestBudget:
                 segment(config)
             segment(config, run_id="run-2")
         assert len(server.requests) == 3
-        files = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
-        assert files == {"run-1.jsonl", "run-2.jsonl"}
+        assert {path.name for path in tmp_path.glob("*.jsonl")} == {"run-1.jsonl", "run-2.jsonl"}
 
     @pytest.mark.parametrize("api", ["v1", "v2"])
     @pytest.mark.parametrize(("max_cost", "calls"), [(0.5, 2), (0.75, 3), (0.25, 1), (10, 8)])
