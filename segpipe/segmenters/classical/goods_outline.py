@@ -18,7 +18,6 @@ _SPECK_PX = 2  # radius of a disc that fits into what is no line
 # Sizes, as a part of the diagonal:
 _LINE = 0.03  # the extent from which a line is no scratch
 _MARGIN = 0.006  # how far an outline may be from the true edge
-_AROUND = 0.012  # the table beside an item, to which its holes are compared
 _LINE_STRONG_PART = 0.5  # of a line, in the middle of an item or of a thread
 # Of a thin thing's half width, from which it is surely itself:
 _CORE_OF_GOODS = 0.7
