@@ -2,7 +2,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 PORT ?= 3000
-export SEGPIPE_ROOT ?= $(CURDIR)/data
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run ui test lint types bench docs pictures
@@ -27,6 +26,7 @@ $(VENV)/.tested: $(VENV)/.installed
 setup: $(VENV)/.tested ## Make .venv and install everything, for the tests too
 
 run ui: export DAGSTER_HOME = $(CURDIR)
+run ui: export SEGPIPE_ROOT ?= $(CURDIR)/data
 
 run: $(VENV)/.installed ## Put two sample deals of real photos through every asset, in both modes
 	$(BIN)/segpipe samples

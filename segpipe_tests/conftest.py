@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,10 @@ import pytest
 from segpipe_tests.loopback.s3 import S3Server
 
 _LONGEST = "test_daemon.py"
+
+# Before anything of segpipe is imported: what somebody works with has no part in tests.
+for _name in ("SEGPIPE_ROOT", "SEGPIPE_KEEP_COMMITS", "SEGPIPE_SECRET_NAMES", "DAGSTER_HOME"):
+    os.environ.pop(_name, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,11 +10,14 @@ import time
 import venv
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 import dagster
 import httpx
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from segpipe_tests.goods import goods_photo
 
@@ -81,6 +84,44 @@ def test_commands_of_the_wheel_take_a_deal_to_crops(
     for arguments in (["add", "lot", str(photo)], ["run", "lot"], ["show", "lot"]):
         subprocess.run([installed / "segpipe", *arguments], cwd=tmp_path, env=elsewhere, check=True)
     assert len(list(tmp_path.glob("data/deals/lot/runs/*/find_all/crops/crops/a/*.png"))) == 3
+
+
+def test_the_plain_install_brings_what_commands_and_definitions_import() -> None:
+    program = (
+        "import importlib, pkgutil, sys, segpipe.cli, segpipe.definitions\n"
+        "for module in pkgutil.iter_modules(segpipe.cli.__path__):\n"
+        "    importlib.import_module(f'segpipe.cli.{module.name}')\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    homes = metadata.packages_distributions()
+    imported = {
+        canonicalize_name(home) for name in done.stdout.split() for home in homes.get(name, [])
+    }
+    assert imported - {"segpipe"} <= brought_by("segpipe")
+
+
+def brought_by(name: str) -> set[str]:
+    """The distributions that installing one brings, without its extras."""
+    found: set[str] = set()
+    waiting = [Requirement(name)]
+    while waiting:
+        wanted = waiting.pop()
+        key = f"{canonicalize_name(wanted.name)}[{','.join(sorted(wanted.extras))}]"
+        if key in found:
+            continue
+        found.add(key)
+        try:
+            needs = metadata.requires(wanted.name) or []
+        except metadata.PackageNotFoundError:  # for another platform
+            continue
+        for need in map(Requirement, needs):
+            contexts = [{"extra": extra} for extra in (*wanted.extras, "")]
+            if need.marker is None or any(need.marker.evaluate(each) for each in contexts):
+                waiting.append(need)
+    return {key.partition("[")[0] for key in found}
 
 
 @pytest.fixture
