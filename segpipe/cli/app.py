@@ -1,6 +1,8 @@
 """The commands by name. What a command needs is imported when it is called, not before."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, NamedTuple, cast
@@ -11,6 +13,10 @@ from typer.main import get_command
 
 from segpipe.cli.completion import ALL, CompletedCommand
 from segpipe.cli.console import never_fail_on_characters, told_errors
+
+
+_COMPUTING = frozenset({"run", "serve"})
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 class _Listed(NamedTuple):
@@ -234,6 +240,10 @@ def segpipe(
 def main() -> None:
     """The console script."""
     never_fail_on_characters()
+    # To start the threads of a linear algebra that it does not do costs a short command more CPU
+    # than a third of its work.
+    if not _COMPUTING.intersection(sys.argv[1:2]):
+        os.environ.setdefault(_BLAS_THREADS, "1")
     app()
 
 
