@@ -14,7 +14,6 @@ from typer.main import get_command
 from segpipe.cli.completion import ALL, CompletedCommand
 from segpipe.cli.console import never_fail_on_characters, told_errors
 
-
 _COMPUTING = frozenset({"run", "serve"})
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
