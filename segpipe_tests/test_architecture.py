@@ -11,7 +11,7 @@ from segpipe import errors
 
 ROOT = Path(segpipe.__file__).parent
 LAYERS = (
-    ("definitions", "cli", "server"),
+    ("definitions", "cli", "server", "studio"),
     ("web",),
     ("pipeline",),
     ("flow",),
@@ -19,7 +19,7 @@ LAYERS = (
     ("store",),
     ("segmenters",),
     ("wire",),
-    ("refiners",),
+    ("refiners", "inpainters"),
     ("models",),
     ("detection",),
     ("prompt",),
@@ -31,7 +31,7 @@ LAYERS = (
 """From the top down: a module imports from its own layer and those below it."""
 
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-KNOWS_DAGSTER = {"pipeline", "cli", "definitions"}
+KNOWS_DAGSTER = {"pipeline", "cli", "studio", "definitions"}
 MAX_LINES = 350
 MODULES = sorted(ROOT.rglob("*.py"))
 
