@@ -115,14 +115,14 @@ def crops_folder(snapshot: Snapshot | None, summary: DealSummary | None) -> str 
     """Where the cut-outs of a deal lie; None when nothing was found in any photo."""
     if not (snapshot and summary and summary.counts.crops and snapshot.has(CROPS.name)):
         return None
-    return f"{snapshot.folder(CROPS.name)}/{_CROPS}"
+    return f"{snapshot.stable_folder(CROPS.name)}/{_CROPS}"
 
 
 def contact_sheet(snapshot: Snapshot | None) -> str | None:
     """Where the contact sheet of a deal lies; None when it has no report."""
     if snapshot is None or not snapshot.has(REPORT.name):
         return None
-    return snapshot.path(REPORT.name, SHEET_FILE)
+    return f"{snapshot.stable_folder(REPORT.name)}/{SHEET_FILE}"
 
 
 def failure_facts(failure: Failure) -> FailureFacts:

@@ -55,6 +55,14 @@ def link_current(
         _log.info("deal %r has no links to what is current: %s", deal, error)
 
 
+def is_same_folder(link: str, folder: str) -> bool:
+    """Whether a path leads to a folder, through whatever links."""
+    try:
+        return Path(link).samefile(folder)
+    except OSError:
+        return False
+
+
 def _shown(folder: Path, mode: str) -> int:
     """The generation that the link of a mode leads to; 0 for none."""
     try:

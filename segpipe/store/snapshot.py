@@ -9,6 +9,7 @@ from typing import BinaryIO
 from segpipe.errors import CorruptVersionError, NotPromotedError, VersionNotFoundError
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
+from segpipe.store.current_links import is_same_folder
 from segpipe.store.data_root import DataRoot
 from segpipe.store.manifests import Commit, FileEntry, Manifest, Version
 from segpipe.store.storage import Storage, store_errors
@@ -106,6 +107,16 @@ class Snapshot:
         """The path or URL of an asset's current version; raises NotPromotedError."""
         version = self.version(asset).name
         return self._root.at(layout.version_key(self.deal, version, self.mode, asset))
+
+    def stable_folder(self, asset: str) -> str:
+        """The path that stays when another run is promoted, as long as it leads to this version.
+
+        Where there are no links, or they lead elsewhere by now, it is :meth:`folder`.
+        """
+        folder = self.folder(asset)
+        stable = self._root.at(f"{layout.current_key(self.deal)}/{self.mode}/{asset}")
+        is_shown = self._storage.local_root is not None and is_same_folder(stable, folder)
+        return stable if is_shown else folder
 
     def _entry(self, asset: str, name: str) -> FileEntry:
         for entry in self.manifest(asset).files:

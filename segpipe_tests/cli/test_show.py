@@ -67,6 +67,7 @@ def test_show_has_every_mode_with_something_and_names_the_crops(cli: Cli, root: 
     assert told["photos"] == 2
     for mode in told["modes"]:
         crops = Path(mode["crops_folder"])
+        assert crops.parts[-4:-2] == ("current", mode["mode"])
         assert sum(image["crops"] for image in mode["images"]) == len(list(crops.glob("*/*.png")))
         assert Path(mode["contact_sheet"]).is_file()
         folders = [image["crops_folder"] for image in mode["images"] if image["crops"]]

@@ -116,3 +116,16 @@ def test_nothing_of_the_store_counts_the_links(store: DealStore, tmp_path: Path)
     assert list(store.verify()) == []
     assert store.sweep(min_age_s=0).files == 0
     assert read_shown(tmp_path) == expected(store)
+
+
+def test_a_snapshot_gives_the_stable_path_as_long_as_it_leads_there(
+    store: DealStore, tmp_path: Path
+) -> None:
+    promote(store, "run-1")
+    before, stable = current(store), tmp_path / "deals" / DEAL / "current" / MODE / "crops"
+    assert before.stable_folder("crops") == str(stable)
+    promote(store, "run-2")
+    assert current(store).stable_folder("crops") == str(stable)
+    assert before.stable_folder("crops") == before.folder("crops")
+    (tmp_path / "deals" / DEAL / "current" / MODE).unlink()
+    assert current(store).stable_folder("crops") == current(store).folder("crops")
