@@ -288,6 +288,7 @@ class PromptConflictError(StoreError):
     """Somebody else changed these prompts first; read them and decide again."""
 
     retryable = True
+    annotations: tuple[str, ...] = ()  # that both changed otherwise; "text" is the text
 
 
 class StaleUpstreamError(StoreError):

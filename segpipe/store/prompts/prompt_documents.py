@@ -27,6 +27,7 @@ from segpipe.prompt import Mode, require_box, require_unicode
 from segpipe.store.prompts.prompt_json import explain, json_lines, parse_object
 
 VERSION: Final = 1
+_TAG_DIGITS = 32
 
 
 class PromptType(StrEnum):
@@ -169,6 +170,13 @@ class _PromptsFile(BaseModel):
     def digest(self) -> str:
         """The sha256 of all it says, whatever its file is formatted like."""
         return bytes_digest(self.to_bytes())
+
+    def tag(self) -> str:
+        """What tells one state of the document from every other: the generation and the digest.
+
+        A change by hand leaves the generation as it is, and the digest tells it.
+        """
+        return f"{self.generation}-{self.digest()[:_TAG_DIGITS]}"
 
     @classmethod
     def from_bytes(cls, data: bytes, *, file: str, image: str | None = None) -> Self:
