@@ -154,3 +154,8 @@ def photo_of(items: bool, tint: int = 0) -> bytes:
     image = goods_image(0, width=WIDTH if items else 100, height=HEIGHT)
     image[0, 0] = tint
     return encode_png(image)
+
+
+def camera_raw() -> bytes:
+    """The head of a camera's raw file (CR2): a TIFF but for what stands behind its offset."""
+    return b"II*\0\x10\0\0\0CR\x02\0" + bytes(64)

@@ -6,7 +6,7 @@ from unicodedata import normalize
 
 from segpipe.store.store import DealStore
 from segpipe_tests.cli.conftest import Cli
-from segpipe_tests.goods import goods_photo
+from segpipe_tests.goods import camera_raw, goods_photo
 
 
 def put(folder: Path, files: dict[str, bytes]) -> Path:
@@ -62,12 +62,22 @@ def test_what_is_no_photo_is_refused_by_its_path_whatever_its_name(
 ) -> None:
     camera = put(
         tmp_path / "camera",
-        {"README.md": b"# Photos", "fake.jpg": b"text", "half.png": goods_photo(1)[:20]},
+        {
+            "README.md": b"# Photos",
+            "fake.jpg": b"text",
+            "half.png": goods_photo(1)[:20],
+            "raw.jpg": camera_raw(),
+        },
     )
     put(camera, {"a.png": goods_photo(1), "png-inside.txt": goods_photo(2)})
     result = cli("add", "lot", str(camera), str(tmp_path / "lost" / "x.png"))
     assert result.exit_code == 1
-    for path in (camera / "README.md", camera / "fake.jpg", tmp_path / "lost" / "x.png"):
+    for path in (
+        camera / "README.md",
+        camera / "fake.jpg",
+        camera / "raw.jpg",
+        tmp_path / "lost" / "x.png",
+    ):
         assert str(path) in result.stderr
     assert "half.png" in result.stderr
     assert "png-inside.txt" not in result.stderr

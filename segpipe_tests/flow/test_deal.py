@@ -36,7 +36,7 @@ from segpipe.vision.crop import CropFormat
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe.vision.mask import Mask
 from segpipe_tests.deals import make_deal, make_tools, memory_root, put_photos
-from segpipe_tests.goods import BrightSegmenter, goods_image, goods_photo
+from segpipe_tests.goods import BrightSegmenter, camera_raw, goods_image, goods_photo
 
 
 def process(
@@ -217,13 +217,18 @@ def test_a_subset_is_refused_when_the_photos_are_others_than_those_segmented(
 def test_every_bad_photo_is_named_and_nothing_is_promoted(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "lot", items=(1, 2))
     process(store)
-    bad = {"c.jpg": b"just text", "d.png": goods_photo(2)[:200], "e.png": goods_photo(1)}
+    bad = {"c.jpg": b"just text", "d.png": goods_photo(2)[:200], "f.tif": camera_raw()}
+    bad["e.png"] = goods_photo(1)
     put_photos(tmp_path, "lot", bad)
 
     errors = fails_with(store, run_id="run-2")
 
     kinds = {getattr(error, "image", None): type(error) for error in errors}
-    assert kinds == {"c.jpg": UnsupportedFormatError, "d.png": CorruptImageError}
+    assert kinds == {
+        "c.jpg": UnsupportedFormatError,
+        "d.png": CorruptImageError,
+        "f.tif": UnsupportedFormatError,
+    }
     snapshot = store.current("lot", Mode.FIND_ALL)
     assert snapshot is not None
     assert snapshot.generation == 1

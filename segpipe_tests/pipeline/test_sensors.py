@@ -8,7 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from segpipe.pipeline.jobs import OBSERVE_JOB
 from segpipe.pipeline.partitions import range_tags, run_tags
+from segpipe.pipeline.recording import PHOTOS_KEY
 from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
@@ -176,6 +178,29 @@ def test_the_night_runs_unfinished_deals_but_not_those_known_to_be_bad(
 
     put_photos(tmp_path, "bad", {"x.jpg": goods_photo(1)})
     assert night(tmp_path, instance, nightly) == ["bad", "missing"]
+
+
+def test_the_hourly_run_observes_every_deal_and_skips_those_it_cannot_read(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    for deal in ("a", "b", "bad"):
+        make_deal(tmp_path, deal)
+    damage_photos = tmp_path / "deals" / "bad" / "images"
+    shutil.rmtree(damage_photos)
+    damage_photos.write_bytes(b"")
+    instance.add_dynamic_partitions("deals", ["a", "b", "bad"])
+    definitions = make_defs(tmp_path)
+    schedule = definitions.resolve_schedule_def("hourly_observe_inputs")
+    with dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=dt.datetime(2026, 1, 2, 2, tzinfo=dt.UTC)
+    ) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests or []
+    assert request.partition_key is None
+
+    observe = definitions.resolve_job_def(OBSERVE_JOB)
+    assert observe.execute_in_process(instance=instance, tags=request.tags).success
+    records = instance.fetch_observations(PHOTOS_KEY, limit=10).records
+    assert {record.partition_key for record in records} == {"a", "b"}
 
 
 def test_the_sweep_job_removes_what_a_killed_run_left(

@@ -20,7 +20,7 @@ from segpipe.segmenters.segmenter import Segmenter
 from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.boxes import Box
 from segpipe.wire.inference import Problem, Readings, Segments, decode_mask
-from segpipe_tests.goods import goods_photo
+from segpipe_tests.goods import camera_raw, goods_photo
 from segpipe_tests.server.running import Service, ToldModel, running, wait_until
 
 WIDTH, HEIGHT = 160, 120
@@ -249,6 +249,13 @@ def test_a_malformed_image_is_400(
         "CorruptImageError",
         "UnsupportedFormatError",
     }
+
+
+def test_a_cameras_raw_file_is_400_and_told_what_to_do(client: httpx.Client) -> None:
+    for path, data in ((PREDICT, ON_THE_FIRST_ITEM), (SEGMENT, {"prompt": "{}"})):
+        told = problem(post(client, path, data, camera_raw()), 400)
+        assert told.error == "UnsupportedFormatError"
+        assert "export a JPEG" in told.detail
 
 
 @pytest.mark.parametrize(
