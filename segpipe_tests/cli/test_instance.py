@@ -81,6 +81,24 @@ def test_a_database_that_cannot_be_used_is_told_in_plain_words(
             assert raw not in result.output
 
 
+def test_a_disk_that_is_full_under_the_database_is_told_in_plain_words(root: Path) -> None:
+    make_deal(root, "lot")
+    # The kernel refuses every byte behind the limit of a file, as a full disk does.
+    full = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (32_768, 32_768))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", full + PROGRAM[-1], "run", "lot"],
+        env=environment(root),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"Dagster's database in {root / 'dagster'} cannot be used" in done.stderr
+    assert "free space" in done.stderr
+    for raw in ("Traceback", "sqlalche.me", "SELECT", "PRAGMA"):
+        assert raw not in done.stdout + done.stderr
+
+
 def test_a_file_in_the_place_of_dagsters_folder_is_told_with_its_path(
     cli: Cli, root: Path, photos: list[Path]
 ) -> None:

@@ -2,9 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+
+import httpx
+
+from segpipe_tests.pipeline.deployment import Webserver
+from segpipe_tests.pipeline.postgres_server import free_port
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM = "from dagster_dg_cli.cli import main; main()"
@@ -35,6 +43,34 @@ def test_dg_list_defs_names_what_there_is(tmp_path: Path) -> None:
 
 def test_dg_check_defs_passes(tmp_path: Path) -> None:
     assert "All definitions loaded successfully" in dg(tmp_path, "check", "defs")
+
+
+def test_dg_dev_serves_the_project(tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "dev", "--host", "127.0.0.1", "--port", str(port)],
+        cwd=PROJECT,
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path), "SEGPIPE_ROOT": str(tmp_path / "data")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    webserver, nodes, give_up = Webserver(f"http://127.0.0.1:{port}"), [], time.monotonic() + 120
+    try:
+        while not nodes:
+            assert process.poll() is None
+            assert time.monotonic() < give_up
+            time.sleep(0.5)
+            with suppress(httpx.HTTPError, ValueError, RuntimeError):
+                nodes = webserver.ask("{ assetNodes { groupName } }")["assetNodes"]
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert {node["groupName"] for node in nodes} == {"find_all", "inside_box", "inputs"}
 
 
 def test_make_ui_takes_a_port() -> None:
