@@ -55,7 +55,8 @@ def test_dg_dev_serves_the_project(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    webserver, nodes, give_up = Webserver(f"http://127.0.0.1:{port}"), [], time.monotonic() + 120
+    webserver, give_up = Webserver(f"http://127.0.0.1:{port}"), time.monotonic() + 120
+    nodes: list[dict[str, str]] = []
     try:
         while not nodes:
             assert process.poll() is None
