@@ -142,6 +142,12 @@ COMMANDS = {
         "Check what segpipe works with, and say what to do about what does not work.",
         "segpipe doctor --config run.yaml",
     ),
+    "studio": _Listed(
+        "studio_command",
+        "studio",
+        "Open the web studio, with Dagster behind the same login, until stopped.",
+        "segpipe studio --port 3000",
+    ),
     "serve": _Listed(
         "serve_command",
         "serve",

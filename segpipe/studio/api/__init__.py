@@ -1,0 +1,1 @@
+"""What the studio answers to its own pages and to programs: JSON, and pictures."""

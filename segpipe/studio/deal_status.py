@@ -1,0 +1,165 @@
+"""How a deal stands in both modes, in the words of :mod:`segpipe.flow.todo`, for lists of deals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from segpipe.errors import SegpipeError
+from segpipe.flow.run_settings import FlowSettings, RunSettings
+from segpipe.flow.stages.report import REPORT
+from segpipe.flow.todo import State, todo_of
+from segpipe.progress import NO_COUNTS, Counts
+from segpipe.prompt import Mode
+from segpipe.refiners.grabcut import GrabCutConfig
+from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.store.store import DealStore
+from segpipe.studio.photo_tags import photo_tag
+
+_FIRST_PHOTOS = 4
+ReadSettings = Callable[[Mode], RunSettings]
+"""Gives the settings that a run of a mode would have now."""
+
+
+class Tone(StrEnum):
+    """How urgent a state is, for its colour."""
+
+    GOOD = "good"
+    REST = "rest"
+    CHANGED = "changed"
+    BAD = "bad"
+
+
+_TONES = {
+    State.UP_TO_DATE: Tone.GOOD,
+    State.NOTHING_TO_ASK: Tone.REST,
+    State.NEVER_MADE: Tone.REST,
+    State.ROLLED_BACK: Tone.REST,
+    State.OTHER_SETTINGS: Tone.REST,
+    State.KNOWN_BAD: Tone.BAD,
+    State.FAILED_BEFORE: Tone.BAD,
+    State.FINDS_NOT_RECORDED: Tone.BAD,
+    State.UNREADABLE: Tone.BAD,
+}
+"""All others are changes that a run has not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeStatus:
+    """How a deal stands in a mode.
+
+    Attributes:
+        mode: The mode.
+        state: Its state.
+        reason: Why, for people.
+        needs_run: Whether a run could bring it further.
+        generation: What is current; None before the first promotion.
+        promoted_at: Since when.
+        run_id: The run that made it current.
+        counts: What its report counts; zeros without a report.
+        has_failed: Whether the last run promoted nothing.
+    """
+
+    mode: Mode
+    state: State
+    reason: str
+    needs_run: bool
+    generation: int | None = None
+    promoted_at: datetime | None = None
+    run_id: str | None = None
+    counts: Counts = NO_COUNTS
+    has_failed: bool = False
+
+    @property
+    def tone(self) -> Tone:
+        """How urgent it is."""
+        return _TONES.get(self.state, Tone.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class DealStatus:
+    """How a deal stands.
+
+    Attributes:
+        deal: The deal.
+        photos: How many it has; 0 where they cannot be listed.
+        fault: Why its photos cannot be used.
+        modes: How it stands in each mode.
+        first_photos: The first few, for thumbnails: image id and a tag of their content.
+    """
+
+    deal: str
+    photos: int
+    fault: str | None
+    modes: tuple[ModeStatus, ...]
+    first_photos: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def last_run_at(self) -> datetime | None:
+        """When something became current last, in any mode."""
+        return max((each.promoted_at for each in self.modes if each.promoted_at), default=None)
+
+    def of(self, mode: Mode) -> ModeStatus:
+        """How it stands in one mode."""
+        return next(each for each in self.modes if each.mode is mode)
+
+
+def default_settings(_mode: Mode) -> RunSettings:
+    """The settings of a run of which nobody said anything."""
+    return RunSettings(ClassicalConfig(), GrabCutConfig(), FlowSettings())
+
+
+class StatusReader:
+    """Reads how deals stand, from the store alone.
+
+    Args:
+        store: The deals.
+        read_settings: Gives the settings that deals are compared with.
+    """
+
+    def __init__(self, store: DealStore, read_settings: ReadSettings = default_settings) -> None:
+        self.store = store
+        self._read_settings = read_settings
+
+    def status(self, deal: str) -> DealStatus:
+        """How a deal stands; never raises for what is wrong with it."""
+        return self.statuses([deal])[0]
+
+    def statuses(self, deals: list[str]) -> list[DealStatus]:
+        """How deals stand, each; the settings are read once."""
+        settings = {mode: self._read_settings(mode) for mode in Mode}
+        return [self._status(deal, settings) for deal in deals]
+
+    def _status(self, deal: str, settings: dict[Mode, RunSettings]) -> DealStatus:
+        fault, count = None, 0
+        first: tuple[tuple[str, str], ...] = ()
+        try:
+            photos = self.store.photos(deal)
+            count = len(photos)
+            first = tuple((photo.image, photo_tag(photo)) for photo in photos[:_FIRST_PHOTOS])
+        except SegpipeError as error:
+            fault = error.message
+        modes = tuple(self._mode(deal, mode, settings[mode]) for mode in Mode)
+        return DealStatus(deal, count, fault, modes, first)
+
+    def _mode(self, deal: str, mode: Mode, settings: RunSettings) -> ModeStatus:
+        todo = todo_of(self.store, deal, mode, settings)
+        try:
+            snapshot = self.store.current(deal, mode)
+            has_failed = self.store.last_failure(deal, mode) is not None
+            summary = None
+            if snapshot and snapshot.has(REPORT.name):
+                summary = snapshot.manifest(REPORT.name).info.summary
+        except SegpipeError:
+            return ModeStatus(mode, todo.state, todo.reason, todo.needs_run)
+        return ModeStatus(
+            mode=mode,
+            state=todo.state,
+            reason=todo.reason,
+            needs_run=todo.needs_run,
+            generation=snapshot.generation if snapshot else None,
+            promoted_at=snapshot.commit.created_at if snapshot else None,
+            run_id=snapshot.commit.run_id if snapshot else None,
+            counts=summary.counts if summary else NO_COUNTS,
+            has_failed=has_failed,
+        )

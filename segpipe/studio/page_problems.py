@@ -1,0 +1,65 @@
+"""Every error of the studio as one kind of answer: a problem in JSON, or a page that says it."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from segpipe.errors import (
+    DealNotFoundError,
+    InputError,
+    NotPromotedError,
+    PromotionConflictError,
+    PromptConflictError,
+    SegpipeError,
+    VersionNotFoundError,
+)
+from segpipe.studio.login import wants_page
+from segpipe.studio.page_templates import Pages
+from segpipe.web.problems import RefusedError, malformed, refusal_of
+
+_NOT_FOUND, _CONFLICT, _PRECONDITION_FAILED = 404, 409, 412
+_NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
+_STATUS: dict[type[SegpipeError], int] = {
+    DealNotFoundError: _NOT_FOUND,
+    VersionNotFoundError: _NOT_FOUND,
+    NotPromotedError: _NOT_FOUND,
+    PromotionConflictError: _CONFLICT,
+    PromptConflictError: _PRECONDITION_FAILED,
+}
+"""Errors that are the asker's to know of, with the status that says so."""
+
+
+def studio_refusal(error: Exception) -> RefusedError:
+    """What somebody is told of any error that their request met.
+
+    >>> studio_refusal(DealNotFoundError("there is no such deal", deal="lot-7")).status
+    404
+    """
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return RefusedError(status, type(error).__name__, error.message, field=error.field)
+    if isinstance(error, RequestValidationError):
+        return malformed(error.errors())
+    if isinstance(error, HTTPException):
+        name = _NAMES.get(error.status_code, "InvalidRequest")
+        return RefusedError(error.status_code, name, str(error.detail), headers=error.headers)
+    return refusal_of(error)
+
+
+def add_page_problems(app: FastAPI, pages: Pages) -> None:
+    """Make every error of the app a problem in JSON, or a page where a browser wants one."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        refusal = studio_refusal(error)
+        if not wants_page(request) or request.url.path.startswith("/api/"):
+            return refusal.answer()
+        page = pages.draw(
+            request, "problem.html", status_code=refusal.status, problem=refusal.problem
+        )
+        page.headers.update(refusal.headers)
+        return page
+
+    kinds = (RefusedError, RequestValidationError, InputError, HTTPException, *_STATUS, Exception)
+    for kind in kinds:
+        app.exception_handler(kind)(answer)

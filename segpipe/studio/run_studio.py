@@ -1,0 +1,85 @@
+"""The studio as a process."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from segpipe.studio.studio_app import create_studio_app
+from segpipe.studio.studio_settings import StudioSettings
+from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
+
+_KEEPALIVE_S = 30
+
+
+class StudioServer(uvicorn.Server):
+    """A server that says where it is once it answers.
+
+    Args:
+        config: What it serves, and how.
+        tell: Is told the address.
+    """
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell the address."""
+        await super().startup(sockets)
+        if self.started:
+            self._tell(self.address)
+
+    @property
+    def address(self) -> str:
+        """Where people find it."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def build_studio_server(
+    settings: StudioSettings, tell: Callable[[str], None] = lambda _: None
+) -> StudioServer:
+    """The server of a studio, ready to run.
+
+    Args:
+        settings: Those of the studio.
+        tell: Is told the address once it answers.
+
+    Raises:
+        ConfigError: A setting cannot work.
+    """
+    config = uvicorn.Config(
+        create_studio_app(settings),
+        host=settings.host,
+        port=settings.port,
+        timeout_keep_alive=_KEEPALIVE_S,
+        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+        server_header=False,
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        http=protocol_within(settings.connection_limits),
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+    return StudioServer(config, tell)
+
+
+def run_studio(settings: StudioSettings, tell: Callable[[str], None]) -> None:
+    """Run the studio until the process is told to stop (SIGINT, SIGTERM).
+
+    Args:
+        settings: Those of the studio.
+        tell: Is told the address once it answers.
+
+    Raises:
+        ConfigError: A setting cannot work.
+        SystemExit: The address is taken.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    asyncio.run(build_studio_server(settings, tell).serve())

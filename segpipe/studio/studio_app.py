@@ -1,0 +1,116 @@
+"""The studio as one ASGI app: what every request passes, and the routes of pages and API."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import resources
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from segpipe.studio.api import pictures_api
+from segpipe.studio.login import RequireLogin
+from segpipe.studio.page_problems import add_page_problems
+from segpipe.studio.pages import deals_page, login_page
+from segpipe.studio.request_checks import (
+    AddSecurityHeaders,
+    LimitBodies,
+    RequireKnownHost,
+    RequireOwnOrigin,
+)
+from segpipe.studio.studio_settings import StudioSettings
+from segpipe.studio.studio_state import Studio, build_studio
+
+API_SCHEMA = "/api/openapi.json"
+_MAX_BODY_BYTES = 1_000_000
+_FOREVER = "public, max-age=31536000, immutable"
+
+PAGES = (login_page, deals_page)
+"""The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
+API = (pictures_api,)
+"""The modules of the API, in the same way."""
+BODY_LIMITS: tuple[tuple[str, int], ...] = ()
+"""Paths (patterns of the whole path) that take larger bodies than the rest, and how large."""
+
+
+class KeptFiles(StaticFiles):
+    """Files that a digest in their address tells apart: browsers may keep them for ever."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file."""
+        response = await super().get_response(path, scope)
+        if scope["query_string"]:
+            response.headers["Cache-Control"] = _FOREVER
+        return response
+
+
+def create_studio_app(settings: StudioSettings) -> FastAPI:
+    """Build the studio.
+
+    Args:
+        settings: Where the deals are, who may come in, and bounds.
+
+    Raises:
+        ConfigError: A setting cannot work: see :class:`StudioSettings`.
+    """
+    hosts = settings.hosts
+    studio = build_studio(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await _start(studio, stack)
+            yield
+
+    app = FastAPI(
+        title="segpipe studio",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=API_SCHEMA,
+    )
+    app.state.studio = studio
+    add_page_problems(app, studio.pages)
+    _add_routes(app, studio)
+
+    # The last added is the outermost: headers, host, origin, login, size.
+    app.add_middleware(
+        LimitBodies,
+        max_bytes=_MAX_BODY_BYTES,
+        of_paths=(*BODY_LIMITS, *_upload_limits(settings)),
+    )
+    app.add_middleware(RequireLogin, login=studio.login, ask=login_page.ask_to_log_in(studio))
+    app.add_middleware(RequireOwnOrigin)
+    app.add_middleware(RequireKnownHost, hosts=hosts)
+    app.add_middleware(AddSecurityHeaders)
+    return app
+
+
+async def _start(studio: Studio, stack: AsyncExitStack) -> None:
+    """What runs as long as the studio does."""
+
+
+def _upload_limits(settings: StudioSettings) -> tuple[tuple[str, int], ...]:
+    return ()
+
+
+def _add_routes(app: FastAPI, studio: Studio) -> None:
+    plain = APIRouter(include_in_schema=False)
+
+    @plain.get("/")
+    def start(request: Request) -> RedirectResponse:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/deals{query}")
+
+    @plain.get("/health")
+    def health() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    app.include_router(plain)
+    for module in (*PAGES, *API):
+        app.include_router(module.router)
+        studio.pages.navigation += getattr(module, "NAVIGATION", ())
+    folder = str(resources.files("segpipe.studio").joinpath("static"))
+    app.mount("/static", KeptFiles(directory=folder), name="static")

@@ -1,0 +1,84 @@
+"""What the studio's routes work with: one of each, for as long as it runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from segpipe.cli.options import local_folder
+from segpipe.store.store import DealStore
+from segpipe.studio.audit_log import AuditLog
+from segpipe.studio.deal_list import DealList
+from segpipe.studio.deal_status import StatusReader
+from segpipe.studio.login import Login
+from segpipe.studio.page_templates import Pages
+from segpipe.studio.pictures import Pictures
+from segpipe.studio.studio_settings import StudioSettings
+
+_FOLDER = "studio"
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """The parts of a running studio.
+
+    Attributes:
+        settings: How it was started.
+        store: The deals.
+        login: Who may come in.
+        pages: Draws pages.
+        audit: Where changes are noted.
+        pictures: Makes pictures of photos and cut-outs.
+        status: How deals stand.
+        deals: The list of all deals.
+        folder: For what the studio keeps beside the deals, on this machine.
+    """
+
+    settings: StudioSettings
+    store: DealStore
+    login: Login
+    pages: Pages
+    audit: AuditLog
+    pictures: Pictures
+    status: StatusReader
+    deals: DealList
+    folder: Path
+
+
+def build_studio(settings: StudioSettings) -> Studio:
+    """The parts, as settings say.
+
+    Raises:
+        ConfigError: A setting cannot work.
+    """
+    store = DealStore(settings.root)
+    login = Login(settings)
+    folder = local_folder(settings.root) / _FOLDER
+    status = StatusReader(store)
+    return Studio(
+        settings=settings,
+        store=store,
+        login=login,
+        pages=Pages(login.kind),
+        audit=AuditLog(folder),
+        pictures=Pictures(
+            store,
+            memory_bytes=int(settings.picture_memory_mb * 1_000_000),
+            at_once=settings.pictures_at_once,
+        ),
+        status=status,
+        deals=DealList(status),
+        folder=folder,
+    )
+
+
+def studio_of(connection: HTTPConnection) -> Studio:
+    """The studio that serves a request."""
+    studio: Studio = connection.app.state.studio
+    return studio
+
+
+Serving = Annotated[Studio, Depends(studio_of)]
+"""A parameter of a route: the studio."""
