@@ -10,7 +10,7 @@ from segpipe.errors import StaleUpstreamError
 from segpipe.flow.checks import CheckSettings, Finding
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.run_settings import FlowSettings
-from segpipe.flow.stages.crops import CROPS_SCHEMA
+from segpipe.flow.stages.crops_table import CROPS_SCHEMA
 from segpipe.flow.stages.segmentation import (
     DETECTIONS_SCHEMA,
     IMAGES_FILE,

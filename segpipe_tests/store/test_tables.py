@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.errors import CorruptVersionError, NotPromotedError, StoreError
-from segpipe.flow.stages.crops import CROPS_SCHEMA
+from segpipe.flow.stages.crops_table import CROPS_SCHEMA
 from segpipe.flow.stages.dedup import DEDUP_SCHEMA
 from segpipe.flow.stages.refinement import REFINEMENT_SCHEMA
 from segpipe.flow.stages.segmentation import DETECTIONS_SCHEMA, IMAGES_SCHEMA
