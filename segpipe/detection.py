@@ -1,8 +1,8 @@
 """What a segmenter finds in an image."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 from segpipe.errors import SegmenterError
@@ -24,6 +24,8 @@ class Detection:
         label: What it is, when the segmenter knows.
         mask: Its pixels; None when the segmenter gives boxes only.
         pass_index: The pass of a recursive segmenter that found it, from 0.
+        trace_of: The index of the detection over whose paint it lies, where it shows that paint
+            and no item of its own; None for an item.
     """
 
     box: Box
@@ -31,6 +33,39 @@ class Detection:
     label: str | None = None
     mask: Mask | None = None
     pass_index: int = 0
+    trace_of: int | None = None
+
+
+def best_first(answers: Sequence[Sequence[Detection]]) -> tuple[Detection, ...]:
+    """The detections of several answers in one, the best score first.
+
+    Of equal scores the one of the earlier answer comes first. Traces name what they are traces of
+    by its new place.
+
+    >>> ring, paint = Detection(Box(0, 0, 9, 9), 0.6), Detection(Box(0, 0, 9, 9), 0.9, trace_of=0)
+    >>> [one.trace_of for one in best_first([[ring, paint]])]
+    [1, None]
+    """
+    found = [(start, one) for start, answer in _with_starts(answers) for one in answer]
+    order = sorted(range(len(found)), key=lambda index: found[index][1].score, reverse=True)
+    places = {index: place for place, index in enumerate(order)}
+    ranked = []
+    for index in order:
+        start, one = found[index]
+        if one.trace_of is not None:
+            one = replace(one, trace_of=places[start + one.trace_of])
+        ranked.append(one)
+    return tuple(ranked)
+
+
+def _with_starts(
+    answers: Sequence[Sequence[Detection]],
+) -> Iterator[tuple[int, Sequence[Detection]]]:
+    """Each answer with how many detections stand before it."""
+    start = 0
+    for answer in answers:
+        yield start, answer
+        start += len(answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from segpipe.detection import Detection, SegmentationResult, Thresholds, Usage
+from segpipe.detection import Detection, SegmentationResult, Thresholds, Usage, best_first
 from segpipe.errors import ConfigError
 from segpipe.prompt import Prompt
 from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
@@ -59,14 +59,12 @@ class EachText(WrappedSegmenter):
         started = time.perf_counter()
         prompts = [replace(prompt, texts=(text,)) for text in texts]
         results = await self._ask_for_each(image, prompts, thresholds)
-        detections = [
-            _labelled(detection, text)
+        answers = [
+            [_labelled(detection, text) for detection in result.detections]
             for text, result in zip(texts, results, strict=True)
-            for detection in result.detections
         ]
-        detections.sort(key=lambda detection: detection.score, reverse=True)
         return SegmentationResult.of_one_pass(
-            detections,
+            best_first(answers),
             image,
             self.id,
             started,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,8 +43,9 @@ class RecursiveSegmenter(WrappedSegmenter):
     the exemplar looks like: neither the box nor an item that it is drawn around.
 
     The result holds the detections of every pass, each with its pass; what a later pass finds
-    again stays too, for dedup to reject with its reason, but does not count as new. A pass that
-    fails fails the whole segmentation.
+    again stays too, for dedup to reject with its reason, but does not count as new. A trace of the
+    paint names the detection that was painted out, so that it never takes the place of an item. A
+    pass that fails fails the whole segmentation.
 
     Args:
         inner: The segmenter that looks at each picture.
@@ -52,7 +53,7 @@ class RecursiveSegmenter(WrappedSegmenter):
         min_new_detections: New detections that a pass needs to earn another one, 1 or more.
         fill_color: The RGB colour that paints out what was found, 0 to 255 each.
         fill_dilate_px: How far the paint reaches over an item's edge. What lies mostly in the
-            paint, or as far again around it, is a trace of the paint and not new.
+            paint, or as far again around it, is a trace of the paint.
         iou_threshold: Above this IoU with an earlier find a detection is not new, 0 to 1.
         containment_threshold: The same for the intersection over the smaller, 0 to 1.
 
@@ -101,6 +102,7 @@ class RecursiveSegmenter(WrappedSegmenter):
         height, width, _ = image.shape
         picture = image
         earlier: list[_Find] = []
+        painted: dict[int, Mask] = {}
         # 1 in the paint and as far again around it: what the paint can make a segmenter see.
         paint = np.zeros((height, width), np.uint8)
         detections: list[Detection] = []
@@ -110,13 +112,28 @@ class RecursiveSegmenter(WrappedSegmenter):
             pass_started = time.perf_counter()
             result = await self._inner.segment(picture, prompt, thresholds)
             found = _finds(result.detections, image)
-            new = sum(self._is_new(find, earlier, paint) for find in found)
+            traces = [
+                _trace_of(find, one, len(detections), painted, paint)
+                for find, one in zip(found, result.detections, strict=True)
+            ]
+            items = {
+                len(detections) + place: find
+                for place, find in enumerate(found)
+                if traces[place] is None
+            }
+            new = sum(self._is_new(find, earlier) for find in items.values())
             stopped = self._reason_to_stop(len(stats) + 1, new)
             if stopped is None:
                 examples = _examples(prompt, image)
-                picture = await asyncio.to_thread(self._paint_out, found, examples, picture, paint)
-                earlier += found
-            detections += [replace(one, pass_index=len(stats)) for one in result.detections]
+                picture, traced = await asyncio.to_thread(
+                    self._paint_out, items, examples, picture, paint
+                )
+                painted |= traced
+                earlier += items.values()
+            detections += [
+                replace(one, pass_index=len(stats), trace_of=trace_of)
+                for one, trace_of in zip(result.detections, traces, strict=True)
+            ]
             usage += result.usage
             notes += [note for note in result.notes if note not in notes]
             stats.append(PassStats(len(found), new, _ms_since(pass_started), stopped))
@@ -138,14 +155,9 @@ class RecursiveSegmenter(WrappedSegmenter):
             return f"{passes} passes, the most allowed"
         return None
 
-    def _is_new(self, find: _Find, earlier: Sequence[_Find], paint: Bitmap) -> bool:
+    def _is_new(self, find: _Find, earlier: Sequence[_Find]) -> bool:
         # What has no pixels cannot be painted out: it would be new for ever.
-        if find.area == 0:
-            return False
-        painted = int(np.count_nonzero(_under(paint, find.mask) & find.mask.bits))
-        return painted <= _MOST_PAINT * find.area and not any(
-            self._is_duplicate(find, other) for other in earlier
-        )
+        return find.area > 0 and not any(self._is_duplicate(find, other) for other in earlier)
 
     def _is_duplicate(self, find: _Find, other: _Find) -> bool:
         shared = intersection_area(find.mask, other.mask)
@@ -155,24 +167,48 @@ class RecursiveSegmenter(WrappedSegmenter):
         )
 
     def _paint_out(
-        self, found: Sequence[_Find], examples: Sequence[_Find], picture: RgbImage, paint: Bitmap
-    ) -> RgbImage:
-        """A copy of the picture without the finds; their traces are added to ``paint``.
+        self,
+        items: Mapping[int, _Find],
+        examples: Sequence[_Find],
+        picture: RgbImage,
+        paint: Bitmap,
+    ) -> tuple[RgbImage, dict[int, Mask]]:
+        """A copy of the picture without the items, and by item where it may leave a trace.
 
-        The examples are exemplar boxes; what they show stays as it is.
+        The traces are added to ``paint``. The examples are exemplar boxes; what they show stays as
+        it is.
         """
         painted = picture.copy()
-        for find in found:
+        traces: dict[int, Mask] = {}
+        for index, find in items.items():
             if any(_belong_together(find, example) for example in examples):
                 continue
             fill = dilate(find.mask, self._fill_dilate_px)
             _under(painted, fill)[fill.bits.view(np.bool_)] = self._fill_color
-            trace = dilate(fill, self._fill_dilate_px)
+            traces[index] = trace = dilate(fill, self._fill_dilate_px)
             _under(paint, trace)[trace.bits.view(np.bool_)] = 1
         for example in examples:
             _under(painted, example.mask)[...] = _under(picture, example.mask)
             _under(paint, example.mask)[...] = 0
-        return painted
+        return painted, traces
+
+
+def _trace_of(
+    find: _Find, detection: Detection, start: int, painted: Mapping[int, Mask], paint: Bitmap
+) -> int | None:
+    """The detection over whose paint a find lies; None for an item.
+
+    Args:
+        find: Its mask.
+        detection: What the inner segmenter gave, which may know of a trace itself.
+        start: The index of the first detection of this pass.
+        painted: Where each item that was painted out may leave a trace, by its index.
+        paint: 1 in all of these.
+    """
+    in_paint = int(np.count_nonzero(_under(paint, find.mask) & find.mask.bits))
+    if in_paint > _MOST_PAINT * find.area:
+        return max(painted, key=lambda index: intersection_area(painted[index], find.mask))
+    return None if detection.trace_of is None else start + detection.trace_of
 
 
 def _examples(prompt: Prompt, image: RgbImage) -> list[_Find]:

@@ -256,7 +256,7 @@ def _to_readings(candidates: tuple[Candidate, ...], model: str) -> Readings:
 
 
 def _to_segments(result: SegmentationResult, encoding: Encoding, model: str) -> Segments:
-    found = result.detections
+    found = [one for one in result.detections if one.trace_of is None]  # a trace is no item
     return Segments(
         image=WireSize(width=result.image_width, height=result.image_height),
         boxes=[list(map(float, one.box)) for one in found],

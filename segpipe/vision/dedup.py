@@ -41,6 +41,8 @@ class Criterion(StrEnum):
     """Intersection over union."""
     CONTAINMENT = "containment"
     """Intersection over the smaller of the two areas."""
+    TRACE = "trace"
+    """It shows the paint over the survivor and no item: :func:`dedup` itself knows no paint."""
 
 
 class Rejection(NamedTuple):

@@ -10,11 +10,12 @@ from segpipe.detection import Detection, PassStats, SegmentationResult, Threshol
 from segpipe.errors import ConfigError, MissingMaskError, SegmenterError
 from segpipe.prompt import Exemplar, Mode, Prompt
 from segpipe.segmenters.classical import ClassicalSegmenter
+from segpipe.segmenters.each_text import EachText
 from segpipe.segmenters.recursive import RecursiveSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
-from segpipe.vision.mask import Mask
+from segpipe.vision.mask import Mask, intersection_area
 
 GREY = (128, 128, 128)
 INSIDE_A_BOX = Prompt(mode=Mode.INSIDE_BOX, boxes=(Box(0, 0, 20, 20),))
@@ -200,6 +201,35 @@ def test_paint_of_two_items_that_runs_together_buys_no_pass() -> None:
     neighbours = scene((Box(10, 10, 20, 20), 250), (Box(24, 10, 34, 20), 250))
     result = segment(RecursiveSegmenter(Finder(anything_light), max_passes=9), neighbours)
     assert [(stats.found, stats.new) for stats in result.pass_stats] == [(2, 2), (1, 0)]
+
+
+def test_a_trace_names_what_was_painted_out() -> None:
+    segmenter = RecursiveSegmenter(Finder(anything_light), max_passes=9)
+    result = segment(segmenter, scene((FIRST, 250), (SECOND, 220)))
+    assert [(one.pass_index, one.trace_of) for one in result.detections] == [
+        (0, None),
+        (0, None),
+        (1, 0),
+        (1, 1),
+    ]
+    rings = segment(RecursiveSegmenter(Finder(outlines), max_passes=2), scene((SECOND, 250)))
+    assert {one.trace_of for one in rings.detections[1:]} == {0}
+
+
+def test_traces_name_their_item_through_every_wrapper() -> None:
+    image = scene((FIRST, 250), (SECOND, 220), (THIRD, 40))
+    inner = RecursiveSegmenter(Finder(anything_light), max_passes=2, fill_dilate_px=2)
+    result = segment(EachText(RecursiveSegmenter(inner), ["cup", "lid"]), image)
+    found = result.detections
+    for one in found:
+        if one.trace_of is not None:
+            painted = found[one.trace_of]
+            assert painted.trace_of is None
+            assert one.label == painted.label
+            assert one.mask
+            assert painted.mask
+            assert intersection_area(one.mask, painted.mask) == painted.mask.area
+    assert sum(one.trace_of is None for one in found) == 4
 
 
 def test_what_is_found_again_stays_among_the_detections_but_is_not_new() -> None:

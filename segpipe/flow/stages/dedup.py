@@ -1,13 +1,16 @@
 """Dedup: which detections are one and the same item."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
+from segpipe.detection import Detection
 from segpipe.flow.checks import Check, CheckSettings, Finding
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
@@ -18,7 +21,9 @@ from segpipe.settings import Settings
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.tables import ITEM_COLUMNS
 from segpipe.threads import finish_in_thread
+from segpipe.vision.boxes import to_array
 from segpipe.vision.dedup import Compare, Criterion, Rejection, dedup
+from segpipe.vision.mask import intersection_area
 
 DEDUP_FILE = "dedup.parquet"
 DEDUP_SCHEMA = pa.schema(
@@ -71,19 +76,60 @@ class DedupedImage:
 
 
 def dedup_image(segmented: SegmentedImage, settings: DedupSettings) -> DedupedImage:
-    """Keep the best-scored detection of each item of one image, or all where boxes were drawn."""
+    """Keep the best-scored detection of each item of one image, or all where boxes were drawn.
+
+    What an earlier pass found stays, whatever a later one gives: that saw a picture with paint in
+    it. A trace of the paint is no item, so it neither stays nor beats one.
+    """
     found = segmented.result.detections
+    items = [index for index, one in enumerate(found) if one.trace_of is None]
     on_masks = settings.compare is Compare.MASKS
     result = dedup(
-        np.array([detection.box for detection in found], dtype=np.float64).reshape(-1, 4),
-        np.array([detection.score for detection in found], dtype=np.float64),
-        [detection.mask for detection in found] if on_masks else None,
+        to_array([found[index].box for index in items]),
+        _precedence([found[index] for index in items]),
+        [found[index].mask for index in items] if on_masks else None,
         iou_threshold=settings.iou_threshold,
         containment_threshold=settings.containment_threshold,
     )
     if segmented.prompt and segmented.prompt.mode is Mode.INSIDE_BOX:
         return DedupedImage(tuple(range(len(found))), (), result.rejections)
-    return DedupedImage(tuple(result.kept_indices.tolist()), result.rejections)
+    rejected = {
+        items[one.index]: one._replace(index=items[one.index], survivor=items[one.survivor])
+        for one in result.rejections
+    }
+    traces = [_rejected_trace(index, found, rejected) for index in _traces(found)]
+    return DedupedImage(
+        kept=tuple(items[index] for index in result.kept_indices.tolist()),
+        rejections=tuple(sorted([*rejected.values(), *traces])),
+    )
+
+
+def _precedence(items: Sequence[Detection]) -> NDArray[np.float64]:
+    """Scores that only tell which one stays: the earlier pass, then the better score."""
+    order = sorted(range(len(items)), key=lambda at: (items[at].pass_index, -items[at].score))
+    precedence = np.empty(len(items), np.float64)
+    precedence[order] = -np.arange(len(items))
+    return precedence
+
+
+def _traces(found: Sequence[Detection]) -> list[int]:
+    return [index for index, one in enumerate(found) if one.trace_of is not None]
+
+
+def _rejected_trace(
+    index: int, found: Sequence[Detection], rejected: Mapping[int, Rejection]
+) -> Rejection:
+    """The rejection of a trace, by the survivor that shows what was painted out."""
+    survivor = index
+    while (painted := found[survivor].trace_of) is not None:
+        survivor = painted
+    if survivor in rejected:
+        survivor = rejected[survivor].survivor
+    trace, item = found[index].mask, found[survivor].mask
+    value = 0.0
+    if trace and item and trace.area and item.area:
+        value = intersection_area(trace, item) / min(trace.area, item.area)
+    return Rejection(index, survivor, Criterion.TRACE, value)
 
 
 def _dedup_table(image: str, deduped: DedupedImage) -> pa.Table:
@@ -158,7 +204,7 @@ class Dedup(Stage[DedupedImage, DedupSettings]):
         **ITEM_TEXTS,
         "kept": "Whether it survives.",
         "survivor": "The detection that beat it, or that shows the same item.",
-        "criterion": "The measure of overlap by which it was beaten.",
+        "criterion": "The measure of overlap by which it was beaten; trace: it shows paint alone.",
         "value": "How much they overlap, 0 to 1.",
     }
     counts = ("survivors", "rejected")

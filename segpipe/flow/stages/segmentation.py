@@ -46,21 +46,10 @@ from segpipe.vision.image import DecodedImage
 IMAGES_FILE = "images.parquet"
 DETECTIONS_FILE = "detections.parquet"
 
-_PASS_TYPE = pa.struct(
-    [
-        ("found", pa.int32()),
-        ("new", pa.int32()),
-        ("elapsed_ms", pa.float64()),
-        ("stopped", pa.string()),
-    ]
-)
+_COUNT, _NUMBER, _TEXT = pa.int32(), pa.float64(), pa.string()
+_PASS_FIELDS = [("found", _COUNT), ("new", _COUNT), ("elapsed_ms", _NUMBER), ("stopped", _TEXT)]
 _USAGE_TYPE = pa.struct(
-    [
-        ("calls", pa.int32()),
-        ("cached", pa.int32()),
-        ("cost", pa.float64()),
-        ("remaining_credits", pa.float64()),
-    ]
+    [("calls", _COUNT), ("cached", _COUNT), ("cost", _NUMBER), ("remaining_credits", _NUMBER)]
 )
 IMAGES_SCHEMA = pa.schema(
     [
@@ -72,7 +61,7 @@ IMAGES_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("segmenter_id", pa.string()),
         ("elapsed_ms", pa.float64()),
-        ("pass_stats", pa.list_(_PASS_TYPE)),
+        ("pass_stats", pa.list_(pa.struct(_PASS_FIELDS))),
         ("warnings", pa.list_(pa.string())),
         ("usage", _USAGE_TYPE),
         ("prompt", pa.string()),
@@ -87,11 +76,14 @@ DETECTIONS_SCHEMA = pa.schema(
         ("pass_index", pa.int16()),
         ("annotation", pa.string()),
         ("reason", pa.string()),
+        ("trace_of", pa.int32()),
         ("mask", MASK_TYPE),
     ]
 )
 
 NOTHING_IN_BOX = "nothing was found in the box"
+TRACE = "a trace of the paint over what an earlier pass found"
+_NO_GAP = frozenset({None, TRACE})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +188,11 @@ def _detections_table(image: str, segmented: SegmentedImage) -> pa.Table:
         "label": [detection.label for detection in found],
         "pass_index": [detection.pass_index for detection in found],
         "annotation": segmented.box_ids or [None] * len(found),
-        "reason": [segmented.missing.get(index) for index in range(len(found))],
+        "reason": [
+            TRACE if one.trace_of is not None else segmented.missing.get(at)
+            for at, one in enumerate(found)
+        ],
+        "trace_of": [one.trace_of for one in found],
         "mask": masks_to_arrow([detection.mask for detection in found]),
     }
     return pa.table(columns, schema=DETECTIONS_SCHEMA)
@@ -215,6 +211,7 @@ def _from_tables(images: pa.Table, detections: pa.Table) -> SegmentedImage:
             label=item["label"],
             mask=mask,
             pass_index=item["pass_index"],
+            trace_of=item.get("trace_of"),
         )
         for item, mask in zip(rows, masks, strict=True)
     )
@@ -222,7 +219,7 @@ def _from_tables(images: pa.Table, detections: pa.Table) -> SegmentedImage:
         warnings=tuple(row["warnings"]),
         prompt=prompt_from_row(row["prompt"]),
         box_ids=tuple(item["annotation"] for item in rows if item["annotation"] is not None),
-        missing={item["detection"]: item["reason"] for item in rows if item["reason"]},
+        missing={one["detection"]: one["reason"] for one in rows if one["reason"] not in _NO_GAP},
         result=SegmentationResult(
             detections=found,
             image_width=width,
@@ -301,9 +298,11 @@ class Segmentation(Stage[SegmentedImage, Settings]):
         "label": "What it is, where somebody or the segmenter says so.",
         "pass_index": "The look at the photo that found it, from 0.",
         "annotation": "The id of the drawn box that it answers.",
-        "reason": "Why nothing came of a drawn box.",
+        "reason": "Why it shows no item: nothing came of a drawn box, or it is a trace of paint.",
+        "trace_of": "The earlier detection over whose paint it lies, when it is a trace.",
         "mask": "Its pixels: a bitmap of w x h at (x, y), bits row after row.",
     }
+    later_columns = frozenset({"trace_of"})
     counts = ("detections",)
     checks = (
         Check(

@@ -116,18 +116,27 @@ def _decode_body(body: bytes) -> SegmentationResult:
 
 def _to_row(detection: Detection) -> dict[str, Any]:
     mask = detection.mask
-    return {
+    row = {
         "box": [float(value) for value in detection.box],
         "score": float(detection.score),
         "label": detection.label,
         "pass_index": detection.pass_index,
         "mask": None if mask is None else [mask.x, mask.y, *reversed(mask.bits.shape)],
     }
+    # Most answers know no traces: their entries stay as they were before there were any.
+    return row if detection.trace_of is None else {**row, "trace_of": detection.trace_of}
 
 
 def _from_row(row: dict[str, Any], packed: bytes, size: tuple[int, int]) -> Detection:
     mask = None if row["mask"] is None else _mask(row["mask"], packed, size)
-    return Detection(Box(*row["box"]), row["score"], row["label"], mask, row["pass_index"])
+    return Detection(
+        Box(*row["box"]),
+        row["score"],
+        row["label"],
+        mask,
+        row["pass_index"],
+        row.get("trace_of"),
+    )
 
 
 def _mask(where: list[int], packed: bytes, size: tuple[int, int]) -> Mask:

@@ -41,6 +41,7 @@ detections = st.builds(
     label=st.none() | any_text,
     mask=st.none() | masks(),
     pass_index=st.integers(0, 5),
+    trace_of=st.none() | st.integers(0, 5),
 )
 results = st.builds(
     SegmentationResult,
@@ -67,7 +68,10 @@ def facts(result: SegmentationResult) -> tuple[object, ...]:
         repr(result.pass_stats),
         result.notes,
         [
-            (repr(one.box), repr(one.score), one.label, one.pass_index, _mask_facts(one.mask))
+            (
+                *(repr(one.box), repr(one.score), one.label),
+                *(one.pass_index, one.trace_of, _mask_facts(one.mask)),
+            )
             for one in result.detections
         ],
     )
