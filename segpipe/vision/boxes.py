@@ -11,6 +11,9 @@ from segpipe.errors import InputError
 
 BoxArray = NDArray[np.float64]
 """Shape (n, 4), ``xyxy``."""
+Columns = tuple[NDArray[np.float64], ...]
+"""x1, y1, x2, y2, each (n,): numpy gathers from one axis many times faster than from two."""
+Indices = NDArray[np.intp]
 
 
 class Box(NamedTuple):
@@ -88,3 +91,43 @@ def pixel_window(box: Box, *, image_width: int, image_height: int) -> PixelWindo
     x2 = math.ceil(box.x2) if box.x1 < box.x2 else x1
     y2 = math.ceil(box.y2) if box.y1 < box.y2 else y1
     return PixelWindow(x1, y1, x2, y2).intersect(PixelWindow(0, 0, image_width, image_height))
+
+
+def meeting_pairs(boxes: Columns, first: int | None = None) -> tuple[Indices, Indices]:
+    """Pairs (i, j) of boxes that share some area, i < j, in no order; with ``first``, i < first.
+
+    >>> meeting_pairs((np.array([0.0, 8, 5]), np.zeros(3), np.array([6.0, 9, 7]), np.ones(3)))
+    (array([0]), array([2]))
+    """
+    block = boxes[0].size if first is None else first
+    by_start = np.argsort(boxes[0])
+    x1, y1, x2, y2 = at_places(boxes, by_start)
+    # Of two boxes that meet, one starts first along x: one of the block …
+    if block >= by_start.size:
+        i, j = _expand(np.arange(1, by_start.size + 1), np.searchsorted(x1, x2))
+    else:
+        in_block = by_start < block
+        heads = np.flatnonzero(in_block)
+        number, j = _expand(heads + 1, np.searchsorted(x1, x2[heads]))
+        i = heads[number]
+        # … or another.
+        others = np.flatnonzero(~in_block)
+        stops = np.searchsorted(x1[heads], x2[others])
+        number, second = _expand(np.searchsorted(heads, others), stops)
+        i, j = np.concatenate([i, others[number]]), np.concatenate([j, heads[second]])
+    meet = np.flatnonzero((y1[i] < y2[j]) & (y1[j] < y2[i]))
+    i, j = by_start[i[meet]], by_start[j[meet]]
+    return np.minimum(i, j), np.maximum(i, j)
+
+
+def _expand(starts: Indices, stops: Indices) -> tuple[Indices, Indices]:
+    """Each range's number as often as it is long, and beside it the range's members."""
+    lengths = np.maximum(stops - starts, 0)
+    numbers = np.repeat(np.arange(lengths.size), lengths)
+    offsets = starts - (np.cumsum(lengths) - lengths)
+    return numbers, np.arange(numbers.size) + offsets[numbers]
+
+
+def at_places(columns: Columns, places: Indices) -> Columns:
+    """The columns of some of the boxes, in this order."""
+    return tuple(column[places] for column in columns)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import ConfigError, InputError
-from segpipe.vision.boxes import Box, BoxArray
+from segpipe.vision.boxes import Box, BoxArray, Columns, Indices, at_places, meeting_pairs
 from segpipe.vision.mask import Mask, intersection_area
 
 DEFAULT_IOU_THRESHOLD = 0.5
@@ -22,9 +22,6 @@ DEFAULT_CONTAINMENT_THRESHOLD = 0.8
 _BLOCKS = (128, 256, 512, 1024)
 
 _Floats = NDArray[np.float64]
-# x1, y1, x2, y2, each (n,): numpy gathers from one axis many times faster than from two.
-_Columns = tuple[_Floats, ...]
-_Indices = NDArray[np.intp]
 
 
 class Compare(StrEnum):
@@ -140,12 +137,12 @@ class _Limits(NamedTuple):
 class _Pairs(NamedTuple):
     """Pairs of ranks and how they overlap, each (p,)."""
 
-    better: _Indices
-    worse: _Indices
+    better: Indices
+    worse: Indices
     iou: _Floats
     containment: _Floats
 
-    def take(self, chosen: _Indices) -> "_Pairs":
+    def take(self, chosen: Indices) -> "_Pairs":
         return _Pairs(
             self.better[chosen], self.worse[chosen], self.iou[chosen], self.containment[chosen]
         )
@@ -165,11 +162,11 @@ class _Items:
         least_areas: (n,), the smaller of box and mask.
     """
 
-    boxes: _Columns
+    boxes: Columns
     box_areas: _Floats
     masks: Sequence[Mask | None]
     mask_areas: _Floats
-    reach: _Columns
+    reach: Columns
     least_areas: _Floats
 
     @classmethod
@@ -194,7 +191,7 @@ class _Items:
         mask_a, mask_b = (self.masks[rank] for rank in two)
         if mask_a is None or mask_b is None:
             areas = self.box_areas[two]
-            shared = _shared_area(*(_at(self.boxes, rank) for rank in two))
+            shared = _shared_area(*(at_places(self.boxes, rank) for rank in two))
         else:
             areas = self.mask_areas[two]
             shared = np.asarray(intersection_area(mask_a, mask_b))
@@ -203,17 +200,17 @@ class _Items:
         return bool(iou > limits.iou or containment > limits.containment)
 
 
-def _close_pairs(items: _Items, undecided: _Indices, block: int, limits: _Limits) -> _Pairs:
+def _close_pairs(items: _Items, undecided: Indices, block: int, limits: _Limits) -> _Pairs:
     """Pairs of one of the first ``block`` undecided items and a worse one, in this order.
 
     Without masks, those that exceed a limit. With masks, those that may, and the most they may
     overlap by: masks are measured only when it comes to that.
     """
     is_all = undecided.size == items.least_areas.size  # as it is in the first round
-    reach = items.reach if is_all else _at(items.reach, undecided)
+    reach = items.reach if is_all else at_places(items.reach, undecided)
     areas = items.least_areas if is_all else items.least_areas[undecided]
-    better, worse = _meeting_pairs(reach, block)
-    shared = _shared_area(_at(reach, better), _at(reach, worse))
+    better, worse = meeting_pairs(reach, block)
+    shared = _shared_area(at_places(reach, better), at_places(reach, worse))
     containment = shared / np.minimum(areas[better], areas[worse])
     # IoU is never above containment: most pairs end here.
     close = np.flatnonzero(containment > min(limits))
@@ -243,7 +240,7 @@ def _settle(pairs: _Pairs, items: _Items, limits: _Limits) -> _Pairs:
     return pairs.take(np.array(decisive, np.intp))
 
 
-def _rejections(decisive: _Pairs, order: _Indices, limits: _Limits) -> Iterator[Rejection]:
+def _rejections(decisive: _Pairs, order: Indices, limits: _Limits) -> Iterator[Rejection]:
     by_iou = decisive.iou > limits.iou
     criteria = (Criterion.CONTAINMENT, Criterion.IOU)
     columns = zip(
@@ -256,41 +253,7 @@ def _rejections(decisive: _Pairs, order: _Indices, limits: _Limits) -> Iterator[
     return map(Rejection._make, columns)
 
 
-def _meeting_pairs(reach: _Columns, block: int) -> tuple[_Indices, _Indices]:
-    """Pairs (i, j), i < j and i < block, of boxes: all that share some area."""
-    by_start = np.argsort(reach[0])
-    x1, y1, x2, y2 = _at(reach, by_start)
-    # Of two boxes that meet, one starts first along x: one of the block …
-    if block >= by_start.size:
-        i, j = _expand(np.arange(1, by_start.size + 1), np.searchsorted(x1, x2))
-    else:
-        in_block = by_start < block
-        heads = np.flatnonzero(in_block)
-        first, j = _expand(heads + 1, np.searchsorted(x1, x2[heads]))
-        i = heads[first]
-        # … or another.
-        others = np.flatnonzero(~in_block)
-        stops = np.searchsorted(x1[heads], x2[others])
-        first, second = _expand(np.searchsorted(heads, others), stops)
-        i, j = np.concatenate([i, others[first]]), np.concatenate([j, heads[second]])
-    meet = np.flatnonzero((y1[i] < y2[j]) & (y1[j] < y2[i]))
-    i, j = by_start[i[meet]], by_start[j[meet]]
-    return np.minimum(i, j), np.maximum(i, j)
-
-
-def _expand(starts: _Indices, stops: _Indices) -> tuple[_Indices, _Indices]:
-    """Each range's number as often as it is long, and beside it the range's members."""
-    lengths = np.maximum(stops - starts, 0)
-    numbers = np.repeat(np.arange(lengths.size), lengths)
-    offsets = starts - (np.cumsum(lengths) - lengths)
-    return numbers, np.arange(numbers.size) + offsets[numbers]
-
-
-def _at(columns: _Columns, places: _Indices) -> _Columns:
-    return tuple(column[places] for column in columns)
-
-
-def _shared_area(a: _Columns, b: _Columns) -> _Floats:
+def _shared_area(a: Columns, b: Columns) -> _Floats:
     """Areas of the intersections."""
     width: _Floats = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
     height: _Floats = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
