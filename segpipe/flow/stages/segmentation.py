@@ -46,11 +46,9 @@ from segpipe.vision.image import DecodedImage
 IMAGES_FILE = "images.parquet"
 DETECTIONS_FILE = "detections.parquet"
 
-_COUNT, _NUMBER, _TEXT = pa.int32(), pa.float64(), pa.string()
-_PASS_FIELDS = [("found", _COUNT), ("new", _COUNT), ("elapsed_ms", _NUMBER), ("stopped", _TEXT)]
-_USAGE_TYPE = pa.struct(
-    [("calls", _COUNT), ("cached", _COUNT), ("cost", _NUMBER), ("remaining_credits", _NUMBER)]
-)
+_INT, _REAL, _TEXT = pa.int32(), pa.float64(), pa.string()
+_PASS = [("found", _INT), ("new", _INT), ("elapsed_ms", _REAL), ("stopped", _TEXT)]
+_USAGE = [("calls", _INT), ("cached", _INT), ("cost", _REAL), ("remaining_credits", _REAL)]
 IMAGES_SCHEMA = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
@@ -61,9 +59,9 @@ IMAGES_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("segmenter_id", pa.string()),
         ("elapsed_ms", pa.float64()),
-        ("pass_stats", pa.list_(pa.struct(_PASS_FIELDS))),
+        ("pass_stats", pa.list_(pa.struct(_PASS))),
         ("warnings", pa.list_(pa.string())),
-        ("usage", _USAGE_TYPE),
+        ("usage", pa.struct(_USAGE)),
         ("prompt", pa.string()),
     ]
 )
@@ -76,14 +74,12 @@ DETECTIONS_SCHEMA = pa.schema(
         ("pass_index", pa.int16()),
         ("annotation", pa.string()),
         ("reason", pa.string()),
-        ("trace_of", pa.int32()),
         ("mask", MASK_TYPE),
     ]
 )
 
 NOTHING_IN_BOX = "nothing was found in the box"
-TRACE = "a trace of the paint over what an earlier pass found"
-_NO_GAP = frozenset({None, TRACE})
+TRACE = "a trace of the paint over detection "  # and the index of what was painted out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,10 +185,9 @@ def _detections_table(image: str, segmented: SegmentedImage) -> pa.Table:
         "pass_index": [detection.pass_index for detection in found],
         "annotation": segmented.box_ids or [None] * len(found),
         "reason": [
-            TRACE if one.trace_of is not None else segmented.missing.get(at)
+            segmented.missing.get(at) if one.trace_of is None else f"{TRACE}{one.trace_of}"
             for at, one in enumerate(found)
         ],
-        "trace_of": [one.trace_of for one in found],
         "mask": masks_to_arrow([detection.mask for detection in found]),
     }
     return pa.table(columns, schema=DETECTIONS_SCHEMA)
@@ -211,7 +206,7 @@ def _from_tables(images: pa.Table, detections: pa.Table) -> SegmentedImage:
             label=item["label"],
             mask=mask,
             pass_index=item["pass_index"],
-            trace_of=item.get("trace_of"),
+            trace_of=_trace_of(item["reason"]),
         )
         for item, mask in zip(rows, masks, strict=True)
     )
@@ -219,7 +214,11 @@ def _from_tables(images: pa.Table, detections: pa.Table) -> SegmentedImage:
         warnings=tuple(row["warnings"]),
         prompt=prompt_from_row(row["prompt"]),
         box_ids=tuple(item["annotation"] for item in rows if item["annotation"] is not None),
-        missing={one["detection"]: one["reason"] for one in rows if one["reason"] not in _NO_GAP},
+        missing={
+            item["detection"]: item["reason"]
+            for item, one in zip(rows, found, strict=True)
+            if item["reason"] and one.trace_of is None
+        },
         result=SegmentationResult(
             detections=found,
             image_width=width,
@@ -230,6 +229,10 @@ def _from_tables(images: pa.Table, detections: pa.Table) -> SegmentedImage:
             usage=Usage(**row["usage"]) if row.get("usage") else Usage(),
         ),
     )
+
+
+def _trace_of(reason: str | None) -> int | None:
+    return int(reason.removeprefix(TRACE)) if reason and reason.startswith(TRACE) else None
 
 
 def _masks_inside(snapshot: Snapshot, _: CheckSettings) -> Finding:
@@ -299,10 +302,8 @@ class Segmentation(Stage[SegmentedImage, Settings]):
         "pass_index": "The look at the photo that found it, from 0.",
         "annotation": "The id of the drawn box that it answers.",
         "reason": "Why it shows no item: nothing came of a drawn box, or it is a trace of paint.",
-        "trace_of": "The earlier detection over whose paint it lies, when it is a trace.",
         "mask": "Its pixels: a bitmap of w x h at (x, y), bits row after row.",
     }
-    later_columns = frozenset({"trace_of"})
     counts = ("detections",)
     checks = (
         Check(

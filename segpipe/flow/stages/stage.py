@@ -59,7 +59,6 @@ class Stage(ABC, Generic[Result, SettingsT]):
         reads_prompts: Whether it reads the prompts of the mode.
         tables: The schemas of its Parquet files; the last one has a row for each thing it makes.
         columns: What each column of them is, for people.
-        later_columns: Those that tables of earlier releases lack; they read as null.
         counts: The fields of :class:`Counts` that it fills.
         checks: What is checked of it, beside its files being what was written.
         kinds: What Dagster shows of its technology.
@@ -76,7 +75,6 @@ class Stage(ABC, Generic[Result, SettingsT]):
     reads_prompts: ClassVar[bool] = False
     tables: ClassVar[Mapping[str, pa.Schema]] = {}
     columns: ClassVar[Mapping[str, str]] = {}
-    later_columns: ClassVar[frozenset[str]] = frozenset()
     counts: ClassVar[tuple[str, ...]] = ()
     checks: ClassVar[tuple[Check, ...]] = ()
     kinds: ClassVar[frozenset[str]] = frozenset({"opencv", "parquet"})
@@ -120,8 +118,7 @@ def open_table(snapshot: Snapshot, stage: Stage[Any, Any], file: str) -> TableRe
         CorruptVersionError: The file is not what was promoted.
     """
     reader = TableReader(snapshot, stage.name, file)
-    needed = set(stage.tables[file].names) - stage.later_columns
-    if missing := needed.difference(reader.columns()):
+    if missing := set(stage.tables[file].names).difference(reader.columns()):
         reader.close()
         raise StaleUpstreamError(
             f"the current {stage.name} was written by an older segpipe, without "

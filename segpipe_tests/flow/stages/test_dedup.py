@@ -95,15 +95,16 @@ def test_painted_patches_are_raw_detections_with_a_reason_and_replace_nothing(
         (photo,) = again
         found = photo.of(SEGMENTATION).result.detections
         assert {found[index].box for index in photo.of(DEDUP).kept} == kept
+        assert all((one.trace_of is None) == (one.pass_index == 0) for one in found)
         assert photo.of(SEGMENTATION).missing == {}
         raw = again.rows(SEGMENTATION, DETECTIONS_FILE, "a").to_pylist()
         rejected = again.rows(DEDUP, DEDUP_FILE, "a").to_pylist()
     assert len(raw) > 4 + 4
     for row, decided in zip(raw[4:], rejected[4:], strict=True):
-        assert (row["reason"], row["pass_index"]) == (TRACE, 1)
+        assert row["reason"] == f"{TRACE}{decided['survivor']}"
+        assert row["pass_index"] == 1
         assert decided["criterion"] == "trace"
-        assert decided["survivor"] == row["trace_of"]
-        assert row["trace_of"] in range(4)
+        assert decided["survivor"] in range(4)
     assert all(row["reason"] is None for row in raw[:4])
 
 
