@@ -12,7 +12,7 @@ help: ## Show the targets
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[samples]'
+	$(BIN)/python -m pip install --quiet --editable '.[samples,studio]'
 	@touch $@
 
 # They ask for torchvision, an older numpy or a screen, which the tests that compare with them, or
@@ -33,8 +33,8 @@ run: $(VENV)/.installed ## Put two sample deals of real photos through every ass
 	$(BIN)/segpipe run
 	$(BIN)/segpipe run --mode inside_box
 
-ui: $(VENV)/.installed ## Open the Dagster webserver and daemon on the same deals; PORT=3000
-	$(BIN)/dagster dev --workspace workspace.yaml --port $(PORT)
+ui: $(VENV)/.installed ## Open the studio, with Dagster in it, on the same deals; PORT=3000
+	$(BIN)/segpipe studio --port $(PORT)
 
 lint: setup ## Format and lint, checked
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from segpipe.studio.studio_settings import StudioSettings
 from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
 
 _KEEPALIVE_S = 30
+_REFUSED_WEBSOCKET = "ASGI callable returned without completing handshake."
 
 
 class StudioServer(uvicorn.Server):
@@ -68,6 +69,11 @@ def build_studio_server(
     return StudioServer(config, tell)
 
 
+def _is_no_refused_websocket(record: logging.LogRecord) -> bool:
+    """Uvicorn (0.54) takes a websocket that was refused with a status for a fault of the app."""
+    return record.getMessage() != _REFUSED_WEBSOCKET
+
+
 def run_studio(settings: StudioSettings, tell: Callable[[str], None]) -> None:
     """Run the studio until the process is told to stop (SIGINT, SIGTERM).
 
@@ -82,4 +88,5 @@ def run_studio(settings: StudioSettings, tell: Callable[[str], None]) -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refused_websocket)
     asyncio.run(build_studio_server(settings, tell).serve())

@@ -10,8 +10,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from segpipe.studio.api import pictures_api
+from segpipe.studio.dagster_gateway import PATH as DAGSTER_PATH
+from segpipe.studio.dagster_gateway import ShowDagster
 from segpipe.studio.login import RequireLogin
 from segpipe.studio.page_problems import add_page_problems
+from segpipe.studio.page_templates import NavigationEntry
 from segpipe.studio.pages import deals_page, login_page
 from segpipe.studio.request_checks import (
     AddSecurityHeaders,
@@ -19,6 +22,7 @@ from segpipe.studio.request_checks import (
     RequireKnownHost,
     RequireOwnOrigin,
 )
+from segpipe.studio.roles import Role
 from segpipe.studio.studio_settings import StudioSettings
 from segpipe.studio.studio_state import Studio, build_studio
 
@@ -30,7 +34,7 @@ PAGES = (login_page, deals_page)
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
 API = (pictures_api,)
 """The modules of the API, in the same way."""
-BODY_LIMITS: tuple[tuple[str, int], ...] = ()
+BODY_LIMITS: tuple[tuple[str, int], ...] = ((f"{DAGSTER_PATH}/.*", 20_000_000),)
 """Paths (patterns of the whole path) that take larger bodies than the rest, and how large."""
 
 
@@ -60,7 +64,7 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await _start(studio, stack)
+            await stack.enter_async_context(studio.dagster.running())
             yield
 
     app = FastAPI(
@@ -75,7 +79,8 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
     add_page_problems(app, studio.pages)
     _add_routes(app, studio)
 
-    # The last added is the outermost: headers, host, origin, login, size.
+    # The last added is the outermost: headers, host, origin, login, size, Dagster.
+    app.add_middleware(ShowDagster, gateway=studio.dagster)
     app.add_middleware(
         LimitBodies,
         max_bytes=_MAX_BODY_BYTES,
@@ -86,10 +91,6 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
     app.add_middleware(RequireKnownHost, hosts=hosts)
     app.add_middleware(AddSecurityHeaders)
     return app
-
-
-async def _start(studio: Studio, stack: AsyncExitStack) -> None:
-    """What runs as long as the studio does."""
 
 
 def _upload_limits(settings: StudioSettings) -> tuple[tuple[str, int], ...]:
@@ -112,5 +113,8 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     for module in (*PAGES, *API):
         app.include_router(module.router)
         studio.pages.navigation += getattr(module, "NAVIGATION", ())
+    if studio.dagster.has_pages:
+        entry = NavigationEntry("Dagster", DAGSTER_PATH, "dagster", role=Role.ADMIN)
+        studio.pages.navigation.append(entry)
     folder = str(resources.files("segpipe.studio").joinpath("static"))
     app.mount("/static", KeptFiles(directory=folder), name="static")

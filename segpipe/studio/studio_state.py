@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from segpipe.cli.options import local_folder
 from segpipe.store.store import DealStore
 from segpipe.studio.audit_log import AuditLog
+from segpipe.studio.dagster_gateway import DagsterGateway
 from segpipe.studio.deal_list import DealList
 from segpipe.studio.deal_status import StatusReader
 from segpipe.studio.login import Login
@@ -33,6 +34,7 @@ class Studio:
         pictures: Makes pictures of photos and cut-outs.
         status: How deals stand.
         deals: The list of all deals.
+        dagster: Dagster's instance, pages and processes.
         folder: For what the studio keeps beside the deals, on this machine.
     """
 
@@ -44,6 +46,7 @@ class Studio:
     pictures: Pictures
     status: StatusReader
     deals: DealList
+    dagster: DagsterGateway
     folder: Path
 
 
@@ -57,11 +60,14 @@ def build_studio(settings: StudioSettings) -> Studio:
     login = Login(settings)
     folder = local_folder(settings.root) / _FOLDER
     status = StatusReader(store)
+    pages = Pages(login.kind)
+    dagster = DagsterGateway(settings, folder, pages)
+    pages.banners.append(lambda _: dagster.fault())
     return Studio(
         settings=settings,
         store=store,
         login=login,
-        pages=Pages(login.kind),
+        pages=pages,
         audit=AuditLog(folder),
         pictures=Pictures(
             store,
@@ -70,6 +76,7 @@ def build_studio(settings: StudioSettings) -> Studio:
         ),
         status=status,
         deals=DealList(status),
+        dagster=dagster,
         folder=folder,
     )
 

@@ -83,4 +83,4 @@ def test_make_ui_takes_a_port() -> None:
             text=True,
             check=True,
         )
-        assert f"dagster dev --workspace workspace.yaml --port {port}" in done.stdout
+        assert f"segpipe studio --port {port}" in done.stdout
