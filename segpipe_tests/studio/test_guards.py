@@ -64,10 +64,10 @@ def test_without_a_login_every_route_is_refused(guarded: RunningStudio) -> None:
             page = client.request(method, path, headers={"Accept": "text/html"})
             assert page.status_code == 401, (method, path)
             assert "lot" not in page.text
-        for token in ("", "wrong", TOKENS[Role.ADMIN][:-1], "ä"):
+        for token in ("-", "wrong", TOKENS[Role.ADMIN][:-1], "ä"):
             header = {b"Authorization": b"Bearer " + token.encode()}
             assert client.get("/deals", headers=header).status_code == 401
-            assert client.post("/login", data={"token": token or "-"}).status_code == 401
+            assert client.post("/login", data={"token": token}).status_code == 401
 
 
 def test_another_origin_may_change_nothing(studio: RunningStudio) -> None:
