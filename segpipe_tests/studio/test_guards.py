@@ -199,9 +199,14 @@ def test_ids_that_are_none_are_refused_without_a_touch_of_the_disk(
     studio: RunningStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touched: list[str] = []
+
+    def touch(key: str, *_: object) -> list[str]:
+        touched.append(key)
+        return []
+
     storage = studio.store._inputs._storage
     for name in ("list", "read", "read_input"):
-        monkeypatch.setattr(storage, name, lambda key, *_: touched.append(key) or [])
+        monkeypatch.setattr(storage, name, touch)
     with closing(HTTPConnection("127.0.0.1", int(studio.url.rpartition(":")[2]))) as connection:
         for bad in BAD_IDS:
             for path in (path for method, path in routes() if method == "GET" and "/1" in path):
