@@ -22,6 +22,7 @@
     │   │       └── BadPromptsError   several of a deal's cannot be
     │   ├── PathError                 SVG path data that cannot be read
     │   └── ConfigError               a setting that cannot work
+    │       └── SavedSettingsError    those that were saved cannot be used
     ├── SegmenterError                the segmenter failed
     │   ├── MissingMaskError          a detection without the mask that a step needs
     │   ├── CheckpointError           the weights are missing, gated or unfit, or the runtime is
@@ -38,6 +39,7 @@
     │   ├── CorruptVersionError       files and manifest disagree
     │   ├── PromotionConflictError    another run committed this generation first (retryable)
     │   ├── PromptConflictError       somebody else changed these prompts first (retryable)
+    │   ├── SettingsConflictError     somebody else saved settings first (retryable)
     │   ├── StaleUpstreamError        what a version was made from is no longer current
     │   └── PhotosChangedError        photos changed while the run read them (retryable)
     └── DealFailedError               what went wrong in one deal: every error of its images
@@ -94,17 +96,7 @@ class SegpipeError(Exception):
         return f"{place}: {self.message}" if place else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.message, self.deal, self.image, self.field))
-
-
-def _rebuild(
-    kind: type[SegpipeError],
-    message: str,
-    deal: str | None,
-    image: str | None,
-    field: str | None,
-) -> SegpipeError:
-    return kind(message, deal=deal, image=image, field=field)
+        return (type(self), (self.message,), vars(self))
 
 
 class InputError(SegpipeError):
@@ -204,6 +196,10 @@ class ConfigError(InputError):
     """A setting that cannot work."""
 
 
+class SavedSettingsError(ConfigError):
+    """The settings that were saved cannot be used; the message names their generation."""
+
+
 class SegmenterError(SegpipeError):
     """The segmenter failed."""
 
@@ -231,9 +227,6 @@ class BackendError(SegmenterError):
         """Fill in what was answered, and return the same error."""
         self.status, self.body = status, body
         return self
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (*super().__reduce__(), {"status": self.status, "body": self.body})
 
 
 class BackendUnavailableError(BackendError):
@@ -289,6 +282,13 @@ class PromptConflictError(StoreError):
 
     retryable = True
     annotations: tuple[str, ...] = ()  # that both changed otherwise; "text" is the text
+
+
+class SettingsConflictError(StoreError):
+    """Somebody else saved settings first; ``changes`` says which: "crops.padding_px 0 → 4"."""
+
+    retryable = True
+    changes: tuple[str, ...] = ()
 
 
 class StaleUpstreamError(StoreError):

@@ -11,24 +11,16 @@ from segpipe.cli.facts import (
     ModeFacts,
 )
 from segpipe.errors import SegpipeError, describe
-from segpipe.flow.run_settings import FlowSettings, RunSettings
+from segpipe.flow.saved_settings import Saved
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.report import REPORT, REPORT_FILE, SHEET_FILE
-from segpipe.flow.todo import Todo, todo_of
+from segpipe.flow.todo import todo_by_saved_settings
 from segpipe.prompt import Mode
-from segpipe.refiners.grabcut import GrabCutConfig
-from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.failures import Failure
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.version_info import DealSummary, ImageSummary
 
 _CROPS = "crops"
-
-
-def default_todo(store: DealStore, deal: str, mode: Mode) -> Todo:
-    """What a deal needs of a run with default settings."""
-    settings = RunSettings(ClassicalConfig(), GrabCutConfig(), FlowSettings())
-    return todo_of(store, deal, mode, settings)
 
 
 def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
@@ -38,9 +30,9 @@ def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
     return DealSummary.model_validate_json(snapshot.read(REPORT.name, REPORT_FILE))
 
 
-def read_state(store: DealStore, deal: str, mode: Mode) -> DealState:
+def read_state(store: DealStore, deal: str, mode: Mode, saved: Saved) -> DealState:
     """How a deal stands in a mode; never raises for what is wrong with the deal."""
-    todo = default_todo(store, deal, mode)
+    todo = todo_by_saved_settings(store, deal, mode, saved)
     try:
         snapshot = store.current(deal, mode)
         summary = read_summary(snapshot)
@@ -61,7 +53,7 @@ def read_state(store: DealStore, deal: str, mode: Mode) -> DealState:
     )
 
 
-def read_deal(store: DealStore, deal: str, mode: Mode | None) -> DealFacts:
+def read_deal(store: DealStore, deal: str, mode: Mode | None, saved: Saved) -> DealFacts:
     """What is current for a deal, in one mode or in each that has something."""
     photos: int | None = None
     fault: str | None = None
@@ -69,7 +61,7 @@ def read_deal(store: DealStore, deal: str, mode: Mode | None) -> DealFacts:
         photos = len(store.photos(deal))
     except SegpipeError as error:
         fault = describe(error)
-    of_modes = {each: read_mode(store, deal, each) for each in ([mode] if mode else Mode)}
+    of_modes = {each: read_mode(store, deal, each, saved) for each in ([mode] if mode else Mode)}
     told = {each: facts for each, facts in of_modes.items() if mode or has_something(facts)}
     return DealFacts(deal, photos, fault, tuple(told.values()))
 
@@ -79,9 +71,9 @@ def has_something(facts: ModeFacts) -> bool:
     return facts.generation is not None or facts.failure is not None
 
 
-def read_mode(store: DealStore, deal: str, mode: Mode) -> ModeFacts:
+def read_mode(store: DealStore, deal: str, mode: Mode, saved: Saved) -> ModeFacts:
     """What is current for a deal in a mode."""
-    todo = default_todo(store, deal, mode)
+    todo = todo_by_saved_settings(store, deal, mode, saved)
     snapshot = store.current(deal, mode)
     summary = read_summary(snapshot)
     failure = store.last_failure(deal, mode)

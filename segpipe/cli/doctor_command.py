@@ -71,9 +71,12 @@ def _diagnose(root: str, config: Path | None) -> Iterator[Diagnosis]:
     try:
         settings = check_config(root, Mode.FIND_ALL, read_run_config(config))
     except SegpipeError as error:
-        yield Diagnosis("settings", _FAULT, str(error), "correct the file; see 'segpipe config'")
+        advice = "see 'segpipe config' and 'segpipe settings history'"
+        yield Diagnosis("settings", _FAULT, str(error), advice)
     else:
-        yield Diagnosis("settings", _OK, str(config or "the defaults"), None)
+        saved = settings.settings.generation
+        said = f"generation {saved} of the saved ones" if saved else "the defaults"
+        yield Diagnosis("settings", _OK, str(config or said), None)
         yield from _models(settings)
     yield from _keys()
     yield _gpu()

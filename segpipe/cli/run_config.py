@@ -13,11 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from segpipe.errors import ConfigError
 from segpipe.flow.run_settings import RunSettings
+from segpipe.pipeline.chosen_settings import settings_of_run
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import RunOptions
-from segpipe.pipeline.resources import RefinerResource, SegmenterResource, settings_of_run
+from segpipe.pipeline.resources import RefinerResource, SegmenterResource
 from segpipe.prompt import Mode
 from segpipe.secret_names import require_secret_name
+from segpipe.store.store import DealStore
 
 FIELD = "--config"
 
@@ -64,7 +66,14 @@ def read_run_config(path: Path | None) -> dict[str, Any]:
     return config
 
 
-def checked(definitions: dg.Definitions, mode: Mode, config: Config, options: Config) -> RunConfig:
+def checked(
+    definitions: dg.Definitions,
+    mode: Mode,
+    config: Config,
+    options: Config,
+    store: DealStore,
+    generation: int,
+) -> RunConfig:
     """The run config of one mode, every setting of it checked.
 
     Sections of another mode are checked, too, and left out, so that one file serves both.
@@ -74,9 +83,12 @@ def checked(definitions: dg.Definitions, mode: Mode, config: Config, options: Co
         mode: The mode to run.
         config: As somebody wrote it: names of choices in any case.
         options: What the run's own section has unless ``config`` says otherwise.
+        store: Where the saved settings are.
+        generation: Of them, unless ``config`` names one.
 
     Raises:
         ConfigError: A setting is not known, or cannot have that value.
+        SavedSettingsError: The saved settings cannot be used.
     """
     ops = _section(config, "ops")
     of_mode: dict[Mode, RunConfig] = {}
@@ -89,11 +101,13 @@ def checked(definitions: dg.Definitions, mode: Mode, config: Config, options: Co
         # The run's log is in the instance, for the UI; the terminal has the progress bars.
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         job = definitions.resolve_job_def(everything_job_name(each))
-        of_mode[each] = _checked(job, {**quiet, **mine}, each)
+        of_mode[each] = _checked(job, {**quiet, **mine}, each, store, generation)
     return of_mode[mode]
 
 
-def _checked(job: dg.JobDefinition, config: Config, mode: Mode) -> RunConfig:
+def _checked(
+    job: dg.JobDefinition, config: Config, mode: Mode, store: DealStore, generation: int
+) -> RunConfig:
     """One mode's config as Dagster takes it; its settings are built once, as the run will."""
     schema = job.run_config_schema.config_type
     normal: dict[str, Any] = _normal(schema, config, "")
@@ -110,9 +124,13 @@ def _checked(job: dg.JobDefinition, config: Config, mode: Mode) -> RunConfig:
     segmenter = _build(SegmenterResource, resolved, "resources", "segmenter")
     refiner = _build(RefinerResource, resolved, "resources", "refiner")
     options = _build(RunOptions, resolved, "ops", mode.value)
+    given = _section(_section(_section(normal, "ops"), mode.value), "config")
+    settings = settings_of_run(
+        store, segmenter, refiner, options, given=given, generation=generation
+    )
     return RunConfig(
         values=normal,
-        settings=settings_of_run(segmenter, refiner, options),
+        settings=settings,
         skips_up_to_date=options.skip_up_to_date,
         keeps_other_settings=options.keep_other_settings,
     )

@@ -19,6 +19,7 @@ from segpipe.cli.instance import add_partitions, instance_folder, open_instance
 from segpipe.cli.lease import hold_lease
 from segpipe.cli.run_config import RunConfig, checked
 from segpipe.errors import KnownFailureError
+from segpipe.pipeline.chosen_settings import settings_tag
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
@@ -34,6 +35,7 @@ from segpipe.progress import (
     tell_nobody,
 )
 from segpipe.prompt import Mode
+from segpipe.store.store import DealStore
 
 RETRY_POLICY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 """For faults that may pass: short, as somebody waits; running again goes on."""
@@ -115,15 +117,19 @@ def check_config(
     Args:
         root: The data root.
         mode: The mode.
-        config: Run config, as in Dagster's launchpad; where it is empty, what was made with other
-            settings than the defaults is left alone.
+        config: Run config, as in Dagster's launchpad; where it is empty and no settings are
+            saved, what was made with other settings than the defaults is left alone.
         force: Whether to do again what is up to date.
 
     Raises:
         ConfigError: A setting is not known, or cannot have that value.
+        SavedSettingsError: The saved settings cannot be used.
     """
-    options = {} if force else {"skip_up_to_date": True, "keep_other_settings": not config}
-    return checked(_definitions(root), mode, config, options)
+    store = DealStore(root)
+    generation = store.settings.newest_generation()
+    keeps = not config and not generation
+    options = {} if force else {"skip_up_to_date": True, "keep_other_settings": keeps}
+    return checked(_definitions(root), mode, config, options, store, generation)
 
 
 def run_deals(
@@ -155,7 +161,7 @@ def run_deals(
         add_partitions(instance, list(deals))
         order = instance.get_dynamic_partitions(DEALS.name or "")
         for batch in contiguous_batches(order, frozenset(deals)):
-            tags = lease | run_tags(mode, batch)
+            tags = lease | run_tags(mode, batch) | settings_tag(config.settings)
             run = execute(job, instance, config.values, tags)
             result.run_ids.append(run.run_id)
             if is_interrupted(run):

@@ -18,6 +18,7 @@ from segpipe.cli.deal_facts import read_deal, read_state, short
 from segpipe.cli.facts import DealFacts, DealList, DealState, FailureFacts, ModeFacts, NoDeal
 from segpipe.cli.options import ROOT, AnyMode, Json, Root, existing, existing_root
 from segpipe.errors import describe
+from segpipe.flow.saved_settings import read_saved
 from segpipe.flow.todo import State
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
@@ -60,8 +61,9 @@ def list_deals(
 ) -> None:
     """List all deals: what is current, what is out of date and why, what failed and why."""
     store = existing_root(root)
+    saved = read_saved(store)
     states = [
-        read_state(store, deal, each)
+        read_state(store, deal, each, saved)
         for deal in store.deals()
         for each in ([mode] if mode else Mode)
     ]
@@ -97,7 +99,7 @@ def show(
 ) -> None:
     """Show what is current for a deal, photo by photo, and why its last run failed if it did."""
     store = DealStore(root)
-    facts = read_deal(store, existing(store, deal), mode)
+    facts = read_deal(store, existing(store, deal), mode, read_saved(store))
     if as_json:
         print_json(facts)
         return

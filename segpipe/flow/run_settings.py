@@ -59,11 +59,14 @@ class RunSettings:
         segmenter: Those of the segmenter.
         refiner: Those of the refiner.
         stages: Those of the stages.
+        generation: That of the saved settings from which what a run was not told comes; 0 before
+            anything was saved, None where all was told.
     """
 
     segmenter: Settings
     refiner: Settings
     stages: SharedSettings
+    generation: int | None = None
 
     def of(self, stage: AnyStage) -> Settings | None:
         """The settings that decide what a stage gives; None when none do."""

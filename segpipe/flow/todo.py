@@ -8,6 +8,7 @@ from segpipe.errors import SegpipeError
 from segpipe.flow.deal_inputs import InputsMark, current_inputs, read_photos_version
 from segpipe.flow.mode_prompts import has_boxes, read_prompts_version
 from segpipe.flow.run_settings import RunSettings
+from segpipe.flow.saved_settings import Saved
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage_registry import STAGES, AnyStage
@@ -112,6 +113,16 @@ def todo_of(
         return comparison.todo(replace_other_settings=replace_other_settings)
     except SegpipeError as error:
         return Todo(State.UNREADABLE, STAGES.names, f"it cannot be read: {error.message}")
+
+
+def todo_by_saved_settings(store: DealStore, deal: str, mode: Mode, saved: Saved) -> Todo:
+    """What a run of a deal would have to do that is told no settings of its own.
+
+    Once settings are saved they are those of every deal; before, what somebody made with others
+    than the defaults stays.
+    """
+    settings = saved.settings.of_run(saved.generation)
+    return todo_of(store, deal, mode, settings, replace_other_settings=saved.generation > 0)
 
 
 def in_words(todos: Mapping[str, Todo]) -> list[str]:

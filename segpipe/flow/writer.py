@@ -148,6 +148,7 @@ class DealWriter:
                 code_version=identity.code_version,
                 producer=identity.producer,
                 settings=identity.settings,
+                settings_generation=self._tools.settings.generation or None,
                 photos_fingerprint=photos_fingerprint,
                 # The photos are listed in the report; here they would be in every manifest.
                 summary=summary.model_copy(update={"images": ()}),

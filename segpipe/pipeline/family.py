@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
+from segpipe.flow.checks import CheckSettings
 from segpipe.flow.deal import DealOutcome, DealTask
 from segpipe.flow.run_deal import current_outcome, process_in_run, record_finds
-from segpipe.flow.run_settings import SharedSettings
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.asset_specs import build_specs
+from segpipe.pipeline.chosen_settings import (
+    BACKFILL_TAG,
+    build_tools,
+    settings_of_launched_run,
+)
 from segpipe.pipeline.deal_checks import check_stages
 from segpipe.pipeline.interrupts import interrupts_end_the_step, run_until_interrupted
 from segpipe.pipeline.log_progress import LogProgress
@@ -29,7 +33,6 @@ from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
     SegmenterResource,
-    settings_of_run,
 )
 from segpipe.progress import DealSkipped, Tell
 from segpipe.prompt import Mode
@@ -47,7 +50,6 @@ RETRY_POLICY = dg.RetryPolicy(
 # latest. Outputs themselves wake the steps downstream.
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
-_BACKFILL_TAG = "dagster/backfill"
 _ROOT_RUN_TAG = "dagster/root_run_id"
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
 
@@ -85,7 +87,8 @@ def build_family(
     ) -> Iterator[dg.MaterializeResult[None]]:
         tag_run(context.instance, context.run, mode, context.partition_keys)
         opened = store.open()
-        tools = _build_tools(segmenter, refiner, config, store.data_folder)
+        settings = settings_of_launched_run(context, mode, opened, segmenter, refiner, config)
+        tools = build_tools(segmenter, refiner, settings, store.data_folder)
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
         retried = _retried_runs(context)
         tell = LogProgress(context.log, progress)
@@ -108,8 +111,8 @@ def build_family(
                     if outcome and is_recorded(outcome, context.instance):
                         tell(DealSkipped(deal, "this run has done it before"))
                     elif outcome:
-                        _tell(context, outcome, opened, config)
-                    elif _BACKFILL_TAG in context.run.tags:
+                        _tell(context, outcome, opened, settings.stages.checks)
+                    elif BACKFILL_TAG in context.run.tags:
                         _tell_again(context, task, opened)
                     if outcome:
                         record_finds(opened, outcome, tools, tell)
@@ -142,32 +145,15 @@ def _tell_again(context: dg.AssetExecutionContext, task: DealTask, store: DealSt
 
 
 def _tell(
-    context: dg.AssetExecutionContext, outcome: DealOutcome, store: DealStore, config: RunOptions
+    context: dg.AssetExecutionContext, outcome: DealOutcome, store: DealStore, checks: CheckSettings
 ) -> None:
     """Log the events of a promoted deal; each before the next one is made."""
     for event in record_outcome(outcome, store, context.instance):
         context.log_event(event)
     generation = outcome.promotion.commit.generation
     snapshot = store.snapshot(outcome.task.deal, outcome.task.mode, generation)
-    for evaluation in check_stages(snapshot, outcome.versions, config.checks):
+    for evaluation in check_stages(snapshot, outcome.versions, checks):
         context.log_event(evaluation)
-
-
-def _build_tools(
-    segmenter: SegmenterResource,
-    refiner: RefinerResource,
-    settings: SharedSettings,
-    data_folder: Path,
-) -> Tools:
-    """The tools of a run; what they lack (a key, weights) will be lacking at a retry, too."""
-    try:
-        return Tools(
-            segmenter=segmenter.build(data_folder),
-            refiner=refiner.build(),
-            settings=settings_of_run(segmenter, refiner, settings),
-        )
-    except SegpipeError as error:
-        raise dg.Failure(describe(error), allow_retries=is_retryable(error)) from error
 
 
 @contextlib.contextmanager

@@ -88,19 +88,41 @@ def _derived_type(annotation: Any) -> Any:
     return annotation
 
 
+class SavedOptions(Settings, dg.Config):
+    """Those that somebody saved, with 'segpipe settings' or in the studio; before, the defaults."""
+
+    kind: Literal["saved"] = "saved"
+    generation: int | None = Field(
+        default=None,
+        ge=0,
+        description="Which generation of them; the current one when left out. A run uses one.",
+    )
+
+
+class DefaultOptions(Settings, dg.Config):
+    """The defaults of the code, whatever was saved."""
+
+    kind: Literal["defaults"] = "defaults"
+
+
 if TYPE_CHECKING:
-    SegmenterOptions = AnySegmenterConfig
-    RefinerOptions = AnyRefinerConfig
+    SegmenterOptions = SavedOptions | AnySegmenterConfig
+    RefinerOptions = SavedOptions | AnyRefinerConfig
     FlowOptions = FlowSettings
 else:
-    SegmenterOptions = _derived_type(AnySegmenterConfig)
-    RefinerOptions = _derived_type(AnyRefinerConfig)
+    SegmenterOptions = SavedOptions | _derived_type(AnySegmenterConfig)
+    RefinerOptions = SavedOptions | _derived_type(AnyRefinerConfig)
     FlowOptions = options_of(FlowSettings)
 
 
 class RunOptions(FlowOptions):
     """The settings of a mode, and what a run does with deals that are up to date."""
 
+    base: SavedOptions | DefaultOptions = Field(
+        default=SavedOptions(),
+        discriminator="kind",
+        description="Where the settings of a mode come from that are not given here.",
+    )
     skip_up_to_date: bool = Field(
         default=False,
         description="Make only the assets that are missing or older than their photos, their "

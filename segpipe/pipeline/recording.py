@@ -130,6 +130,8 @@ def _metadata(
         "bytes": dg.MetadataValue.int(sum(entry.size for entry in manifest.files)),
         "folder": dg.MetadataValue.path(str(snapshot.folder(stage.name))),
     }
+    if generation := manifest.info.settings_generation:
+        metadata["settings_generation"] = dg.MetadataValue.int(generation)
     for name, seconds in summary.seconds.items():
         metadata[f"seconds/{name}"] = dg.MetadataValue.float(round(seconds, 3))
     if any(each.tool == "refiner" for each in _known_stages(outcome)):

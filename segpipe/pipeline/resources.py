@@ -8,20 +8,17 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from segpipe.errors import ConfigError, describe
-from segpipe.flow.run_settings import FlowSettings, RunSettings, SharedSettings
 from segpipe.pipeline.options import (
     LocalRoot,
     RefinerOptions,
     RemoteRoot,
     RootOptions,
+    SavedOptions,
     SegmenterOptions,
-    as_options,
 )
 from segpipe.refiners.build_refiner import build_refiner
-from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
-from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
 from segpipe.store.commits import KEEP_COMMITS_VARIABLE
@@ -118,7 +115,7 @@ class SegmenterResource(dg.ConfigurableResource[Segmenter]):
     """Finds the items in a photo."""
 
     backend: SegmenterOptions = Field(
-        default=as_options(ClassicalConfig()),
+        default=SavedOptions(),
         discriminator="kind",
         description="Which segmenter, and how.",
     )
@@ -128,7 +125,12 @@ class SegmenterResource(dg.ConfigurableResource[Segmenter]):
 
         Args:
             data_folder: The local folder under which answers and accounts of services are kept.
+
+        Raises:
+            ConfigError: It is the saved one, which the run itself looks up.
         """
+        if isinstance(self.backend, SavedOptions):
+            raise _undecided()
         return build_segmenter(self.backend, data_folder)
 
     def settings(self) -> Settings:
@@ -140,13 +142,15 @@ class RefinerResource(dg.ConfigurableResource[Refiner]):
     """Sharpens the masks of survivors."""
 
     backend: RefinerOptions = Field(
-        default=as_options(GrabCutConfig()),
+        default=SavedOptions(),
         discriminator="kind",
         description="Which refiner, and how.",
     )
 
     def build(self) -> Refiner:
         """Build the refiner; once a run, since loading a model is dear."""
+        if isinstance(self.backend, SavedOptions):
+            raise _undecided()
         return build_refiner(self.backend)
 
     def settings(self) -> Settings:
@@ -154,14 +158,12 @@ class RefinerResource(dg.ConfigurableResource[Refiner]):
         return self.backend
 
 
+def _undecided() -> ConfigError:
+    said = "which of the saved settings are used is for a run to decide: choose a backend"
+    return ConfigError(said, field="backend")
+
+
 def root_options(root: str) -> RootOptions:
     """The options of a data root that is given as a path or URL."""
     place = DataRoot.parse(root)
     return LocalRoot(path=place.place) if place.is_local else RemoteRoot(url=place.place)
-
-
-def settings_of_run(
-    segmenter: SegmenterResource, refiner: RefinerResource, stages: SharedSettings | None = None
-) -> RunSettings:
-    """All settings of a run; those of the stages are the defaults when none are given."""
-    return RunSettings(segmenter.settings(), refiner.settings(), stages or FlowSettings())

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segpipe.flow.todo import in_words, todo_of
+from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import OBSERVE_JOB, everything_job_name, only_stale, sweep
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
     SegmenterResource,
-    settings_of_run,
 )
 from segpipe.prompt import Mode
 
@@ -39,7 +39,7 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
         opened = store.open()
         order = context.instance.get_dynamic_partitions(DEALS.name or "")
         existing = frozenset(opened.deals())
-        settings = settings_of_run(segmenter, refiner)
+        settings = settings_of_run(opened, segmenter, refiner)
         todos = {deal: todo_of(opened, deal, mode, settings) for deal in order if deal in existing}
         for said in in_words(todos):
             context.log.info(said)
@@ -51,7 +51,7 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
             yield dg.RunRequest(
                 run_key=f"{night} {batch[0]}",
                 run_config=only_stale(mode),
-                tags=run_tags(mode, batch),
+                tags=run_tags(mode, batch) | settings_tag(settings),
             )
 
     return nightly

@@ -14,6 +14,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
 from segpipe.flow.todo import Todo, in_words, todo_of
+from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
@@ -21,7 +22,6 @@ from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
     SegmenterResource,
-    settings_of_run,
 )
 from segpipe.prompt import Mode
 from segpipe.store.deal_folders import ScannedDeal
@@ -76,7 +76,7 @@ def build_new_deals_sensor(
         refiner: RefinerResource,
     ) -> dg.SensorResult | dg.SkipReason:
         opened, now = store.open(), time.time()
-        settings = settings_of_run(segmenter, refiner)
+        settings = settings_of_run(opened, segmenter, refiner)
         order = context.instance.get_dynamic_partitions(DEALS.name or "")
         known = frozenset(order)
         try:
@@ -108,7 +108,7 @@ def build_new_deals_sensor(
             context.update_cursor(cursor)
             return dg.SkipReason(_describe(decision, todos))
         return dg.SensorResult(
-            run_requests=_requests(mode, [*order, *new], wanted),
+            run_requests=_requests(mode, [*order, *new], wanted, settings_tag(settings)),
             dynamic_partitions_requests=[
                 *([DEALS.build_add_request(new)] if new else []),
                 *([DEALS.build_delete_request(gone)] if gone else []),
@@ -137,7 +137,7 @@ def gone_deals(store: DealStore, order: Sequence[str], instance: dg.DagsterInsta
 
 
 def _requests(
-    mode: Mode, order: Sequence[str], wanted: Sequence[ScannedDeal]
+    mode: Mode, order: Sequence[str], wanted: Sequence[ScannedDeal], tags: Mapping[str, str]
 ) -> list[dg.RunRequest]:
     versions = {deal.deal: deal.state for deal in wanted}
     return [
@@ -145,7 +145,7 @@ def _requests(
             # A key is used once for ever, so it has to carry what the deals contain.
             run_key=settings_digest({deal: versions[deal] for deal in batch} | {"": mode.value}),
             run_config=only_stale(mode),
-            tags=run_tags(mode, batch),
+            tags={**run_tags(mode, batch), **tags},
         )
         for batch in contiguous_batches(order, versions)
     ]

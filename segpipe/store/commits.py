@@ -21,6 +21,7 @@ from segpipe.store import layout
 from segpipe.store.current_links import link_current
 from segpipe.store.ids import is_id
 from segpipe.store.manifests import Commit, CommitKind, CommittedVersion, utc_now
+from segpipe.store.numbered_files import NumberedFiles
 from segpipe.store.storage import Kind, Storage
 
 _MAX_TRIES = 64
@@ -88,12 +89,11 @@ class CommitLog:
         self._deal = deal
         self._mode = mode
         self._keep = keep
+        self._files = NumberedFiles(storage, layout.commits_key(deal, mode))
 
     def generations(self) -> list[int]:
         """Every generation that has a file, ascending, the swept ones' stragglers included."""
-        entries = self._storage.list(layout.commits_key(self._deal, self._mode))
-        found = (layout.generation_of(entry.name) for entry in entries)
-        return sorted(generation for generation in found if generation is not None)
+        return self._files.generations()
 
     def newest_generation(self) -> int:
         """The current generation; 0 before the first commit."""
@@ -182,18 +182,11 @@ class CommitLog:
 
     def _put(self, commit: Commit) -> None:
         """Take the commit's generation, or raise PromotionConflictError."""
-        key = self._key(commit.generation)
-        data = commit.to_bytes()
-        try:
-            self._storage.put_if_absent(key, [data])
-        except FileExistsError as error:
-            # A client that repeats a request whose answer was lost is refused by its own success.
-            stored = self._read(commit.generation)
-            if stored is None or stored.sha256 != _sha256(data):
-                raise PromotionConflictError(
-                    f"generation {commit.generation} was committed by another run first",
-                    deal=self._deal,
-                ) from error
+        if not self._files.put(commit.generation, commit.to_bytes()):
+            raise PromotionConflictError(
+                f"generation {commit.generation} was committed by another run first",
+                deal=self._deal,
+            )
 
     def _is_in_chain(self, commit: Commit) -> bool:
         if self.newest_generation() == commit.generation:
@@ -215,9 +208,8 @@ class CommitLog:
         raise self._too_fast()
 
     def _read(self, generation: int) -> _Stored | None:
-        try:
-            data = self._storage.read(self._key(generation))
-        except FileNotFoundError:
+        data = self._files.read(generation)
+        if data is None:
             return None
         what = f"the commit of generation {generation}"
         try:
@@ -256,9 +248,6 @@ class CommitLog:
 
     def _too_fast(self) -> PromotionConflictError:
         return PromotionConflictError("commits come and go too fast; try again", deal=self._deal)
-
-    def _key(self, generation: int) -> str:
-        return layout.commit_key(self._deal, self._mode, generation)
 
 
 def _sha256(data: bytes) -> str:

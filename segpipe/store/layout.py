@@ -10,6 +10,7 @@
     deals/<deal>/commits/<mode>/0000000007.json              generation 7; the highest is current
     deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
     deals/<deal>/current/<mode>/<asset>/…                    links to what is current, for people
+    settings/0000000007.json                                 saved settings; the highest are current
 """
 
 from segpipe.errors import PromptError
@@ -29,6 +30,8 @@ ALL_PHOTOS = "_deal"
 FAILURES = "failures"
 CURRENT = "current"
 MANIFEST = "manifest.json"
+SETTINGS = "settings"
+"""The folder of the saved settings."""
 _GENERATION_DIGITS = 10
 _JSON = ".json"
 
@@ -97,13 +100,13 @@ def commits_key(deal: str, mode: str | None = None) -> str:
     return folder if mode is None else f"{folder}/{check_id(mode, field='mode')}"
 
 
-def commit_key(deal: str, mode: str, generation: int) -> str:
-    """One commit."""
-    return f"{commits_key(deal, mode)}/{generation:0{_GENERATION_DIGITS}}{_JSON}"
+def generation_name(generation: int) -> str:
+    """The file name of one of a row of documents: ``0000000007.json``."""
+    return f"{generation:0{_GENERATION_DIGITS}}{_JSON}"
 
 
 def generation_of(name: str) -> int | None:
-    """The generation that a commit's file name gives; None when it is no commit."""
+    """The generation that such a file name gives; None when it is no such name."""
     digits = name.removesuffix(_JSON)
     is_commit = name.endswith(_JSON) and len(digits) == _GENERATION_DIGITS
     return int(digits) if is_commit and digits.isdecimal() and digits.isascii() else None

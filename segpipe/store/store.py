@@ -27,6 +27,7 @@ from segpipe.store.inputs import Inputs, Photo, PhotosPlan
 from segpipe.store.manifests import Commit, Version
 from segpipe.store.prompts.prompt_files import PromptFiles
 from segpipe.store.rollback import Rollback
+from segpipe.store.settings_documents import SettingsFiles
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.storage import Storage, store_errors
@@ -58,8 +59,9 @@ class DealStore:
             back under one root has to use the same number.
         storage: Where the files are; by default what the root names.
 
-    ``prompts`` has what to look for in the photos: see
-    :class:`~segpipe.store.prompts.prompt_files.PromptFiles`.
+    ``prompts`` has what to look for in the photos, ``settings`` those that were saved: see
+    :class:`~segpipe.store.prompts.prompt_files.PromptFiles` and
+    :class:`~segpipe.store.settings_documents.SettingsFiles`.
 
     Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
     faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.
@@ -84,6 +86,7 @@ class DealStore:
         self._storage = storage or self.root.storage()
         self._inputs = Inputs(self._storage)
         self.prompts = PromptFiles(self._storage)
+        self.settings = SettingsFiles(self._storage)
 
     # Inputs
 

@@ -73,6 +73,7 @@ class VersionInfo(BaseModel):
         code_version: The version of the stage's code.
         producer: The id of the segmenter or refiner; empty for the stages that have none.
         settings: The settings that the stage ran with, JSON values, for people to read.
+        settings_generation: That of the saved settings that the run used, when any were saved.
         photos_fingerprint: The deal's photos by name, size and time, as the run listed them.
         summary: What became of the deal, without its photos: those are in the report.
         read: For an asset of the IO manager, the version of each asset that its step had read,
@@ -88,6 +89,7 @@ class VersionInfo(BaseModel):
     code_version: str | None = None
     producer: str | None = None
     settings: dict[str, JsonValue] | None = None
+    settings_generation: int | None = None
     photos_fingerprint: str | None = None
     summary: DealSummary | None = None
     read: dict[str, str] | None = None

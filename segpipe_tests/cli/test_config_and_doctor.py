@@ -57,7 +57,7 @@ def test_what_is_commented_out_is_accepted_when_it_is_chosen(
     text = chosen(cli("config").stdout, kind)
     config: dict[str, Any] = yaml.safe_load(text)
     backend = config["resources"]["segmenter"]["config"]["backend"]
-    del backend["classical"]
+    del backend["saved"]
     assert set(backend) == {kind}
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -21,7 +21,6 @@ from segpipe.pipeline.recording import asset_key, record_outcome
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.progress import DealDone, Event, tell_nobody
 from segpipe.prompt import Mode, Prompt
-from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.store import DealStore
 from segpipe.vision.image import RgbImage
 from segpipe_tests.deals import make_deal, make_tools, put_photos
@@ -425,14 +424,15 @@ def test_the_segmenter_and_the_refiner_are_chosen_in_run_config(
     assert snapshot.manifest("refinement").info.producer == "none"
 
 
-def test_the_launchpad_shows_every_setting_with_its_default(tmp_path: Path) -> None:
+def test_the_launchpad_shows_every_setting_with_its_default() -> None:
     job = build_defs().resolve_job_def("find_all_everything")
     fields = job.run_config_schema.config_type.fields  # type: ignore[attr-defined]
     resources = fields["resources"].default_value
-    assert resources["segmenter"]["config"]["backend"]["classical"] == (
-        ClassicalConfig().model_dump(exclude={"kind"})
-    )
-    assert "grabcut" in resources["refiner"]["config"]["backend"]
+    for name in ("segmenter", "refiner"):
+        assert resources[name]["config"]["backend"] == {"saved": {"generation": None}}
+        choice = fields["resources"].config_type.fields[name].config_type.fields["config"]
+        kinds = choice.config_type.fields["backend"].config_type.fields
+        assert {"saved", "classical" if name == "segmenter" else "grabcut"} < set(kinds)
     config = fields["ops"].default_value["find_all"]["config"]
     assert config["dedup"]["containment_threshold"] == 0.8
     assert config["crops"]["use_mask_crops"] is True
