@@ -206,5 +206,7 @@ def test_sensors_request_one_generation_and_replace_nothing_for_settings_alone(
     assert [request.tags[SETTINGS_TAG] for request in requests] == ["1"]
     assert [request.tags["segpipe/deals"] for request in requests] == ["b"]
     saved(store, crops__padding_px="9")
-    done = run(store, instance, "b", config=dict(requests[0].run_config), tags=requests[0].tags)
+    done = run(
+        store, instance, "b", config=dict(requests[0].run_config), tags=dict(requests[0].tags)
+    )
     assert (tag(instance, done), padding(store, "b")) == ("1", 4)
