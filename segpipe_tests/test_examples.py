@@ -29,6 +29,7 @@ CALLED_BY_USERS = (
     "segpipe.vision.boxes:pixel_window",
     "segpipe.vision.contour:mask_outlines",
     "segpipe.vision.contour:mask_to_path",
+    "segpipe.vision.contour:masks_to_paths",
     "segpipe.vision.crop:crop_item",
     "segpipe.vision.crop:encode_crop",
     "segpipe.vision.dedup:dedup",

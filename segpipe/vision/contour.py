@@ -1,8 +1,10 @@
 """The outlines of a mask, as arrays and as SVG path data."""
 
 import math
+from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -20,20 +22,40 @@ Corners = NDArray[np.int32]
 """Shape (n, 2), x and y in half pixels of a bitmap."""
 Integers = NDArray[np.int64]
 """Shape (n,)."""
+Values = TypeVar("Values", bound=NDArray[Any])
 
 _UNITS = 10_000  # 4 decimals
 _PIXEL = 2  # in half pixels
 _FEWEST_CORNERS = 3
 _FEW_CORNERS = 32  # not worth simplifying: small items stay exact
+# So many border pixels are followed at once: 50 arrays of them take 100 MB.
+_BORDER_PIXELS = 250_000
 # What is written can be read again.
 _MAX_CORNERS = MAX_CHARACTERS // len("M0.1234,0.1234Z")
 
-# Directions by (dy, dx) from (-1, -1) on, an eighth of a turn each: east is 0, north 2, west 4.
-# No step at all, of a lone pixel, counts as a diagonal one, so that a turn meets all four sides.
+# A step to one of the nine pixels around has a number: 0 up and left, 4 no step, 8 down and right.
+_STEPS = 9
+_STEP_DOWN, _NO_STEP = 3, 4
+# Their directions, an eighth of a turn each: east is 0, north 2, west 4. No step at all, of a lone
+# pixel, counts as a diagonal one, so that a turn meets all four sides.
 _DIRECTIONS = np.array([3, 2, 1, 4, 1, 0, 5, 6, 7])
 _EIGHTHS, _QUARTERS = 8, 4
 # Where the east, north, west and south side of a pixel starts, with the pixel to the left.
 _SIDE_STARTS = np.array([[1, 1], [1, 0], [0, 0], [0, 1]], np.int32)
+
+
+def _sides() -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """How many sides a border turns around at a pixel, and the first of them, by its two steps.
+
+    Both have shape (81,): the number of the step back, times nine, and of the step on.
+    """
+    came_from, goes_to = _DIRECTIONS.repeat(_STEPS), np.tile(_DIRECTIONS, _STEPS)
+    turn = (goes_to - came_from - 1) % _EIGHTHS + 1  # 1 to 8: back is a whole turn
+    counts = (came_from + turn - 1) // 2 - came_from // 2
+    return counts.astype(np.int8), (came_from // 2 + 1).astype(np.int8)
+
+
+_SIDE_COUNTS, _FIRST_SIDES = _sides()
 
 
 class Outline(NamedTuple):
@@ -85,22 +107,67 @@ def mask_to_path(
         raise InputError(
             f"the box {tuple(box)} of a path must hold its mask, {tuple(tight)}", field="box"
         )
-    outlines = _trace(mask.bits, cut_steps=tolerance_px > 0)
-    if tolerance_px > 0:
-        outlines = [_simplify(outline, tolerance_px) for outline in outlines]
+    (outlines,) = _outlines([mask.bits], tolerance_px)
     count = sum(map(len, outlines))
     if count > _MAX_CORNERS:
         raise InputError(
             f"the outline of a mask has {count} corners, more than {_MAX_CORNERS}: clean the mask",
             field="mask",
         )
+    return _path(outlines, mask, box)
 
-    origin = np.array([box.x1 - mask.x, box.y1 - mask.y])
-    size = np.array([box.x2 - box.x1, box.y2 - box.y1])
-    units = np.rint((np.concatenate(outlines) / _PIXEL - origin) / size * _UNITS) / _UNITS
-    corners = [f"{x:g},{y:g}" for x, y in units.tolist()]
-    ends = np.cumsum([0, *map(len, outlines)]).tolist()
-    return "".join(f"M{'L'.join(corners[start:end])}Z" for start, end in pairwise(ends))
+
+def masks_to_paths(masks: Sequence[Mask]) -> list[str | None]:
+    """The path of each of many masks, as :func:`mask_to_path` gives it with all defaults.
+
+    All are traced together, which takes a third of the time that one by one would.
+
+    Returns:
+        A path for each mask; None where it would be longer than can be read.
+
+    Examples:
+        >>> box = Box(2, 1, 6, 3)
+        >>> mask = Mask.from_box(box, image_width=8, image_height=6)
+        >>> masks_to_paths([mask, Mask.empty(image_width=8, image_height=6)])
+        ['M0,0L0,1L1,1L1,0Z', '']
+    """
+    boxes = [mask.box for mask in masks]
+    drawn = [(mask, box) for mask, box in zip(masks, boxes, strict=True) if box]
+    traced = _outlines([mask.bits for mask, _ in drawn], DEFAULT_TOLERANCE_PX)
+    paths = iter(
+        _path(outlines, mask, box) if sum(map(len, outlines)) <= _MAX_CORNERS else None
+        for outlines, (mask, box) in zip(traced, drawn, strict=True)
+    )
+    return ["" if box is None else next(paths) for box in boxes]
+
+
+def _path(outlines: Sequence[Corners], mask: Mask, box: Box) -> str:
+    """The path data of a mask's outlines."""
+    corners = np.concatenate(outlines) if len(outlines) > 1 else outlines[0]
+    across, down = _unit_texts()
+    xs = _units(corners[:, 0], box.x1 - mask.x, box.x2 - box.x1)
+    ys = _units(corners[:, 1], box.y1 - mask.y, box.y2 - box.y1)
+    texts = [""] * (2 * len(corners))
+    texts[::2], texts[1::2] = map(across.__getitem__, xs), map(down.__getitem__, ys)
+    path, start = [], 0
+    for outline in outlines:
+        end = start + 2 * len(outline)
+        path += ["M", "".join(texts[start:end])[1:], "Z"]
+        start = end
+    return "".join(path)
+
+
+def _units(halves: NDArray[np.int32], origin: float, size: float) -> list[int]:
+    """Half pixels of a bitmap as parts of a box."""
+    units: list[int] = np.rint((halves / _PIXEL - origin) / size * _UNITS).astype(np.int64).tolist()
+    return units
+
+
+@cache
+def _unit_texts() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Every "Lx," and "y" that a path can have: to write them once takes less than each time."""
+    numbers = tuple(f"{unit / _UNITS:g}" for unit in range(_UNITS + 1))
+    return tuple(f"L{number}," for number in numbers), numbers
 
 
 def mask_outlines(mask: Mask, *, tolerance_px: float = DEFAULT_TOLERANCE_PX) -> list[Outline]:
@@ -126,7 +193,7 @@ def mask_outlines(mask: Mask, *, tolerance_px: float = DEFAULT_TOLERANCE_PX) -> 
     _check_tolerance(tolerance_px)
     if mask.is_empty:
         return []
-    traced = _trace(mask.bits, cut_steps=tolerance_px > 0)
+    (traced,) = _trace([mask.bits], cut_steps=tolerance_px > 0)
     # What is traced tells a hole for sure: simplified, a thin one might lose all its area.
     holes = map(_is_hole, traced)
     if tolerance_px > 0:
@@ -145,50 +212,91 @@ def _check_tolerance(tolerance_px: float) -> None:
         )
 
 
-def _trace(bits: Bitmap, *, cut_steps: bool) -> list[Corners]:
-    """The outlines of a bitmap that is not empty, along the edges of its pixels.
+def _outlines(bitmaps: Sequence[Bitmap], tolerance_px: float) -> Iterator[list[Corners]]:
+    """The outlines of each bitmap, with as few corners as the tolerance allows."""
+    for traced in _trace(bitmaps, cut_steps=tolerance_px > 0):
+        yield [_simplify(one, tolerance_px) for one in traced] if tolerance_px > 0 else traced
+
+
+def _trace(bitmaps: Sequence[Bitmap], *, cut_steps: bool) -> Iterator[list[Corners]]:
+    """The outlines of each of some bitmaps that are not empty, along the edges of their pixels."""
+    waiting: list[Sequence[Corners]] = []
+    pixels = 0
+    for bits in bitmaps:
+        borders = cv2.findContours(bits, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+        size = sum(map(len, borders))
+        if waiting and pixels + size > _BORDER_PIXELS:
+            yield from _follow_each(waiting, cut_steps=cut_steps)
+            waiting, pixels = [], 0
+        waiting.append(borders)
+        pixels += size
+    if waiting:
+        yield from _follow_each(waiting, cut_steps=cut_steps)
+
+
+def _follow_each(found: Sequence[Sequence[Corners]], *, cut_steps: bool) -> Iterator[list[Corners]]:
+    """The outlines of each bitmap, given the borders of each; numpy is called once for all."""
+    outlines = iter(_follow([one for borders in found for one in borders], cut_steps=cut_steps))
+    for borders in found:
+        yield [next(outlines) for _ in borders]
+
+
+def _follow(borders: Sequence[Corners], *, cut_steps: bool) -> list[Corners]:
+    """The outlines along the edges of the pixels of borders.
 
     OpenCV follows the pixels of each border with what is outside on the right. At each of them, the
     sides met in turning left from where it came from to where it goes are on the outline.
     """
-    borders, _ = cv2.findContours(bits, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     pixels = np.concatenate(borders, dtype=np.int32).reshape(-1, 2)
     lengths = np.array([len(border) for border in borders])
 
     # The sides of pixels that are on the outlines, in order.
-    before, after = _neighbours(lengths)
-    came_from = _directions(pixels[before] - pixels)
-    goes_to = _directions(pixels[after] - pixels)
-    turn = (goes_to - came_from - 1) % _EIGHTHS + 1  # 1 to 8: back is a whole turn
-    counts = (came_from + turn - 1) // 2 - came_from // 2
-    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    sides = (np.repeat(came_from // 2 + 1, counts) + place) % _QUARTERS
+    across, down = (_after(pixels, lengths) - pixels).T
+    steps = across + _STEP_DOWN * down + _NO_STEP
+    came_and_goes = _STEPS * (_STEPS - 1 - _before(steps, lengths)) + steps  # back is the opposite
+    counts = _SIDE_COUNTS[came_and_goes]
+    pixel_of = np.repeat(np.arange(len(pixels)), counts)
+    firsts = np.cumsum(counts, dtype=np.int64) - counts
+    place = np.arange(len(pixel_of)) - firsts[pixel_of]
+    sides = (_FIRST_SIDES[came_and_goes][pixel_of] + place).astype(np.int8) & (_QUARTERS - 1)
     lengths = _sums(counts, lengths)
 
     # The corners: where a side starts that is not a straight continuation.
-    starts = np.repeat(pixels, counts, axis=0) + _SIDE_STARTS[sides]
-    turns = (sides - sides[_neighbours(lengths).before]) % _QUARTERS
+    turns = (sides - _before(sides, lengths)) & (_QUARTERS - 1)
     is_corner = turns != 0
-    corners, lengths = _PIXEL * starts[is_corner], _sums(is_corner, lengths)
+    at = np.flatnonzero(is_corner)
+    starts = pixels.take(pixel_of[at], axis=0) + _SIDE_STARTS.take(sides[at], axis=0)
+    corners, lengths = _PIXEL * starts, _sums(is_corner, lengths)
     if cut_steps:
         corners, lengths = _cut_steps(corners, turns[is_corner], lengths)
-    return np.split(corners, np.cumsum(lengths)[:-1])
+    ends = np.cumsum([0, *lengths]).tolist()
+    return [corners[start:end] for start, end in pairwise(ends)]
 
 
-def _cut_steps(corners: Corners, turns: Integers, lengths: Integers) -> tuple[Corners, Integers]:
+def _cut_steps(
+    corners: Corners, turns: NDArray[np.int8], lengths: Integers
+) -> tuple[Corners, Integers]:
     """Outlines through the middle of each step of one pixel, and how many corners each has.
 
     A slanted outline is a staircase: it turns one way and then the other. Where it turns twice the
     same way, at the end of a line one pixel wide or the top of a disc, it stays as it is.
     """
-    before, after = _neighbours(lengths)
-    is_end = turns == turns[after]
-    is_short = np.abs(corners[after] - corners).sum(axis=1) == _PIXEL
+    following = _after(corners, lengths)
+    is_end = turns == _after(turns, lengths)
+    sides = np.abs(following - corners)
+    is_short = sides[:, 0] + sides[:, 1] == _PIXEL
     is_step = is_short & ~is_end & np.repeat(lengths > _FEW_CORNERS, lengths)
-    is_kept = is_end | is_end[before] | ~(is_step | is_step[before])
-    middles = (corners + corners[after]) // 2
+    is_kept = is_end | _before(is_end, lengths) | ~(is_step | _before(is_step, lengths))
+    middles = (corners + following) // 2
+    # A corner and the middle behind it, each as one number of 64 bits: numpy picks those faster.
+    both = np.column_stack([_as_numbers(corners), _as_numbers(middles)])
     kept = np.column_stack([is_kept, is_step])
-    return np.stack([corners, middles], axis=1)[kept], _sums(kept.sum(axis=1), lengths)
+    counts = is_kept.astype(np.int8) + is_step
+    return both[kept].view(np.int32).reshape(-1, 2), _sums(counts, lengths)
+
+
+def _as_numbers(corners: Corners) -> Integers:
+    return np.ascontiguousarray(corners).view(np.int64)[:, 0]
 
 
 def _simplify(outline: Corners, tolerance_px: float) -> Corners:
@@ -213,26 +321,25 @@ def _is_hole(outline: Corners) -> bool:
     return bool(x @ np.roll(y, -1) > y @ np.roll(x, -1))
 
 
-class _Neighbours(NamedTuple):
-    """For each place of closed outlines, laid end to end, the place before and after it."""
-
-    before: Integers
-    after: Integers
-
-
-def _neighbours(lengths: Integers) -> _Neighbours:
+def _before(values: Values, lengths: Integers) -> Values:
+    """For each place of closed outlines, laid end to end, the value at the place before it."""
     ends = np.cumsum(lengths)
-    before, after = np.arange(ends[-1]) - 1, np.arange(ends[-1]) + 1
-    before[ends - lengths], after[ends - 1] = ends - 1, ends - lengths
-    return _Neighbours(before, after)
+    shifted = np.empty_like(values)
+    shifted[1:] = values[:-1]
+    shifted[ends - lengths] = values[ends - 1]
+    return shifted
+
+
+def _after(values: Values, lengths: Integers) -> Values:
+    """The same for the place after it."""
+    ends = np.cumsum(lengths)
+    shifted = np.empty_like(values)
+    shifted[:-1] = values[1:]
+    shifted[ends - 1] = values[ends - lengths]
+    return shifted
 
 
 def _sums(values: NDArray[np.generic], lengths: Integers) -> Integers:
     """The sum over each outline."""
     sums: Integers = np.add.reduceat(values, np.cumsum(lengths) - lengths, dtype=np.int64)
     return sums
-
-
-def _directions(steps: Corners) -> Integers:
-    directions: Integers = _DIRECTIONS[3 * steps[:, 1] + steps[:, 0] + 4]
-    return directions

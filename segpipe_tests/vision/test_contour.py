@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import InputError
 from segpipe.vision.boxes import Box
-from segpipe.vision.contour import mask_outlines, mask_to_path
+from segpipe.vision.contour import mask_outlines, mask_to_path, masks_to_paths
 from segpipe.vision.mask import Mask, intersection_area, iou
 from segpipe.vision.path_fill import FillRule, path_to_mask
 from segpipe.vision.svg_path import parse_path
@@ -277,6 +277,21 @@ def test_noise_without_an_outline_worth_having_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 2, (600, 600))
     with pytest.raises(InputError, match="clean the mask"):
         mask_to_path(Mask.from_full(noise))
+
+
+@given(st.lists(fulls, max_size=8))
+def test_masks_together_have_the_paths_that_each_has_alone(each: list[Full]) -> None:
+    masks = [Mask.from_full(full) for full in each]
+    assert masks_to_paths(masks) == [mask_to_path(mask) for mask in masks]
+
+
+def test_many_large_masks_have_their_paths_and_noise_among_them_has_none() -> None:
+    noise = Mask.from_full(np.random.default_rng(0).integers(0, 2, (600, 600)))
+    specks = Mask.from_full(np.random.default_rng(1).random((300, 300)) < 0.02)
+    blobs = [blob_with_holes(seed) for seed in range(20)]
+    masks = [*blobs[:10], noise, *blobs[10:], specks, noise]
+    paths = masks_to_paths(masks)
+    assert paths == [None if mask is noise else mask_to_path(mask) for mask in masks]
 
 
 def test_a_mask_of_thousands_of_specks_comes_back() -> None:

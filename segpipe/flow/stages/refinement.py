@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 from typing_extensions import override
 
-from segpipe.errors import InputError, RefinerError
+from segpipe.errors import RefinerError
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.stages.dedup import DEDUP, DedupedImage
 from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
@@ -26,7 +26,7 @@ from segpipe.store.tables import (
 from segpipe.threads import finish_in_thread
 from segpipe.vision.backdrop import with_backdrop
 from segpipe.vision.boxes import Box
-from segpipe.vision.contour import mask_to_path
+from segpipe.vision.contour import masks_to_paths
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
@@ -124,12 +124,19 @@ def _with_outlines(
     segmented: SegmentedImage, deduped: DedupedImage, refinements: Mapping[int, Refinement]
 ) -> RefinedImage:
     found = segmented.result.detections
+    accepted = {i: each.mask for i, each in refinements.items() if each.accepted}
+    masks = {i: accepted.get(i) or found[i].mask for i in deduped.kept}
+    paths = _paths(masks)
+    # Where the outline of a refined mask cannot be traced, the coarse one's stands in.
+    coarse = {i: found[i].mask for i in accepted if i not in paths}
+    paths |= _paths(coarse)
     items = (
         _refined_item(
             index,
             found[index].box,
             found[index].mask,
             refinements.get(index),
+            paths.get(index, _Outline(None, "")),
             no_mask=segmented.missing.get(index, NO_MASK),
         )
         for index in deduped.kept
@@ -138,15 +145,23 @@ def _with_outlines(
 
 
 def _refined_item(
-    index: int, box: Box, coarse: Mask | None, refinement: Refinement | None, *, no_mask: str
+    index: int,
+    box: Box,
+    coarse: Mask | None,
+    refinement: Refinement | None,
+    outline: "_Outline",
+    *,
+    no_mask: str,
 ) -> RefinedItem:
     refined = refinement.mask if refinement and refinement.accepted else None
-    coarse_box = (coarse.box if coarse else None) or box
-    outline = _outline(index, refined) or _outline(index, coarse) or _Outline(coarse_box, "")
+    if refined is None and outline.box:
+        coarse_box = outline.box
+    else:
+        coarse_box = (coarse.box if coarse else None) or box
     return RefinedItem(
         detection=index,
         coarse_box=coarse_box,
-        box=outline.box,
+        box=outline.box or coarse_box,
         svg_path=outline.svg_path,
         coarse=coarse,
         refined=refined,
@@ -158,20 +173,22 @@ def _refined_item(
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    box: Box
+    box: Box | None
     svg_path: str
 
 
-def _outline(index: int, mask: Mask | None) -> _Outline | None:
-    """The outline of a mask with pixels; None when it cannot be traced, which is logged."""
-    box = mask.box if mask else None
-    if mask is None or box is None:
-        return None
-    try:
-        return _Outline(box, mask_to_path(mask))
-    except InputError as error:
-        _log.warning("no outline of detection %d: %s", index, error)
-        return None
+def _paths(masks: Mapping[int, Mask | None]) -> dict[int, _Outline]:
+    """The outlines of those masks that have pixels; one that cannot be traced is logged."""
+    drawn = {index: mask for index, mask in masks.items() if mask and not mask.is_empty}
+    outlines = {}
+    for (index, mask), path in zip(
+        drawn.items(), masks_to_paths(list(drawn.values())), strict=True
+    ):
+        if path is None:
+            _log.warning("no outline of detection %d: it has too many corners", index)
+        else:
+            outlines[index] = _Outline(mask.box, path)
+    return outlines
 
 
 def items_found(segmented: SegmentedImage, refined: RefinedImage) -> list[RefinedItem]:
