@@ -223,7 +223,8 @@ def _trace(bitmaps: Sequence[Bitmap], *, cut_steps: bool) -> Iterator[list[Corne
     waiting: list[Sequence[Corners]] = []
     pixels = 0
     for bits in bitmaps:
-        borders = cv2.findContours(bits, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+        found, _ = cv2.findContours(bits, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        borders = [np.asarray(border, np.int32) for border in found]
         size = sum(map(len, borders))
         if waiting and pixels + size > _BORDER_PIXELS:
             yield from _follow_each(waiting, cut_steps=cut_steps)
@@ -324,7 +325,7 @@ def _is_hole(outline: Corners) -> bool:
 def _before(values: Values, lengths: Integers) -> Values:
     """For each place of closed outlines, laid end to end, the value at the place before it."""
     ends = np.cumsum(lengths)
-    shifted = np.empty_like(values)
+    shifted: Values = np.empty_like(values)
     shifted[1:] = values[:-1]
     shifted[ends - lengths] = values[ends - 1]
     return shifted
@@ -333,7 +334,7 @@ def _before(values: Values, lengths: Integers) -> Values:
 def _after(values: Values, lengths: Integers) -> Values:
     """The same for the place after it."""
     ends = np.cumsum(lengths)
-    shifted = np.empty_like(values)
+    shifted: Values = np.empty_like(values)
     shifted[:-1] = values[1:]
     shifted[ends - 1] = values[ends - lengths]
     return shifted
