@@ -11,17 +11,25 @@ from functools import partial
 
 import cv2
 import numpy as np
+import pillow_heif
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.photos import SIZE_PX, jpeg, photo
-from benchmarks.timing import median_seconds
+from benchmarks.timing import median_seconds, median_times
 from segpipe.errors import CorruptImageError
 from segpipe.vision.image import RgbImage, decode_image
-from segpipe_tests.vision.icc import DISPLAY_P3_PRIMARIES, rgb_profile
+from segpipe.vision.image_formats import open_photo
+from segpipe_tests.vision.icc import (
+    ADOBE_RGB_PRIMARIES,
+    DISPLAY_P3_PRIMARIES,
+    curve_of_steps,
+    matrix_profile,
+    rgb_profile,
+)
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
 
@@ -30,6 +38,13 @@ SEGPIPE = "segpipe: decode_image"
 JPEG_END = b"\xff\xd9"
 ORIENTATION = 0x0112
 LYING_ON_ITS_SIDE = 6
+PLAIN = "plain"
+HEIC_QUALITY = 60
+DISPLAY_P3 = rgb_profile(DISPLAY_P3_PRIMARIES)
+ADOBE_RGB = rgb_profile(ADOBE_RGB_PRIMARIES, (2.19921875,))
+THREE_CURVES = matrix_profile(
+    ADOBE_RGB_PRIMARIES, [curve_of_steps(gamma) for gamma in (450, 460, 470)]
+)
 
 
 def with_segpipe(encoded: bytes) -> RgbImage:
@@ -93,22 +108,67 @@ def compare(kind: str, encoded: bytes) -> Table:
     return table
 
 
-def extras(image: Image.Image) -> Table:
-    """What a turned photo and one of a wide gamut cost above a plain one."""
+def extras(image: Image.Image) -> list[Table]:
+    """What turns and colours cost above a plain photo of its format, and how right they are."""
     exif = Image.Exif()
     exif[ORIENTATION] = LYING_ON_ITS_SIDE
-    plain = "plain"
-    files = {
-        plain: jpeg(image),
-        "turned by EXIF": jpeg(image, exif=exif.tobytes()),
-        "Display P3 profile": jpeg(image, icc_profile=rgb_profile(DISPLAY_P3_PRIMARIES)),
+    turned = exif.tobytes()
+    jpegs = {
+        PLAIN: jpeg(image),
+        "turned by EXIF": jpeg(image, exif=turned),
+        "Display P3": jpeg(image, icc_profile=DISPLAY_P3),
+        "Adobe RGB": jpeg(image, icc_profile=ADOBE_RGB),
+        "a curve for each channel": jpeg(image, icc_profile=THREE_CURVES),
+        "Display P3, turned by EXIF": jpeg(image, icc_profile=DISPLAY_P3, exif=turned),
     }
-    kinds = {kind: partial(with_segpipe, file) for kind, file in files.items()}
-    taken = median_seconds(kinds, rounds=ROUNDS)
-    table = Table("baseline JPEG", "ratio", "ms", title=SEGPIPE)
-    for kind, seconds in taken.items():
-        table.add_row(kind, f"{seconds / taken[plain]:.2f}", f"{1000 * seconds:.0f}")
+    heics = {PLAIN: heic(image), "Display P3": heic(image, DISPLAY_P3)}
+    return [extras_table("JPEG", jpegs), extras_table("HEIC", heics)]
+
+
+def extras_table(kind: str, files: Mapping[str, bytes]) -> Table:
+    """One row a file, beside the plain one: times, and levels off Little CMS."""
+    taken = median_times(
+        {name: partial(with_segpipe, file) for name, file in files.items()}, rounds=ROUNDS
+    )
+    plain = with_segpipe(files[PLAIN])
+    table = Table(
+        *(kind, "ratio", "ms", "ratio of CPU", "levels off Little CMS"), title=f"{SEGPIPE}, {kind}"
+    )
+    for name, seconds in taken.items():
+        decoded = decode_image(files[name]).rgb
+        profile = open_photo(files[name], "HEIF" if kind == "HEIC" else kind).profile
+        expected = with_little_cms(plain, profile) if profile else plain
+        upright = np.rot90(expected, -1) if "turned" in name else expected
+        table.add_row(
+            name,
+            f"{seconds.wall / taken[PLAIN].wall:.2f}",
+            f"{1000 * seconds.wall:.0f}",
+            f"{seconds.cpu / taken[PLAIN].cpu:.2f}",
+            str(np.abs(decoded.astype(np.int16) - upright).max()),
+        )
     return table
+
+
+def heic(image: Image.Image, profile: bytes | None = None) -> bytes:
+    """The photo as a phone writes it."""
+    file = io.BytesIO()
+    picture = pillow_heif.from_pillow(image)
+    picture.info["icc_profile"] = profile
+    picture.save(file, quality=HEIC_QUALITY)
+    return file.getvalue()
+
+
+def with_little_cms(rgb: RgbImage, profile: bytes) -> RgbImage:
+    """The colours as Little CMS converts them to sRGB."""
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        "RGB",
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    return np.asarray(transform.apply(Image.fromarray(rgb)))
 
 
 def main() -> None:
@@ -116,7 +176,8 @@ def main() -> None:
     image = photo()
     console.print(compare("baseline", jpeg(image)))
     console.print(compare("progressive", jpeg(image, progressive=True)))
-    console.print(extras(image))
+    for table in extras(image):
+        console.print(table)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ between its steps whether somebody still waits for it, and ends early when nobod
 """
 
 import asyncio
+import os
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from threading import Event
@@ -87,3 +88,30 @@ async def wait_for_end(
         if not job.cancelled():
             job.exception()  # or asyncio says that nobody asked for it
         raise
+
+
+def share_range(work: Callable[[int, int], object], size: int, *, least: int) -> None:
+    """Do work over 0 to ``size`` on all processors: each does one part, from ``start`` to ``stop``.
+
+    >>> share_range(lambda start, stop: print(start, stop), 3, least=10)
+    0 3
+
+    Args:
+        work: Is given start and stop; what it calls lets other threads run.
+        size: Where the last part stops.
+        least: A part of less is not worth a thread.
+    """
+    parts = max(1, min(_processors(), size // max(least, 1)))
+    if parts == 1:
+        work(0, size)
+        return
+    edges = [size * part // parts for part in range(parts + 1)]
+    with ThreadPoolExecutor(parts) as threads:
+        list(threads.map(work, edges[:-1], edges[1:]))
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

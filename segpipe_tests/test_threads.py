@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from segpipe.threads import IsWanted, finish_in_thread, stoppable_in_thread
+from segpipe.threads import IsWanted, finish_in_thread, share_range, stoppable_in_thread
 
 PATIENCE_S = 20
 
@@ -94,3 +94,22 @@ def test_an_error_of_work_that_nobody_waits_for_is_not_reported_as_lost(
     asyncio.run(main())
     assert caplog.records == []
     assert not recwarn.list
+
+
+def test_a_range_is_shared_whole_and_each_part_is_worth_a_thread() -> None:
+    for size in (0, 1, 9, 10, 1000):
+        parts: list[tuple[int, int]] = []
+
+        def note(start: int, stop: int, parts: list[tuple[int, int]] = parts) -> None:
+            parts.append((start, stop))
+
+        share_range(note, size, least=10)
+        parts.sort()
+        assert (parts[0][0], parts[-1][1]) == (0, size)
+        assert [stop for _, stop in parts[:-1]] == [start for start, _ in parts[1:]]
+        assert len(parts) == 1 or all(stop - start >= 10 for start, stop in parts)
+
+
+def test_an_error_in_a_part_of_a_range_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        share_range(lambda start, _: 1 // start, 1000, least=1)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, TiffImagePlugin
 
+from segpipe.vision.matrix_profiles import MatrixConversion, read_matrix_profile
+
 _Notes = tuple[str, ...]
 _Alpha = NDArray[np.uint8]
 
@@ -54,9 +56,31 @@ def needs_conversion(profile: bytes | None) -> bool:
     if not profile:
         return False
     try:
-        return _transform(profile, "RGB") is not None
+        return _conversion(profile, "RGB") is not None
     except _BAD_PROFILE:
         return True
+
+
+def can_convert_in_place(profile: bytes | None) -> bool:
+    """Say whether :func:`convert_in_place` does all that RGB samples need under this profile."""
+    if not profile:
+        return True
+    try:
+        return not isinstance(_conversion(profile, "RGB"), ImageCms.ImageCmsTransform)
+    except _BAD_PROFILE:
+        return False
+
+
+def convert_in_place(rgb: NDArray[np.uint8], profile: bytes | None) -> None:
+    """Bring RGB samples to sRGB in their place, where :func:`can_convert_in_place` says so.
+
+    Args:
+        rgb: Shape (h, w, 3), C-contiguous.
+        profile: ICC profile of its colours; None means sRGB.
+    """
+    conversion = _conversion(profile, "RGB") if profile else None
+    if isinstance(conversion, MatrixConversion):
+        conversion.convert(rgb)
 
 
 def to_srgb(picture: Image.Image, profile: bytes | None) -> SrgbPicture:
@@ -173,9 +197,13 @@ def _without_profile(picture: Image.Image, profile: bytes | None) -> tuple[Image
     if picture.mode != wanted:
         return _plain_rgb(picture), (f"colour profile ignored: not one for {picture.mode}",)
     try:
-        transform = _transform(profile, picture.mode)
-        if transform is not None:
-            picture = transform.apply(picture)
+        conversion = _conversion(profile, picture.mode)
+        if isinstance(conversion, MatrixConversion):
+            rgb = np.array(picture)
+            conversion.convert(rgb)
+            picture = Image.fromarray(rgb)
+        elif conversion is not None:
+            picture = conversion.apply(picture)
     except _BAD_PROFILE as error:
         return _plain_rgb(picture), (f"colour profile ignored: damaged ({error})",)
     return _plain_rgb(picture), ()
@@ -186,11 +214,12 @@ def _plain_rgb(picture: Image.Image) -> Image.Image:
 
 
 @lru_cache(maxsize=_CACHED_TRANSFORMS)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _conversion(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | MatrixConversion | None:
     """Make the way from a profile to sRGB; None when there is nothing to convert.
 
     sRGB comes under a hundred names and in as many files, so what the profile does to probes
-    decides, not what it says.
+    decides, not what it says. In the same way a matrix is used where the probes come out as
+    Little CMS gives them.
     """
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -205,7 +234,21 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     probes = _probes(mode)
     converted = np.asarray(transform.apply(probes), np.int16)
     moved = np.abs(converted - np.asarray(probes.convert("RGB")))
-    return transform if moved.max() > _SAME_COLOUR_LEVELS else None
+    if moved.max() <= _SAME_COLOUR_LEVELS:
+        return None
+    matrix = read_matrix_profile(profile) if mode == "RGB" else None
+    return matrix if matrix is not None and _agree(matrix, transform) else transform
+
+
+def _agree(matrix: MatrixConversion, transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether the two give the same colours, but for a level: the probes, and every level alone."""
+    ramp = np.arange(_MAX_8_BIT + 1, dtype=np.uint8)
+    alone = np.where(np.eye(3, dtype=bool)[:, np.newaxis], ramp[:, np.newaxis], 0)
+    greys = np.broadcast_to(ramp[:, np.newaxis], (1, _MAX_8_BIT + 1, 3))
+    rgb = np.concatenate([np.array(_probes("RGB")), alone.reshape(1, -1, 3), greys], axis=1)
+    by_engine = np.asarray(transform.apply(Image.fromarray(rgb)), np.int16)
+    matrix.convert(rgb)
+    return bool(np.abs(by_engine - rgb).max() <= 1)
 
 
 def _probes(mode: str) -> Image.Image:

@@ -52,10 +52,10 @@ _PAPER_WHITE_NITS = 203
 _PQ_PEAK_NITS, _HLG_PEAK_NITS, _HLG_SYSTEM_GAMMA = 10_000, 1000, 1.2
 """Rec. ITU-R BT.2100, tables 4 and 5."""
 
-_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _SRGB_GAMMA = 1 / 2.2
 _SAME_GAMMA, _SAME_PLACE = 0.005, 0.003
-_D50 = (0.9642, 1.0, 0.8249)
+D50 = (0.9642, 1.0, 0.8249)
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
@@ -85,7 +85,7 @@ def coded_colours(*, primaries: int, transfer: int) -> CodedColours:
         notes += (f"a transfer function of code {transfer} is not known: read as sRGB",)
     if places is SRGB:
         return CodedColours(None, notes)
-    return CodedColours(_rgb_profile(places, _parametric(_SRGB_CURVE)), notes)
+    return CodedColours(_rgb_profile(places, _parametric(SRGB_CURVE)), notes)
 
 
 def gamma_colours(gamma: float | None, places: Chromaticities | None) -> CodedColours:
@@ -95,7 +95,7 @@ def gamma_colours(gamma: float | None, places: Chromaticities | None) -> CodedCo
     if is_srgb_curve and is_srgb_place:
         return CodedColours(None, ())
     try:
-        curve = _parametric(_SRGB_CURVE if is_srgb_curve or gamma is None else (1 / gamma,))
+        curve = _parametric(SRGB_CURVE if is_srgb_curve or gamma is None else (1 / gamma,))
         return CodedColours(_rgb_profile(places or SRGB, curve), ())
     except (np.linalg.LinAlgError, ArithmeticError, ValueError, struct.error):
         return CodedColours(None, ("gamma or chromaticities make no sense: read as sRGB",))
@@ -129,8 +129,8 @@ def _hlg_nits(signal: _Floats) -> _Floats:
 
 def _rgb_profile(places: Chromaticities, curve: bytes) -> bytes:
     """An ICC profile (ICC.1:2022) of primaries and one curve."""
-    tags = [(b"wtpt", _xyz(_D50))]
-    for letter, primary in zip((b"r", b"g", b"b"), _colorants(places), strict=True):
+    tags = [(b"wtpt", _xyz(D50))]
+    for letter, primary in zip((b"r", b"g", b"b"), colorants(places), strict=True):
         tags += [(letter + b"XYZ", _xyz(tuple(primary))), (letter + b"TRC", curve)]
     start = _CODE_HEADER + 4 + 12 * len(tags)
     index, body = struct.pack(">I", len(tags)), b""
@@ -139,19 +139,19 @@ def _rgb_profile(places: Chromaticities, curve: bytes) -> bytes:
         body += content + bytes(-len(content) % 4)
     header = struct.pack(">I4xI", start + len(body), 0x04300000) + b"mntrRGB XYZ "
     header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
-    header += b"".join(map(_fixed, _D50))
+    header += b"".join(map(_fixed, D50))
     return header.ljust(_CODE_HEADER, b"\0") + index + body
 
 
-def _colorants(places: Chromaticities) -> _Floats:
+def colorants(places: Chromaticities) -> _Floats:
     """XYZ of red, green and blue, (3, 3), as seen under D50."""
     white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in places)
     columns = np.stack(primaries, axis=1)
     to_xyz = columns * np.linalg.solve(columns, white)
-    scale = (_BRADFORD @ _D50) / (_BRADFORD @ white)
+    scale = (_BRADFORD @ D50) / (_BRADFORD @ white)
     adapted = np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD @ to_xyz
-    colorants: _Floats = adapted.T
-    return colorants
+    rows: _Floats = adapted.T
+    return rows
 
 
 def _fixed(number: float) -> bytes:

@@ -1,32 +1,9 @@
 """What EXIF says of a photo: how to turn it, and what its colours are (EXIF 3.0, CIPA DC-008)."""
 
 import struct
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
-
-Pixels = NDArray[np.uint8]
-"""Shape (h, w) or (h, w, c)."""
-
-_TURNS: dict[int, Callable[[Pixels], Any]] = {
-    2: partial(cv2.flip, flipCode=1),
-    3: partial(cv2.rotate, rotateCode=cv2.ROTATE_180),
-    4: partial(cv2.flip, flipCode=0),
-    5: cv2.transpose,
-    6: partial(cv2.rotate, rotateCode=cv2.ROTATE_90_CLOCKWISE),
-    7: lambda rgb: cv2.rotate(cv2.transpose(rgb), cv2.ROTATE_180),
-    8: partial(cv2.rotate, rotateCode=cv2.ROTATE_90_COUNTERCLOCKWISE),
-}
-"""EXIF orientation to what makes it upright (EXIF 3.0, tag 0x0112); 1 and nonsense need nothing."""
-
-ON_ITS_SIDE = frozenset({5, 6, 7, 8})
-"""The EXIF orientations whose turn swaps width and height."""
 
 _EXIF_START, _TIFF_MAGIC = b"Exif\0\0", 42
 _EXIF_LOST = ("EXIF data without a readable tag: the photo may lie on its side",)
@@ -79,10 +56,3 @@ def _names_adobe_rgb(exif: Image.Exif) -> bool:
     except Exception:  # noqa: BLE001 - as above
         return False
     return space == _EXIF_ADOBE_RGB or rule == _DCF_OPTION_FILE
-
-
-def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Pixels, (h, w) or (h, w, 3) uint8, turned as EXIF asks."""
-    # OpenCV copies turned pixels five times as fast as a strided NumPy copy.
-    turn = _TURNS.get(orientation)
-    return pixels if turn is None else turn(pixels)

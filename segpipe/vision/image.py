@@ -17,8 +17,8 @@ from segpipe.errors import (
     PhotoError,
     UnsupportedFormatError,
 )
-from segpipe.vision.colour import needs_conversion, to_srgb
-from segpipe.vision.exif import ON_ITS_SIDE, read_exif, upright
+from segpipe.vision.colour import can_convert_in_place, convert_in_place, to_srgb
+from segpipe.vision.exif import read_exif
 from segpipe.vision.image_formats import (
     FORMATS,
     OpenPhoto,
@@ -30,6 +30,7 @@ from segpipe.vision.image_formats import (
 from segpipe.vision.jpeg_segments import JpegFile, read_jpeg, without_end_padding
 from segpipe.vision.png_chunks import deep_alpha
 from segpipe.vision.tiff_pages import camera_raw_name
+from segpipe.vision.turn import ON_ITS_SIDE, TurningRoom, goes_in_strips, upright
 
 RgbImage = NDArray[np.uint8]
 """Shape (h, w, 3), RGB, 0 to 255, upright."""
@@ -43,7 +44,8 @@ _PEAK_BY_MODE = {"1": 5, "L": 5, "P": 6, "I;16": 7, "RGB": 7.5, "RGBA": 9, "CMYK
 """Bytes a pixel while it is decoded: Pillow's picture, its parts on their way, and the result."""
 _PEAK_OF_OTHER_MODES = 37
 _DEEP_ALPHA_BYTES = 12
-_TURNS_IN_A_COPY = frozenset(range(2, 9))
+_STRIP_BYTES = 0.5
+"""Bytes a pixel of a large photo, of the strips in which it is turned."""
 _WHITE_INK = 255
 """A CMYK JPEG holds 255 for no ink (Adobe's convention, which every browser follows)."""
 
@@ -174,12 +176,13 @@ def decoding_bytes(data: bytes, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) 
         header = photo.header
         orientation = read_exif(header, has_profile=True)[0]
         each_px = _PEAK_BY_MODE.get(header.mode, _PEAK_OF_OTHER_MODES)
+        in_place = name == "JPEG" and header.mode == "RGB" and can_convert_in_place(photo.profile)
         if name == "JPEG" and header.mode == "RGB":
-            each_px = _PEAK_BY_MODE["CMYK"] if needs_conversion(photo.profile) else _RGB_BYTES
+            each_px = _RGB_BYTES if in_place else _PEAK_BY_MODE["CMYK"]
         if name == "PNG" and header.mode == "RGB" and "transparency" in header.info:
             each_px += _DEEP_ALPHA_BYTES
-        if orientation in _TURNS_IN_A_COPY and name != "TIFF":
-            each_px += _RGB_BYTES
+        if orientation in ON_ITS_SIDE and name != "TIFF":
+            each_px += _STRIP_BYTES if in_place and goes_in_strips(*header.size) else _RGB_BYTES
         return round(header.width * header.height * each_px)
 
 
@@ -225,34 +228,43 @@ def _decode_jpeg(data: bytes, name: str, max_pixels: int | None) -> DecodedImage
     with strict_pillow():
         photo = _open_within(data, name, max_pixels)
         orientation, notes = read_exif(photo.header, has_profile=bool(photo.profile))
-    mode = photo.header.mode
+    mode, (width, height) = photo.header.mode, photo.header.size
+    in_place = mode == "RGB" and can_convert_in_place(photo.profile)
+    is_to_turn = in_place and orientation in ON_ITS_SIDE
+    room = TurningRoom(width, height) if is_to_turn else None
     try:
-        pixels, complaints = _jpeg_pixels(photo.jpeg or read_jpeg(data), _JPEG_COLORSPACES[mode])
+        pixels, complaints = _jpeg_pixels(
+            photo.jpeg or read_jpeg(data), _JPEG_COLORSPACES[mode], room.pixels if room else None
+        )
     except ValueError as error:
         if _ODD_SUBSAMPLING not in str(error):
             raise
         return _decode_with_pillow(data, name, max_pixels)
     warnings = photo.notes + notes + complaints
-    if mode == "RGB" and not needs_conversion(photo.profile):
-        return DecodedImage(upright(pixels, orientation), name, warnings)
+    if in_place:
+        convert_in_place(pixels, photo.profile)
+        rgb = room.turn(orientation) if room else upright(pixels, orientation)
+        return DecodedImage(rgb, name, warnings)
     picture = Image.fromarray(pixels[:, :, 0] if mode == "L" else pixels, mode=mode)
     srgb = to_srgb(picture, photo.profile)
     return DecodedImage(upright(srgb.rgb, orientation), name, warnings + srgb.notes)
 
 
-def _jpeg_pixels(jpeg: JpegFile, colorspace: str) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The samples, (h, w, 1, 3 or 4) uint8, with CMYK as amounts of ink."""
+def _jpeg_pixels(
+    jpeg: JpegFile, colorspace: str, room: NDArray[np.uint8] | None
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """The samples, (h, w, 1, 3 or 4) uint8, in the room if there is one; CMYK as ink amounts."""
     warnings: tuple[str, ...] = ()
     try:
-        pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace)
+        pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace, buffer=room)
     except ValueError as error:
         complaint = str(error)
         if _SURPLUS_BYTES in complaint and (unpadded := without_end_padding(jpeg)) != jpeg.data:
-            return _jpeg_pixels(jpeg._replace(data=unpadded), colorspace)
+            return _jpeg_pixels(jpeg._replace(data=unpadded), colorspace, room)
         if not any(harmless in complaint for harmless in _HARMLESS_TO_JPEG_PIXELS):
             raise
         warnings = (f"odd JPEG header: {complaint}",)
-        pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace, strict=False)
+        pixels = simplejpeg.decode_jpeg(jpeg.data, colorspace=colorspace, buffer=room, strict=False)
     if colorspace == "CMYK":
         np.subtract(_WHITE_INK, pixels, out=pixels)
     return pixels, warnings

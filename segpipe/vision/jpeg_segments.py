@@ -57,7 +57,8 @@ def read_jpeg(data: bytes) -> JpegFile:
         return JpegFile(data, 0, None, ())
     header = b"".join(kept)
     profile, notes = _join_profile(pieces)
-    return JpegFile(header + data[marker.end() - 2 :], len(header), profile, notes)
+    whole = b"".join([header, memoryview(data)[marker.end() - 2 :]])
+    return JpegFile(whole, len(header), profile, notes)
 
 
 def without_end_padding(jpeg: JpegFile) -> bytes:

@@ -1,6 +1,7 @@
 """Small ICC profiles with known colours, written by hand (ICC.1:2022)."""
 
 import struct
+from collections.abc import Iterable, Sequence
 
 SRGB_PRIMARIES = (
     (0.43607, 0.22249, 0.01392),
@@ -33,6 +34,31 @@ def rgb_profile(
     return _profile(tags, space=b"RGB ")
 
 
+def matrix_profile(
+    primaries: Iterable[Iterable[float]],
+    curves: Sequence[bytes],
+    *,
+    version: int = 0x04300000,
+    tables: tuple[bytes, ...] = (),
+) -> bytes:
+    """An RGB profile of three primaries, a curve for each, and what else it holds a tag of."""
+    tags = [(b"wtpt", _xyz(_D50))]
+    for letter, primary, curve in zip((b"r", b"g", b"b"), primaries, curves, strict=True):
+        tags += [(letter + b"XYZ", _xyz(tuple(primary))), (letter + b"TRC", curve)]
+    tags += [(name, b"mft2" + bytes(60)) for name in tables]
+    return _profile(tags, space=b"RGB ", version=version)
+
+
+def parametric_curve(kind: int, *parameters: float) -> bytes:
+    """A curve of one of the five kinds (ICC.1:2022, table 68)."""
+    return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + b"".join(map(_s15, parameters))
+
+
+def curve_of_steps(*steps: int) -> bytes:
+    """A table of 16-bit light; of one number, a gamma in parts of 256; of none, the identity."""
+    return b"curv\0\0\0\0" + struct.pack(f">I{len(steps)}H", len(steps), *steps)
+
+
 def grey_profile(gamma: float) -> bytes:
     """A grey profile of one gamma."""
     return _profile([(b"wtpt", _xyz(_D50)), (b"kTRC", _parametric((gamma,)))], space=b"GRAY")
@@ -56,7 +82,7 @@ def _s15(number: float) -> bytes:
     return struct.pack(">i", round(number * 65536))
 
 
-def _xyz(values: tuple[float, float, float]) -> bytes:
+def _xyz(values: tuple[float, ...]) -> bytes:
     return b"XYZ \0\0\0\0" + b"".join(map(_s15, values))
 
 
