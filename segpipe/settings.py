@@ -1,5 +1,6 @@
 """The base of all settings models: what a user can set, and what of it decides a result."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +16,13 @@ class Settings(BaseModel):
     operational: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how a result is made and never what it is: hosts, timeouts, keys."""
 
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a later release added, whose defaults do what was done before there were any.
+
+    With its default such a field is no part of the identity, so that what an earlier release made
+    stays current.
+    """
+
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result, as JSON values.
 
@@ -25,7 +33,8 @@ class Settings(BaseModel):
         >>> Example(threshold=0.7).identity()
         {'threshold': 0.7}
         """
-        values = self.model_dump(mode="json", exclude=set(self.operational))
+        left_out = {name for name in self.later if getattr(self, name) == self._default(name)}
+        values = self.model_dump(mode="json", exclude={*self.operational, *left_out})
         for name, value in self:
             if name in values and isinstance(value, Settings):
                 values[name] = value.identity()
@@ -47,12 +56,30 @@ class Settings(BaseModel):
         """
         values = self.model_dump(mode="json")
         changed: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
+        for name in type(self).model_fields:
             value = getattr(self, name)
-            if value == field.get_default(call_default_factory=True):
+            if value == self._default(name):
                 continue
             changed[name] = values[name]
             if isinstance(value, Settings):
                 kind = {_KIND: values[name][_KIND]} if _KIND in type(value).model_fields else {}
                 changed[name] = kind | value.changed()
         return changed
+
+    @classmethod
+    def with_later(cls, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """An identity with the defaults of later fields that it leaves out; not those of None.
+
+        >>> class Example(Settings):
+        ...     later = frozenset({"edge"})
+        ...     edge: str = "hard"
+        >>> Example().identity(), Example.with_later({})
+        ({}, {'edge': 'hard'})
+        """
+        defaults = cls().model_dump(mode="json", include=set(cls.later)) if cls.later else {}
+        known = {name: value for name, value in defaults.items() if value is not None}
+        return known | dict(identity)
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return cls.model_fields[name].get_default(call_default_factory=True)

@@ -39,7 +39,7 @@ from segpipe.store.deal_folders import is_ignored
 from segpipe.threads import finish_in_thread
 from segpipe.vision.backdrop import with_backdrop
 from segpipe.vision.boxes import Box
-from segpipe.vision.crop import CropFormat, crop_item
+from segpipe.vision.crop import crop_item
 from segpipe.vision.image import DecodedImage, RgbImage, decode_image
 from segpipe.vision.mask import Mask
 
@@ -291,9 +291,7 @@ def _result(
             outline=item.svg_path,
             score=detections[item.detection].score,
             label=detections[item.detection].label,
-            cutout=crop_item(
-                rgb, item.box, item.mask, use_mask=True, padding_px=0, format=CropFormat.PNG
-            ).pixels,
+            cutout=crop_item(rgb, item.box, item.mask).pixels,
         )
         for item in items_found(segmented, refined)
     ]

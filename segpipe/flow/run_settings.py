@@ -82,10 +82,20 @@ class RunSettings:
     def changes(self, stage: AnyStage, before: Mapping[str, Any]) -> list[str]:
         """Which settings of a stage differ, for people: "crops.padding_px 4 → 0".
 
-        A setting that only one side has came or went with a release: it is left out.
+        A setting that only one side has came or went with a release: it is left out, unless the
+        settings say what it was before it came.
         """
-        name = stage.tool or stage.settings_name
-        old, new = dict(_flat(before, name)), dict(_flat(self.identity(stage), name))
+        name, settings = stage.tool or stage.settings_name, self.of(stage)
+        if settings is None:
+            return []
+        old, new = (
+            dict(_flat(settings.with_later(identity), name))
+            for identity in (before, settings.identity())
+        )
+        for path in {*old, *new}:
+            if path.split(".")[1] in settings.later:
+                old.setdefault(path, _NOTHING)
+                new.setdefault(path, _NOTHING)
         others = [path for path in old if path in new and old[path] != new[path]]
         # Where the kind differs, so does everything else.
         kinds = [path for path in others if path.endswith(_KIND)]
@@ -95,6 +105,7 @@ class RunSettings:
 
 
 _KIND = ".kind"
+_NOTHING = "nothing"
 
 
 def _flat(values: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,18 @@ class PixelWindow(NamedTuple):
             min(self.y2, other.y2),
         )
 
+    def seen_from(self, other: "PixelWindow") -> "PixelWindow":
+        """Where it lies in another window of the same image."""
+        return PixelWindow(
+            self.x1 - other.x1, self.y1 - other.y1, self.x2 - other.x1, self.y2 - other.y1
+        )
+
+    def grown(self, margin_px: int) -> "PixelWindow":
+        """With more pixels on each side."""
+        return PixelWindow(
+            self.x1 - margin_px, self.y1 - margin_px, self.x2 + margin_px, self.y2 + margin_px
+        )
+
 
 def to_array(boxes: Sequence[Box]) -> BoxArray:
     """The boxes as an array, (n, 4) float64; (0, 4) for none."""

@@ -10,12 +10,22 @@ from numpy.typing import NDArray
 
 from segpipe.errors import ConfigError, InputError
 from segpipe.vision.boxes import Box, PixelWindow, pixel_window
-from segpipe.vision.encode import DEFAULT_JPEG_QUALITY, encode_jpeg, encode_png
+from segpipe.vision.crop_canvas import WHITE, on_colour
+from segpipe.vision.encode import (
+    DEFAULT_AVIF_QUALITY,
+    DEFAULT_JPEG_QUALITY,
+    DEFAULT_WEBP_QUALITY,
+    FAST_WEBP_METHOD,
+    encode_avif,
+    encode_jpeg,
+    encode_png,
+    encode_webp,
+)
 from segpipe.vision.image import RgbImage
-from segpipe.vision.mask import Mask
+from segpipe.vision.mask import Bitmap, Mask
+from segpipe.vision.matte import CONTEXT_PX, DEFAULT_EDGE_PX, estimate_matte
 
-_WHITE = 255
-_RGBA_CHANNELS = 4
+_OPAQUE = 255
 
 
 class CropFormat(StrEnum):
@@ -23,6 +33,17 @@ class CropFormat(StrEnum):
 
     PNG = "png"
     JPG = "jpg"
+    WEBP = "webp"
+    AVIF = "avif"
+
+
+class CropEdge(StrEnum):
+    """How an item ends."""
+
+    HARD = "hard"
+    """Where its mask ends: a pixel is the item's or it is not."""
+    SOFT = "soft"
+    """As the photo shows it: alpha in a band along the edge of the mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +51,8 @@ class Crop:
     """The cut-out of one item, in memory of its own.
 
     Attributes:
-        pixels: Shape (h, w, 3) RGB or (h, w, 4) RGBA, uint8. Alpha is 0 or 255, and where it
-            is 0 so is RGB: nothing of the background is left.
+        pixels: Shape (h, w, 3) RGB or (h, w, 4) RGBA, uint8. Where alpha is 0 so is RGB: nothing of
+            the background is left. With a hard edge alpha is 0 or 255.
         x: Left column of the cut-out in the image.
         y: Top row of the cut-out in the image.
         kind: What it was cut along: the item's mask or its box.
@@ -50,13 +71,16 @@ def crop_item(
     *,
     use_mask: bool = True,
     padding_px: int = 0,
-    format: CropFormat = CropFormat.PNG,  # noqa: A002 - the word of the settings
+    edge: CropEdge = CropEdge.HARD,
+    edge_px: int = DEFAULT_EDGE_PX,
+    decontaminate: bool = False,
 ) -> Crop:
     """Cut one item out of its image.
 
-    A mask crop covers the mask's tight box and shows the mask's pixels alone: transparent
-    around them, or white for JPEG, which has no transparency. Without a mask, or with an empty
-    one, it is a box crop: everything in the detection's box, rounded outward to whole pixels.
+    A mask crop covers the mask's tight box and shows the mask's pixels alone, transparent around
+    them and in the mask's holes. A soft edge may reach ``edge_px`` further. Without a mask, or with
+    an empty one, it is a box crop: everything in the detection's box, rounded outward to whole
+    pixels.
 
     Args:
         image: Shape (h, w, 3) RGB uint8; read, never written.
@@ -64,12 +88,14 @@ def crop_item(
         mask: The detection's mask.
         use_mask: Whether to cut along the mask.
         padding_px: Pixels added on each side, as far as the image goes.
-        format: The file format that the crop is for.
+        edge: How the item ends.
+        edge_px: How far from the mask's edge a pixel may be partly the item's, pixels.
+        decontaminate: Whether the colour of the background is taken out of these pixels.
 
     Raises:
         InputError: When the box is needed and covers no pixel of the image, or the mask is
             one of an image of another size.
-        ConfigError: When the padding is negative.
+        ConfigError: When the padding is negative, or the edge has no width.
 
     Examples:
         >>> image = np.full((6, 8, 3), 200, np.uint8)
@@ -82,37 +108,52 @@ def crop_item(
     """
     if padding_px < 0:
         raise ConfigError(f"must be at least 0, got {padding_px}", field="padding_px")
+    if edge_px < 1:
+        raise ConfigError(f"must be at least 1, got {edge_px}", field="edge_px")
     height, width = image.shape[:2]
     whole = PixelWindow(0, 0, width, height)
     if not use_mask or mask is None or mask.is_empty:
-        window = _padded(_covered(box, whole), padding_px).intersect(whole)
+        window = _covered(box, whole).grown(padding_px).intersect(whole)
         return Crop(_view(image, window).copy(), window.x1, window.y1, "box")
 
     _require_same_size(mask, whole)
-    window = _padded(mask.tight().window, padding_px).intersect(whole)
-    # OpenCV leaves zeros outside the mask of a copy into a new array.
-    rgba = cv2.copyTo(cv2.cvtColor(_view(image, window), cv2.COLOR_RGB2RGBA), mask.crop_to(*window))
-    pixels = np.asarray(rgba, np.uint8)
-    if format is CropFormat.JPG:
-        pixels = _on_white(pixels)
-    return Crop(pixels, window.x1, window.y1, "mask")
+    tight = mask.tight().window
+    reach_px = edge_px if edge is CropEdge.SOFT else 0
+    window = tight.grown(max(padding_px, reach_px)).intersect(whole)
+    if edge is CropEdge.HARD and not decontaminate:
+        return Crop(_cut(_view(image, window), mask.crop_to(*window)), *window[:2], "mask")
+
+    looked_at = tight.grown(max(padding_px, edge_px + CONTEXT_PX)).intersect(whole)
+    matte = estimate_matte(_view(image, looked_at), mask.crop_to(*looked_at), edge_px=edge_px)
+    shown = window.seen_from(looked_at)
+    rgb = _view(matte.rgb, shown) if decontaminate else _view(image, window)
+    if edge is CropEdge.HARD:
+        return Crop(_cut(rgb, mask.crop_to(*window)), *window[:2], "mask")
+    alpha = _view(matte.alpha, shown)
+    pixels = _cut(rgb, alpha)
+    pixels[..., 3] = alpha
+    return Crop(pixels, *window[:2], "mask")
 
 
 def encode_crop(
     crop: Crop,
-    format: CropFormat,  # noqa: A002 - as above
+    format: CropFormat,  # noqa: A002 - the word of the settings
     *,
     jpeg_quality: int = DEFAULT_JPEG_QUALITY,
+    webp_quality: int = DEFAULT_WEBP_QUALITY,
+    avif_quality: int = DEFAULT_AVIF_QUALITY,
 ) -> bytes:
-    """Encode a crop as the bytes of a file; a transparent one lands on white in a JPEG.
+    """Encode a cut-out as the bytes of a file; a transparent one lands on white in a JPEG.
 
     Args:
-        crop: The crop.
+        crop: The cut-out.
         format: The file format.
         jpeg_quality: 1 to 100; PNG is lossless and has none.
+        webp_quality: 0 to 100.
+        avif_quality: 0 to 100.
 
     Raises:
-        InputError: When the crop is too large for the format.
+        InputError: When the cut-out is too large for the format.
         ConfigError: When the quality is out of range.
 
     Examples:
@@ -121,11 +162,38 @@ def encode_crop(
         >>> encode_crop(crop, CropFormat.PNG)[1:4], encode_crop(crop, CropFormat.JPG)[6:10]
         (b'PNG', b'JFIF')
     """
-    if format is CropFormat.PNG:
-        return encode_png(crop.pixels)
-    is_transparent = crop.pixels.shape[2] == _RGBA_CHANNELS
-    rgb = _on_white(crop.pixels) if is_transparent else crop.pixels
-    return encode_jpeg(rgb, quality=jpeg_quality)
+    match format:
+        case CropFormat.PNG:
+            return encode_png(crop.pixels)
+        case CropFormat.JPG:
+            return encode_jpeg(on_colour(crop.pixels, WHITE), quality=jpeg_quality)
+        case CropFormat.WEBP:
+            return encode_webp(crop.pixels, quality=webp_quality, method=FAST_WEBP_METHOD)
+        case CropFormat.AVIF:
+            return encode_avif(crop.pixels, quality=avif_quality)
+
+
+def encode_mask(bits: Bitmap) -> bytes:
+    """Encode a mask as a PNG of one channel: 255 is the item, 0 is not.
+
+    Args:
+        bits: Shape (h, w) uint8, 0 or 1.
+
+    Raises:
+        InputError: When the shape is another, or there is no pixel.
+
+    Examples:
+        >>> encode_mask(np.ones((4, 6), np.uint8))[1:4]
+        b'PNG'
+    """
+    return encode_png((bits * np.uint8(_OPAQUE))[..., None])
+
+
+def _cut(rgb: RgbImage, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As RGBA, opaque where anything is shown and with nothing elsewhere."""
+    # OpenCV leaves zeros outside the mask of a copy into a new array.
+    rgba = cv2.copyTo(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), shown)
+    return np.asarray(rgba, np.uint8)
 
 
 def _covered(box: Box, whole: PixelWindow) -> PixelWindow:
@@ -140,23 +208,8 @@ def _covered(box: Box, whole: PixelWindow) -> PixelWindow:
     return window
 
 
-def _padded(window: PixelWindow, padding_px: int) -> PixelWindow:
-    return PixelWindow(
-        window.x1 - padding_px,
-        window.y1 - padding_px,
-        window.x2 + padding_px,
-        window.y2 + padding_px,
-    )
-
-
-def _view(image: RgbImage, window: PixelWindow) -> RgbImage:
-    return image[window.y1 : window.y2, window.x1 : window.x2]
-
-
-def _on_white(rgba: NDArray[np.uint8]) -> RgbImage:
-    rgb = np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
-    rgb[rgba[..., 3] == 0] = _WHITE
-    return rgb
+def _view(pixels: NDArray[np.uint8], window: PixelWindow) -> NDArray[np.uint8]:
+    return pixels[window.y1 : window.y2, window.x1 : window.x2]
 
 
 def _require_same_size(mask: Mask, whole: PixelWindow) -> None:

@@ -220,11 +220,17 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     tight = mask.tight()
     if radius_px == 0 or tight.is_empty:
         return tight
-    window = tight.window
-    grown = PixelWindow(
-        window.x1 - radius_px, window.y1 - radius_px, window.x2 + radius_px, window.y2 + radius_px
-    ).intersect(PixelWindow(0, 0, mask.image_width, mask.image_height))
-    offsets = np.arange(-radius_px, radius_px + 1) ** 2
-    disc = (offsets[:, None] + offsets <= radius_px**2).astype(np.uint8)
-    bits = cv2.dilate(tight.crop_to(*grown), disc).astype(np.uint8, copy=False)
+    whole = PixelWindow(0, 0, mask.image_width, mask.image_height)
+    grown = tight.window.grown(radius_px).intersect(whole)
+    bits = cv2.dilate(tight.crop_to(*grown), disc(radius_px)).astype(np.uint8, copy=False)
     return Mask(grown.x1, grown.y1, bits, mask.image_width, mask.image_height)
+
+
+def disc(radius_px: int) -> Bitmap:
+    """Every pixel at most a distance away from the middle one, (2 r + 1, 2 r + 1).
+
+    >>> disc(1).tolist()
+    [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
+    """
+    offsets = np.arange(-radius_px, radius_px + 1) ** 2
+    return (offsets[:, None] + offsets <= radius_px**2).astype(np.uint8)

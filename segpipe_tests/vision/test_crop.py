@@ -1,6 +1,7 @@
 import io
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +11,10 @@ from PIL import Image
 
 from segpipe.errors import ConfigError, InputError
 from segpipe.vision.boxes import Box
-from segpipe.vision.crop import CropFormat, crop_item, encode_crop
-from segpipe.vision.mask import Mask
+from segpipe.vision.crop import CropEdge, CropFormat, crop_item, encode_crop, encode_mask
+from segpipe.vision.crop_canvas import on_colour
+from segpipe.vision.mask import Mask, dilate
+from segpipe_tests.vision.composites import HAIRY, make_composite
 
 WHITE = 255
 
@@ -87,8 +90,8 @@ def test_jpg_mask_crop_is_white_around_the_item(
 ) -> None:
     image, full = photo_and_mask
     box, mask = Box(0, 0, 1, 1), Mask.from_full(full)
-    jpg = crop_item(image, box, mask, padding_px=3, format=CropFormat.JPG).pixels
     png = crop_item(image, box, mask, padding_px=3).pixels
+    jpg = on_colour(png, (WHITE, WHITE, WHITE))
     inside = png[..., 3] > 0
     assert jpg.shape[2] == 3
     assert (jpg[~inside] == WHITE).all()
@@ -164,6 +167,11 @@ def test_negative_padding_is_an_error() -> None:
         crop_item(photo(10, 20), Box(0, 0, 5, 5), None, padding_px=-1)
 
 
+def test_an_edge_without_width_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        crop_item(photo(10, 20), Box(0, 0, 5, 5), None, edge_px=0)
+
+
 @pytest.mark.parametrize("use_mask", [True, False], ids=["mask", "box"])
 def test_crop_has_pixels_of_its_own(use_mask: bool) -> None:
     image = photo(30, 30).copy()
@@ -180,10 +188,93 @@ def test_crop_has_pixels_of_its_own(use_mask: bool) -> None:
 def test_encoded_crop_is_a_file_of_its_format(wanted: CropFormat, use_mask: bool) -> None:
     image = np.full((40, 40, 3), 128, np.uint8)
     mask = Mask.from_full(disc(40, 40, x=20, y=20, radius=15))
-    crop = crop_item(image, Box(5, 5, 35, 35), mask, use_mask=use_mask, format=wanted)
+    crop = crop_item(image, Box(5, 5, 35, 35), mask, use_mask=use_mask)
     with Image.open(io.BytesIO(encode_crop(crop, wanted))) as picture:
-        assert picture.format == {"png": "PNG", "jpg": "JPEG"}[wanted]
-        assert np.abs(np.asarray(picture).astype(int) - crop.pixels).mean() < 3
+        assert picture.format == ("JPEG" if wanted is CropFormat.JPG else wanted.name)
+        is_on_white = wanted is CropFormat.JPG
+        shown = on_colour(crop.pixels, (WHITE,) * 3) if is_on_white else crop.pixels
+        assert picture.mode == ("RGBA" if shown.shape[2] == 4 else "RGB")
+        # Lossy formats put what they like where nothing can be seen.
+        seen = shown[..., -1] > 0
+        assert np.abs(np.asarray(picture).astype(int) - shown)[seen].mean() < 3
+
+
+@pytest.mark.parametrize("wanted", [CropFormat.PNG, CropFormat.WEBP, CropFormat.AVIF])
+def test_alpha_is_lossless_and_holes_stay_holes_in_every_format(wanted: CropFormat) -> None:
+    made = make_composite(0, strands=HAIRY, blur_px=1.2)
+    pierced = made.mask.copy()
+    pierced[100:112, 100:115] = 0
+    crop = crop_item(made.photo, BOX, Mask.from_full(pierced), edge=CropEdge.SOFT)
+    assert crop.pixels[106 - crop.y, 107 - crop.x].tolist() == [0, 0, 0, 0]
+    with Image.open(io.BytesIO(encode_crop(crop, wanted))) as picture:
+        assert np.array_equal(np.asarray(picture)[..., 3], crop.pixels[..., 3])
+
+
+BOX = Box(0, 0, 1, 1)
+
+
+@given(photos_with_a_mask(), paddings, st.integers(1, 4), st.sampled_from(CropEdge), st.booleans())
+def test_an_edge_changes_pixels_near_the_edge_alone(
+    photo_and_mask: tuple[NDArray[np.uint8], NDArray[np.bool_]],
+    padding_px: int,
+    edge_px: int,
+    edge: CropEdge,
+    decontaminate: bool,
+) -> None:
+    image, full = photo_and_mask
+    mask = Mask.from_full(full)
+    crop = crop_item(
+        image,
+        BOX,
+        mask,
+        padding_px=padding_px,
+        edge=edge,
+        edge_px=edge_px,
+        decontaminate=decontaminate,
+    )
+    alpha = crop.pixels[..., 3]
+    assert not crop.pixels[alpha == 0].any()
+    shown = np.s_[crop.y : crop.y + alpha.shape[0], crop.x : crop.x + alpha.shape[1]]
+    reach = dilate(mask, edge_px).to_full() > 0
+    core = full if full.all() else dilate(Mask.from_full(~full), edge_px).to_full() == 0
+    assert (alpha[core[shown]] == WHITE).all()
+    assert np.array_equal(crop.pixels[core[shown]][:, :3], image[core])
+    if edge is CropEdge.HARD:
+        assert np.array_equal(alpha, full[shown] * np.uint8(WHITE))
+    else:
+        assert not alpha[~reach[shown]].any()
+        # Nothing of the band is cut off.
+        assert reach[shown].sum() == reach.sum()
+
+
+def test_no_colour_of_the_old_background_is_left_on_the_rim() -> None:
+    image = np.full((80, 80, 3), (0, 200, 0), np.uint8)
+    cv2.circle(image, (40, 40), 25, (200, 30, 60), cv2.FILLED, cv2.LINE_AA)
+    mask = Mask.from_full(image[..., 0] > 60)
+    for edge in CropEdge:
+        left, clean = (
+            crop_item(image, BOX, mask, edge=edge, decontaminate=is_clean).pixels
+            for is_clean in (False, True)
+        )
+        seen = left[..., 3] > 8
+        assert left[seen][:, 1].max() > 100
+        assert clean[seen][:, 1].max() < 50
+        assert np.array_equal(left[..., 3], clean[..., 3])
+
+
+def test_a_soft_jpeg_is_laid_on_white_by_its_alpha() -> None:
+    made = make_composite(4, strands=0, blur_px=1.2)
+    crop = crop_item(made.photo, BOX, Mask.from_full(made.mask), edge=CropEdge.SOFT)
+    alpha = crop.pixels[..., 3:] / WHITE
+    expected = alpha * crop.pixels[..., :3] + (1 - alpha) * WHITE
+    assert np.abs(on_colour(crop.pixels, (WHITE,) * 3) - expected).max() <= 0.5
+
+
+def test_a_mask_is_a_png_of_one_channel() -> None:
+    bits = disc(30, 40, x=20, y=15, radius=9).astype(np.uint8)
+    with Image.open(io.BytesIO(encode_mask(bits))) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "L")
+        assert np.array_equal(np.asarray(picture), WHITE * bits)
 
 
 def test_transparent_crop_becomes_a_jpeg_on_white() -> None:

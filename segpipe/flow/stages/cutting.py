@@ -102,7 +102,6 @@ def _crop_or_reason(
             item.mask,
             use_mask=settings.use_mask_crops,
             padding_px=settings.padding_px,
-            format=settings.format,
         )
         data = encode_crop(crop, settings.format, jpeg_quality=settings.jpeg_quality)
     except (SegpipeError, cv2.error) as error:
