@@ -136,6 +136,12 @@ COMMANDS = {
         "Write a file with every setting of a run and its default, for run --config.",
         "segpipe config --out run.yaml",
     ),
+    "settings": _Listed(
+        "settings_command",
+        "settings",
+        "Show the settings that runs use, save others, and bring earlier ones back.",
+        "segpipe settings set crops.padding_px 4",
+    ),
     "doctor": _Listed(
         "doctor_command",
         "doctor",

@@ -3,6 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from segpipe.cli.settings_facts import (  # noqa: F401 - here are all
+    SettingChangeFacts,
+    SettingFacts,
+    SettingsDifference,
+    SettingsFacts,
+    SettingsGeneration,
+    SettingsHistory,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

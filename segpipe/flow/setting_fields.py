@@ -219,18 +219,36 @@ def _typed(text: str) -> Any:
     return value if isinstance(value, list | dict) or is_nothing else text
 
 
+def known_path(settings: Settings, path: str) -> str:
+    """The path of a setting, or of a group of them, that there is.
+
+    Raises:
+        ConfigError: There is none of that name; it says which one may be meant.
+    """
+    if not any(f"{field.path}.".startswith(f"{path}.") for field in fields(settings)):
+        raise _unknown(type(settings), path, settings)
+    return path
+
+
 def _known(model: type[Settings], name: str, path: str, known: Settings) -> FieldInfo:
     info = model.model_fields.get(name)
     if info is None:
-        paths = [field.path for field in fields(known)]
-        similar = get_close_matches(path, paths, n=1) or get_close_matches(
-            name, [each.rpartition(".")[2] for each in paths], n=1
-        )
-        matching = [each for each in paths if similar and each.endswith(similar[0])]
-        names = ", ".join(each for each in model.model_fields if each != _KIND)
-        said = f"did you mean {matching[0]!r}?" if matching else f"there are {names}"
-        raise ConfigError(f"there is no setting {path!r}: {said}", field=path)
+        raise _unknown(model, path, known)
     return info
+
+
+def _unknown(model: type[Settings], path: str, known: Settings) -> ConfigError:
+    """That there is no such setting, with the one that may be meant, or all of that place."""
+    leaves = [field.path for field in fields(known)]
+    paths = list(dict.fromkeys([*leaves, *(each.rpartition(".")[0] for each in leaves)]))
+    name = path.rpartition(".")[2]
+    similar = get_close_matches(path, paths, n=1) or get_close_matches(
+        name, [each.rpartition(".")[2] for each in paths], n=1
+    )
+    matching = [each for each in paths if similar and each.endswith(similar[0])]
+    names = ", ".join(each for each in model.model_fields if each != _KIND)
+    said = f"did you mean {matching[0]!r}?" if matching else f"there are {names}"
+    return ConfigError(f"there is no setting {path!r}: {said}", field=path)
 
 
 def _kept_default(model: type[Settings], name: str) -> Values:

@@ -1,24 +1,19 @@
 """How a deal stands in both modes, in the words of :mod:`segpipe.flow.todo`, for lists of deals."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.run_settings import FlowSettings, RunSettings
+from segpipe.flow.saved_settings import Saved, read_saved
 from segpipe.flow.stages.report import REPORT
-from segpipe.flow.todo import State, todo_of
+from segpipe.flow.todo import State, todo_by_saved_settings
 from segpipe.progress import NO_COUNTS, Counts
 from segpipe.prompt import Mode
-from segpipe.refiners.grabcut import GrabCutConfig
-from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.store.store import DealStore
 from segpipe.studio.photo_tags import photo_tag
 
 _FIRST_PHOTOS = 4
-ReadSettings = Callable[[Mode], RunSettings]
-"""Gives the settings that a run of a mode would have now."""
 
 
 class Tone(StrEnum):
@@ -104,33 +99,30 @@ class DealStatus:
         return next(each for each in self.modes if each.mode is mode)
 
 
-def default_settings(_mode: Mode) -> RunSettings:
-    """The settings of a run of which nobody said anything."""
-    return RunSettings(ClassicalConfig(), GrabCutConfig(), FlowSettings())
-
-
 class StatusReader:
     """Reads how deals stand, from the store alone.
 
     Args:
-        store: The deals.
-        read_settings: Gives the settings that deals are compared with.
+        store: The deals, and the saved settings that they are compared with.
     """
 
-    def __init__(self, store: DealStore, read_settings: ReadSettings = default_settings) -> None:
+    def __init__(self, store: DealStore) -> None:
         self.store = store
-        self._read_settings = read_settings
 
     def status(self, deal: str) -> DealStatus:
-        """How a deal stands; never raises for what is wrong with it."""
+        """How a deal stands; never raises for what is wrong with it.
+
+        Raises:
+            SavedSettingsError: The saved settings cannot be used.
+        """
         return self.statuses([deal])[0]
 
     def statuses(self, deals: list[str]) -> list[DealStatus]:
         """How deals stand, each; the settings are read once."""
-        settings = {mode: self._read_settings(mode) for mode in Mode}
-        return [self._status(deal, settings) for deal in deals]
+        saved = read_saved(self.store)
+        return [self._status(deal, saved) for deal in deals]
 
-    def _status(self, deal: str, settings: dict[Mode, RunSettings]) -> DealStatus:
+    def _status(self, deal: str, saved: Saved) -> DealStatus:
         fault, count = None, 0
         first: tuple[tuple[str, str], ...] = ()
         try:
@@ -139,11 +131,11 @@ class StatusReader:
             first = tuple((photo.image, photo_tag(photo)) for photo in photos[:_FIRST_PHOTOS])
         except SegpipeError as error:
             fault = error.message
-        modes = tuple(self._mode(deal, mode, settings[mode]) for mode in Mode)
+        modes = tuple(self._mode(deal, mode, saved) for mode in Mode)
         return DealStatus(deal, count, fault, modes, first)
 
-    def _mode(self, deal: str, mode: Mode, settings: RunSettings) -> ModeStatus:
-        todo = todo_of(self.store, deal, mode, settings)
+    def _mode(self, deal: str, mode: Mode, saved: Saved) -> ModeStatus:
+        todo = todo_by_saved_settings(self.store, deal, mode, saved)
         try:
             snapshot = self.store.current(deal, mode)
             has_failed = self.store.last_failure(deal, mode) is not None

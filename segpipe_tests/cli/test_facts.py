@@ -13,7 +13,7 @@ from segpipe_tests.cli.conftest import Cli
 from segpipe_tests.deals import make_deal
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
-TELL_NO_FACTS = {"config", "serve"}
+TELL_NO_FACTS = {"config", "serve", "studio"}
 
 
 def test_every_command_that_tells_facts_has_json() -> None:

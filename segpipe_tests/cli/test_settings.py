@@ -1,0 +1,118 @@
+"""``segpipe settings``: what runs use, saved, compared and restored; and the runs that use it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segpipe.store.store import DealStore
+from segpipe_tests.cli.conftest import Cli
+from segpipe_tests.deals import current, make_deal
+
+
+def test_settings_are_shown_saved_compared_reset_and_restored(cli: Cli) -> None:
+    assert "the defaults" in cli("settings", "history").stdout
+    shown = cli("settings", "show", "crops").stdout
+    assert "crops.padding_px\t0" in shown
+    assert "dedup" not in shown
+
+    saved = cli("settings", "set", "crops.padding_px", "4", "refiner", "NONE", "--note", "wider")
+    assert saved.exit_code == 0, saved.output
+    assert "crops.padding_px 0 → 4" in saved.stdout
+    assert "generation 1 is current" in saved.stdout
+    assert "crops.padding_px\t4\t0" in cli("settings").stdout
+
+    assert json.loads(cli("settings", "reset", "--json").stdout)["after"] == 2
+    back = json.loads(cli("settings", "restore", "1", "--json").stdout)
+    assert [change["field"] for change in back["changes"]] == ["crops.padding_px", "refiner"]
+    told = json.loads(cli("settings", "history", "--json").stdout)["generations"]
+    assert [(each["generation"], each["kind"], each["is_current"]) for each in told] == [
+        (3, "save", True),
+        (2, "reset", False),
+        (1, "save", False),
+    ]
+    assert told[2]["note"] == "wider"
+    assert told[2]["saved_by"]
+    facts = json.loads(cli("settings", "show", "refiner", "--json").stdout)
+    assert facts["settings"][0] == {
+        "field": "refiner",
+        "value": "none",
+        "default": "grabcut",
+        "is_default": False,
+    }
+    assert "the same" in cli("settings", "diff", "1", "3").stdout
+    assert "crops.padding_px\t0\t4" in cli("settings", "diff").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("set", "crops.paddingpx", "4"), "did you mean 'crops.padding_px'?"),
+        (("show", "crop"), "did you mean"),
+        (("set", "crops.padding_px"), "each with its value"),
+        (("set", "crops.padding_px", "wide"), "crops.padding_px"),
+        (("set", "segmenter", "sam3"), "to one of segmind, internal, local"),
+        (("restore",), "takes a generation"),
+        (("restore", "4"), "no generation 4"),
+        (("set", "crops.padding_px", "4", "--expect", "7"), "generation 0 is current"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_is_saved(
+    cli: Cli, root: Path, words: tuple[str, ...], says: str
+) -> None:
+    result = cli("settings", *words)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert not (root / "settings").exists()
+
+
+def test_nothing_is_cut_at_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    cli("settings", "set", "segmenter", "sam3", "segmenter.backend", "internal")
+    for words in (("show",), ("history",), ("diff",)):
+        output = cli("settings", *words).stdout
+        assert "…" not in output
+        assert "segmenter.backend" in output
+
+
+def test_a_plain_run_uses_the_saved_settings_and_the_list_compares_with_them(
+    cli: Cli, root: Path
+) -> None:
+    make_deal(root, "lot", (1,))
+    cli("settings", "set", "refiner", "none")
+    assert cli("run").exit_code == 0
+    store = DealStore(root)
+    assert current(store, "lot").manifest("refinement").info.producer == "none"
+    assert "up to date" in cli("list", "--mode", "find_all").stdout
+
+    cli("settings", "set", "crops.padding_px", "4")
+    listed = cli("list", "--mode", "find_all", "--needs-run").stdout
+    assert "settings changed" in listed
+    assert "crops.padding_px 0 → 4" in listed
+    done = cli("run")
+    assert done.exit_code == 0
+    assert "crops.padding_px 0 → 4" in done.stderr
+    info = current(store, "lot").manifest("crops").info
+    assert (info.settings or {})["padding_px"] == 4
+    assert info.settings_generation == 2
+    assert current(store, "lot").version("segmentation").run_id != (
+        current(store, "lot").version("crops").run_id
+    )
+
+
+def test_settings_that_cannot_be_used_stop_commands_and_say_how_to_go_on(
+    cli: Cli, root: Path
+) -> None:
+    make_deal(root, "lot", (1,))
+    cli("settings", "set", "crops.padding_px", "4")
+    path = root / "settings" / "0000000001.json"
+    path.write_text(path.read_text().replace('"padding_px": 4', '"padding_px": -4'))
+    for words in (("run",), ("list",), ("show", "lot"), ("settings",), ("settings", "diff")):
+        result = cli(*words)
+        assert result.exit_code == 1
+        for said in ("generation 1", "crops.padding_px", "segpipe settings restore"):
+            assert said in result.stderr
+    assert "cannot be used" in cli("settings", "history").stdout
+    assert cli("settings", "reset").exit_code == 0
+    assert cli("list").exit_code == 0
