@@ -9,9 +9,8 @@ from segpipe.cli.console import counted, is_are, print_json, say, warn
 from segpipe.cli.facts import Added, SampleDeals
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.options import ROOT, Json, Root
-from segpipe.cli.photo_files import find_photos
+from segpipe.cli.photo_files import add_photos
 from segpipe.cli.samples import add_samples
-from segpipe.errors import BadPhotosError, EmptyDealError
 from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
 
@@ -30,21 +29,15 @@ def add(
     cameras and NAS boxes leave beside photos is skipped. Nothing is added unless all can be.
     """
     deal = check_deal_id(deal)
-    found = find_photos(photos)
     store = DealStore(root)
-    plan = store.plan_photos(deal, found.photos)
-    if faults := [*found.faults, *plan.faults]:
-        raise BadPhotosError(faults).at(deal=deal)
-    if not found.photos:
-        raise EmptyDealError("there are no photos in what was given", deal=deal)
-    store.add_photos(deal, found.photos)
+    added = add_photos(store, deal, photos)
     with open_instance(root) as instance:
         add_partitions(instance, [deal])
     facts = Added(
         deal=deal,
-        new=tuple(plan.new),
-        same=plan.same,
-        skipped=tuple(map(str, found.skipped)),
+        new=added.new,
+        same=added.same,
+        skipped=tuple(map(str, added.skipped)),
         photos=len(store.photos(deal)),
     )
     if as_json:

@@ -34,6 +34,7 @@ from segpipe.cli.options import (
     local_folder,
 )
 from segpipe.errors import ConfigError
+from segpipe.flow.finds import write_finds_after_rollback
 from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.ledger_costs import DealCost, read_costs
 from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
@@ -142,6 +143,7 @@ def rollback(
             f"{asset!r} is no generation; name one, or the run id of the asset's version, too",
             field="GENERATION",
         )
+    write_finds_after_rollback(store, deal, mode)
     if as_json:
         held = {name: version.version for name, version in commit.assets.items()}
         print_json(RolledBack(deal, mode.value, commit.generation, held))

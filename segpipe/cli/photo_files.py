@@ -5,8 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segpipe.errors import PhotoError, UnreadablePhotoError, UnsupportedFormatError
+from segpipe.errors import (
+    BadPhotosError,
+    EmptyDealError,
+    PhotoError,
+    UnreadablePhotoError,
+    UnsupportedFormatError,
+)
 from segpipe.store.deal_folders import is_ignored
+from segpipe.store.store import DealStore
 from segpipe.vision.image import upright_size
 
 _COMPANIONS = frozenset(
@@ -33,6 +40,44 @@ class FoundPhotos:
     photos: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     faults: list[PhotoError] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedPhotos:
+    """What became of the files that somebody wanted in a deal.
+
+    Attributes:
+        new: The names of the photos that it did not have.
+        same: The names of those that it had.
+        skipped: What is no photo and is always beside some, by path.
+    """
+
+    new: tuple[str, ...]
+    same: tuple[str, ...]
+    skipped: tuple[Path, ...]
+
+
+def add_photos(store: DealStore, deal: str, named: Sequence[Path]) -> AddedPhotos:
+    """Copy photos into a deal, whole or not at all; nothing is added unless all can be.
+
+    Args:
+        store: The deals.
+        deal: The deal; made when it is new.
+        named: Photos, or folders of them.
+
+    Raises:
+        InvalidIdError: The deal's id is not allowed.
+        BadPhotosError: Files that cannot be used, each of them.
+        EmptyDealError: There is no photo among them.
+    """
+    found = find_photos(named)
+    plan = store.plan_photos(deal, found.photos)
+    if faults := [*found.faults, *plan.faults]:
+        raise BadPhotosError(faults).at(deal=deal)
+    if not found.photos:
+        raise EmptyDealError("there are no photos in what was given", deal=deal)
+    store.add_photos(deal, found.photos)
+    return AddedPhotos(tuple(plan.new), plan.same, tuple(found.skipped))
 
 
 def find_photos(named: Sequence[Path]) -> FoundPhotos:

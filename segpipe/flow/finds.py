@@ -42,6 +42,18 @@ def write_finds(store: DealStore, deal: str) -> None:
         recorded = snapshot.version(REFINEMENT.name)
 
 
+def write_finds_after_rollback(store: DealStore, deal: str, mode: Mode) -> None:
+    """Where finds are among the prompts, let them be those of what is current again.
+
+    Raises:
+        PromptError: A file of prompts cannot be read.
+        StoreError: One cannot be written.
+    """
+    prompts = store.prompts.images(deal).values() if mode is Mode.FIND_ALL else ()
+    if any(_is_found(one) for each in prompts for one in each.annotations):
+        write_finds(store, deal)
+
+
 def _record(store: DealStore, snapshot: Snapshot) -> None:
     with DealResults(snapshot.deal, snapshot, [REFINEMENT]) as results:
         images = set(results.images())

@@ -1,11 +1,27 @@
-"""The list of all deals: searched, filtered, sorted, and a page of it."""
+"""The list of all deals: searched, filtered, sorted, and a page of it.
 
-from collections.abc import Callable, Sequence
+How the deals of a page stand is read when it is asked for. To filter or sort by how deals stand,
+all of them have to be known: they are kept in memory, read anew in the background while somebody
+looks at the list, and at once where the studio itself changes something (:meth:`DealList.forget`).
+So a row is always true, while which rows a filter gives may lag behind what others change.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from segpipe.prompt import Mode
 from segpipe.studio.deal_status import DealStatus, StatusReader, Tone
+
+_BATCH = 50
+_SHORTEST_PAUSE_S = 3.0
+_SHARE_OF_TIME = 0.05  # of one core, for reading anew
+_IDLE_AFTER_S = 600.0
 
 
 class Order(StrEnum):
@@ -53,16 +69,19 @@ class DealPage:
         deals: The deals.
         total: How many fit in all.
         following: The cursor of the next page; None on the last one.
+        tones: How many of those that fit, but for the filter, there are of each tone; None while
+            not all are known.
     """
 
     deals: Sequence[DealStatus]
     total: int
     following: str | None
+    tones: Counter[Tone] | None
 
 
-_KEYS: dict[Order, Callable[[DealStatus, Mode], object]] = {
-    Order.NAME: lambda status, _: status.deal,
-    Order.LAST_RUN: lambda status, _: status.last_run_at.timestamp() if status.last_run_at else 0.0,
+_KEYS: dict[Order, Callable[[DealStatus, Mode], float]] = {
+    Order.NAME: lambda _, __: 0,
+    Order.LAST_RUN: lambda status, _: status.last_run_at.timestamp() if status.last_run_at else 0,
     Order.PHOTOS: lambda status, _: status.photos,
     Order.ITEMS: lambda status, mode: status.of(mode).counts.crops,
 }
@@ -77,30 +96,82 @@ class DealList:
 
     def __init__(self, reader: StatusReader) -> None:
         self._reader = reader
+        self._known: dict[str, DealStatus] = {}
+        self._reading = threading.Lock()
+        self._used_at = time.monotonic()
 
     def page(self, query: DealQuery) -> DealPage:
         """A page of the deals that are wanted."""
+        self._used_at = time.monotonic()
         names = self._reader.store.deals()
         if query.search:
             wanted = query.search.casefold()
             names = [name for name in names if wanted in name.casefold()]
         if query.needs_all:
-            names = self._sorted(names, query)
-        elif query.descending:
-            names = names[::-1]
+            self._read_unknown(names)
+        tones = self._tones(names, query.mode)
+        names = self._chosen(names, query)
         start = names.index(query.after) + 1 if query.after in names else 0
         shown = names[start : start + query.size]
         is_last = start + query.size >= len(names)
         return DealPage(
-            deals=self._reader.statuses(shown),
+            deals=self._read(shown),
             total=len(names),
             following=None if is_last or not shown else shown[-1],
+            tones=tones,
         )
 
-    def _sorted(self, names: list[str], query: DealQuery) -> list[str]:
+    def forget(self, deal: str) -> None:
+        """Read a deal anew when it is next asked for: something about it has changed."""
+        self._known.pop(deal, None)
+
+    def refresh(self) -> None:
+        """Read all deals anew."""
+        names = self._reader.store.deals()
+        for gone in self._known.keys() - set(names):
+            self.forget(gone)
+        for start in range(0, len(names), _BATCH):
+            self._read(names[start : start + _BATCH])
+
+    @contextlib.asynccontextmanager
+    async def kept_warm(self) -> AsyncIterator[None]:
+        """Read all deals in the background, and anew while somebody looks at the list."""
+        task = asyncio.create_task(self._keep_warm())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_warm(self) -> None:
+        while True:
+            begun = time.monotonic()
+            if begun - self._used_at < _IDLE_AFTER_S:
+                await asyncio.to_thread(self.refresh)
+            taken = time.monotonic() - begun
+            await asyncio.sleep(max(_SHORTEST_PAUSE_S, taken / _SHARE_OF_TIME))
+
+    def _read(self, names: list[str]) -> list[DealStatus]:
         found = self._reader.statuses(names)
-        if query.tone:
-            found = [each for each in found if each.of(query.mode).tone is query.tone]
-        key = _KEYS[query.order]
-        found.sort(key=lambda each: key(each, query.mode), reverse=query.descending)  # type: ignore[arg-type,return-value]
-        return [each.deal for each in found]
+        self._known.update({status.deal: status for status in found})
+        return found
+
+    def _read_unknown(self, names: list[str]) -> None:
+        with self._reading:  # whoever else wants all waits for the same reading
+            self._read([name for name in names if name not in self._known])
+
+    def _tones(self, names: list[str], mode: Mode) -> Counter[Tone] | None:
+        known = [self._known.get(name) for name in names]
+        tones = Counter(status.of(mode).tone for status in known if status)
+        return tones if tones.total() == len(names) else None
+
+    def _chosen(self, names: list[str], query: DealQuery) -> list[str]:
+        """The names that fit, in their order: equal ones by name."""
+        if query.needs_all:
+            key = _KEYS[query.order]
+            found = [status for name in names if (status := self._known.get(name))]
+            if query.tone:
+                found = [each for each in found if each.of(query.mode).tone is query.tone]
+            found.sort(key=lambda each: key(each, query.mode), reverse=query.descending)
+            return [each.deal for each in found]
+        return names[::-1] if query.descending else names

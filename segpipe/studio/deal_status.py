@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import DealNotFoundError, SegpipeError
 from segpipe.flow.saved_settings import Saved, read_saved
 from segpipe.flow.stages.report import REPORT
 from segpipe.flow.todo import State, todo_by_saved_settings
 from segpipe.progress import NO_COUNTS, Counts
 from segpipe.prompt import Mode
+from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
 from segpipe.studio.photo_tags import photo_tag
 
@@ -116,6 +117,22 @@ class StatusReader:
             SavedSettingsError: The saved settings cannot be used.
         """
         return self.statuses([deal])[0]
+
+    def existing(self, deal: str) -> DealStatus:
+        """How a deal stands that there is.
+
+        Raises:
+            InvalidIdError: It cannot be the name of a deal.
+            DealNotFoundError: There is no such deal.
+        """
+        deal = check_deal_id(deal)
+        try:
+            self.store.photos(deal)
+        except DealNotFoundError:
+            raise
+        except SegpipeError:
+            pass  # its status says what is wrong with it
+        return self.status(deal)
 
     def statuses(self, deals: list[str]) -> list[DealStatus]:
         """How deals stand, each; the settings are read once."""

@@ -129,7 +129,7 @@ class RequireLogin:
         scope.setdefault("state", {})["person"] = person
         if person or is_open(scope["path"]):
             await self._app(scope, receive, send)
-        elif wants_page(connection):
+        elif scope["type"] == "http" and wants_page(connection):
             await self._ask(scope, receive, send)
         else:
             refusal = RefusedError(
@@ -148,5 +148,4 @@ def is_open(path: str) -> bool:
 
 def wants_page(connection: HTTPConnection) -> bool:
     """Whether a browser wants a page to show, and no data."""
-    is_read = connection.scope.get("method") in {"GET", "HEAD"}
-    return is_read and "text/html" in connection.headers.get("accept", "")
+    return "text/html" in connection.headers.get("accept", "")

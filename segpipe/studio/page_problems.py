@@ -9,6 +9,7 @@ from segpipe.errors import (
     DealNotFoundError,
     InputError,
     NotPromotedError,
+    PhotoError,
     PromotionConflictError,
     PromptConflictError,
     SegpipeError,
@@ -16,7 +17,7 @@ from segpipe.errors import (
 )
 from segpipe.studio.login import wants_page
 from segpipe.studio.page_templates import Pages
-from segpipe.web.problems import RefusedError, malformed, refusal_of
+from segpipe.web.problems import BAD_REQUEST, RefusedError, malformed, refusal_of
 
 _NOT_FOUND, _CONFLICT, _PRECONDITION_FAILED = 404, 409, 412
 _NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
@@ -39,6 +40,9 @@ def studio_refusal(error: Exception) -> RefusedError:
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             return RefusedError(status, type(error).__name__, error.message, field=error.field)
+    if isinstance(error, PhotoError) and error.image:
+        detail = f"{error.image}: {error.message}"
+        return RefusedError(BAD_REQUEST, type(error).__name__, detail, field=error.field)
     if isinstance(error, RequestValidationError):
         return malformed(error.errors())
     if isinstance(error, HTTPException):

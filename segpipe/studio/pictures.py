@@ -14,8 +14,9 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from segpipe.errors import InputError, VersionNotFoundError
+from segpipe.errors import InputError, NotPromotedError, VersionNotFoundError
 from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
 from segpipe.store.ids import check_id
 from segpipe.store.store import DealStore, Photo
 from segpipe.studio.photo_tags import photo_tag
@@ -107,25 +108,40 @@ class Pictures:
         Raises:
             RefusedError: There is none, or no such size (404); no place to make it now (503).
         """
+        start = f"crops/{check_id(image, field='image')}/{detection:04d}."
+        return await self._result(deal, mode, generation, CROPS.name, start, side)
+
+    async def preview(
+        self, deal: str, mode: str, generation: int, image: str, side: int
+    ) -> Picture:
+        """A photo with what was found drawn in, as the report has it; raises as :meth:`crop`."""
+        start = f"{PREVIEWS_FOLDER}/{check_id(image, field='image')}.jpg"
+        return await self._result(deal, mode, generation, REPORT.name, start, side)
+
+    async def contact_sheet(self, deal: str, mode: str, generation: int, side: int) -> Picture:
+        """The contact sheet of a report; raises as :meth:`crop`."""
+        return await self._result(deal, mode, generation, REPORT.name, SHEET_FILE, side)
+
+    async def _result(
+        self, deal: str, mode: str, generation: int, asset: str, start: str, side: int
+    ) -> Picture:
+        """A picture among the files of an asset: the one whose name begins so."""
         if side not in SIZES:
             raise _not_found(f"pictures have one of the sizes {SIZES}")
 
         def make() -> Picture:
             snapshot = self._store.snapshot(deal, mode, generation)
-            start = f"crops/{check_id(image, field='image')}/{detection:04d}."
-            names = [
-                entry.path for entry in snapshot.files(CROPS.name) if entry.path.startswith(start)
-            ]
+            names = [entry.path for entry in snapshot.files(asset) if entry.path.startswith(start)]
             if not names:
-                raise _not_found("there is no such cut-out")
-            decoded = decode_image(snapshot.read(CROPS.name, names[0]))
+                raise _not_found("there is no such picture")
+            decoded = decode_image(snapshot.read(asset, names[0]), max_pixels=None)
             rgb = _reduced(decoded.rgb, side)
             if decoded.alpha is None:
                 return Picture(encode_jpeg(rgb, quality=_QUALITY), "image/jpeg")
             alpha = _reduced(decoded.alpha, side)
             return Picture(encode_png(np.dstack([rgb, alpha])), "image/png")
 
-        return await self._made(f"crop/{deal}/{mode}/{generation}/{image}/{detection}/{side}", make)
+        return await self._made(f"{deal}/{mode}/{generation}/{asset}/{start}/{side}", make)
 
     async def _made(self, key: str, make: Callable[[], Picture]) -> Picture:
         if kept := self._kept.get(key):
@@ -144,7 +160,7 @@ class Pictures:
         async with self._places:
             try:
                 picture = await asyncio.to_thread(make)
-            except VersionNotFoundError as error:
+            except (VersionNotFoundError, NotPromotedError) as error:
                 raise _not_found(error.message) from error
         if len(picture.data) <= self._kept.maxsize:
             self._kept[key] = picture

@@ -9,13 +9,14 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from segpipe.studio.api import pictures_api
+from segpipe.studio.api import deals_api, pictures_api
 from segpipe.studio.dagster_gateway import PATH as DAGSTER_PATH
 from segpipe.studio.dagster_gateway import ShowDagster
 from segpipe.studio.login import RequireLogin
 from segpipe.studio.page_problems import add_page_problems
-from segpipe.studio.page_templates import NavigationEntry
-from segpipe.studio.pages import deals_page, login_page
+from segpipe.studio.page_templates import NavigationEntry, static_url
+from segpipe.studio.pages import deal_page, deals_page, login_page, upload_form
+from segpipe.studio.photo_intake import UploadPlaces
 from segpipe.studio.request_checks import (
     AddSecurityHeaders,
     LimitBodies,
@@ -25,14 +26,15 @@ from segpipe.studio.request_checks import (
 from segpipe.studio.roles import Role
 from segpipe.studio.studio_settings import StudioSettings
 from segpipe.studio.studio_state import Studio, build_studio
+from segpipe.web.bounded_requests import Bounds
 
 API_SCHEMA = "/api/openapi.json"
 _MAX_BODY_BYTES = 1_000_000
 _FOREVER = "public, max-age=31536000, immutable"
 
-PAGES = (login_page, deals_page)
+PAGES = (login_page, deals_page, deal_page, upload_form)
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
-API = (pictures_api,)
+API = (deals_api, pictures_api)
 """The modules of the API, in the same way."""
 BODY_LIMITS: tuple[tuple[str, int], ...] = ((f"{DAGSTER_PATH}/.*", 20_000_000),)
 """Paths (patterns of the whole path) that take larger bodies than the rest, and how large."""
@@ -65,6 +67,7 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(studio.dagster.running())
+            await stack.enter_async_context(studio.deals.kept_warm())
             yield
 
     app = FastAPI(
@@ -76,6 +79,9 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
         openapi_url=API_SCHEMA,
     )
     app.state.studio = studio
+    app.state.bounds = Bounds(
+        UploadPlaces().admit, settings.upload_timeout_s, settings.request_timeout_s
+    )
     add_page_problems(app, studio.pages)
     _add_routes(app, studio)
 
@@ -94,7 +100,10 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
 
 
 def _upload_limits(settings: StudioSettings) -> tuple[tuple[str, int], ...]:
-    return ()
+    return (
+        (r"/api/deals/[^/]+/photos/[^/]+", settings.max_upload_bytes),
+        ("/photos", settings.max_form_bytes),
+    )
 
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
@@ -104,6 +113,10 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     def start(request: Request) -> RedirectResponse:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/deals{query}")
+
+    @plain.get("/favicon.ico")
+    def icon() -> RedirectResponse:
+        return RedirectResponse(static_url("icon.svg"))
 
     @plain.get("/health")
     def health() -> PlainTextResponse:

@@ -74,6 +74,15 @@ class StudioSettings(Settings):
     max_files_per_upload: int = Field(
         default=200, ge=1, description="Photos at most that one form without JavaScript brings."
     )
+    max_form_mb: float = Field(
+        default=512, gt=0, description="Photos of one such form all together, in 10^6 bytes."
+    )
+    upload_timeout_s: float = Field(
+        default=600, gt=0, description="Time for a photo to arrive whole."
+    )
+    request_timeout_s: float = Field(
+        default=120, gt=0, description="Time for the answer to what takes work."
+    )
     picture_memory_mb: float = Field(
         default=128, gt=0, description="Memory for pictures that are made once, in 10^6 bytes."
     )
@@ -88,6 +97,11 @@ class StudioSettings(Settings):
     def max_upload_bytes(self) -> int:
         """Largest photo."""
         return int(self.max_upload_mb * _BYTES_PER_MB)
+
+    @property
+    def max_form_bytes(self) -> int:
+        """Photos of one form."""
+        return int(self.max_form_mb * _BYTES_PER_MB)
 
     @property
     def connection_limits(self) -> ConnectionLimits:

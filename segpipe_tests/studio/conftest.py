@@ -56,3 +56,10 @@ def page(browser: Browser, studio: RunningStudio, watch: Watch) -> Iterator[Page
     options = {"base_url": studio.url, "viewport": {"width": 1280, "height": 860}}
     with watched_context(browser, watch, **options) as context:
         yield context.new_page()
+
+
+@pytest.fixture
+def browser_without_scripts(browser: Browser, watch: Watch) -> Iterator[Page]:
+    """A page of a browser that runs no script."""
+    with watched_context(browser, watch, java_script_enabled=False) as context:
+        yield context.new_page()

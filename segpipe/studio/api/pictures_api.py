@@ -54,6 +54,22 @@ async def show_crop(
     return _answer(crop)
 
 
+@router.get("/previews/{deal}/{mode}/{generation}/{image}/{side}")
+async def show_preview(
+    studio: Serving, deal: str, mode: Mode, generation: Length, image: str, side: Pixel
+) -> Response:
+    """A photo of a generation with what was found drawn in."""
+    return _answer(await studio.pictures.preview(deal, mode, generation, image, side))
+
+
+@router.get("/sheets/{deal}/{mode}/{generation}/{side}")
+async def show_sheet(
+    studio: Serving, deal: str, mode: Mode, generation: Length, side: Pixel
+) -> Response:
+    """The contact sheet of a generation."""
+    return _answer(await studio.pictures.contact_sheet(deal, mode, generation, side))
+
+
 def _answer(picture: Picture) -> Response:
     return Response(
         picture.data, media_type=picture.media_type, headers={"Cache-Control": _FOREVER}

@@ -55,6 +55,7 @@ def show(
         "deals.html",
         page=studio.deals.page(query),
         query=query,
+        order_given=order if order is not Order.NAME else "",
         orders=ORDERS,
         tones=TONES,
     )

@@ -23,7 +23,9 @@ def ask_to_log_in(studio: Studio) -> ASGIApp:
 
     async def ask(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        is_read = request.method in {"GET", "HEAD"}
+        query = f"?{request.url.query}" if request.url.query else ""
+        path = f"{request.url.path}{query}" if is_read else _START
         page = studio.pages.draw(
             request, "login.html", status_code=UNAUTHORIZED, **_shown(studio, path)
         )

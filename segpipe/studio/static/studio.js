@@ -30,6 +30,7 @@ for (const [selector, run] of [["[data-help]", showHelp], ["[data-theme-switch]"
 
 for (const form of document.querySelectorAll("[data-filters]")) {
   form.addEventListener("change", () => form.requestSubmit());
+  form.querySelectorAll("[data-plain]").forEach((button) => (button.hidden = true));
 }
 
 keys.add({ name: "search", title: "Search", key: "/", run: () => document.querySelector("[data-search]")?.focus() });

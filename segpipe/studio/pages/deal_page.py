@@ -1,0 +1,100 @@
+"""One deal: its photos, cut-outs, report and history, as they are current in a mode."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from segpipe.flow.stages.crops import CROPS
+from segpipe.prompt import Mode
+from segpipe.studio.deal_contents import CropPage, DealContents, read_contents, read_crops_page
+from segpipe.studio.deal_history import read_history, roll_back
+from segpipe.studio.page_templates import Link, mode_of
+from segpipe.studio.roles import Asking, Role, needs
+from segpipe.studio.studio_state import Serving, Studio
+
+_SEE_OTHER = 303
+_CROPS_OF_A_PAGE = 60
+_PHOTOS_OF_A_PAGE = 60
+_MAX_NUMBER = 9_999_999_999
+Number = Annotated[int, Form(ge=1, le=_MAX_NUMBER)]
+Start = Annotated[int, Query(ge=0, le=_MAX_NUMBER)]
+
+
+class Tab(StrEnum):
+    """The parts of the page."""
+
+    PHOTOS = "photos"
+    CROPS = "crops"
+    REPORT = "report"
+    HISTORY = "history"
+
+
+TABS = {Tab.PHOTOS: "Photos", Tab.CROPS: "Crops", Tab.REPORT: "Report", Tab.HISTORY: "History"}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/deals/{deal}")
+def show(
+    request: Request,
+    studio: Serving,
+    deal: str,
+    tab: Tab = Tab.PHOTOS,
+    start: Start = 0,
+    rolled_back: Annotated[int | None, Query(ge=1, le=_MAX_NUMBER)] = None,
+) -> Response:
+    """The page with one of its parts."""
+    status = studio.status.existing(deal)
+    mode = mode_of(request)
+    contents = read_contents(studio.store, status.deal, mode)
+    return studio.pages.draw(
+        request,
+        "deal.html",
+        deal=status,
+        status=status.of(mode),
+        contents=contents,
+        tab=tab,
+        tabs=TABS,
+        rolled_back=rolled_back,
+        **_of_tab(studio, status.deal, mode, contents, tab, start),
+    )
+
+
+@router.post("/deals/{deal}/rollback", dependencies=[Depends(needs(Role.ADMIN))])
+def roll_deal_back(
+    studio: Serving,
+    person: Asking,
+    deal: str,
+    mode: Annotated[Mode, Form()],
+    generation: Number,
+    seen: Number,
+) -> Response:
+    """Make an older generation current again; the page then offers to undo it."""
+    roll_back(studio, person, deal, mode, generation, seen=seen)
+    place = Link(mode)("/deals/{}", deal, tab=Tab.HISTORY, rolled_back=seen)
+    return RedirectResponse(place, _SEE_OTHER)
+
+
+def _of_tab(
+    studio: Studio, deal: str, mode: Mode, contents: DealContents, tab: Tab, start: int
+) -> dict[str, Any]:
+    match tab:
+        case Tab.PHOTOS:
+            end = start + _PHOTOS_OF_A_PAGE
+            return {
+                "photos": contents.photos[start:end],
+                "following": end if end < len(contents.photos) else None,
+            }
+        case Tab.CROPS:
+            snapshot = contents.snapshot
+            has_crops = snapshot is not None and snapshot.has(CROPS.name)
+            crops = CropPage((), 0, None)
+            if snapshot is not None and has_crops:
+                crops = read_crops_page(snapshot, start=start, size=_CROPS_OF_A_PAGE)
+            return {"crops": crops}
+        case Tab.HISTORY:
+            return {"history": read_history(studio.store, deal, mode)}
+        case Tab.REPORT:
+            return {}
