@@ -287,9 +287,8 @@ class _File:
             folder.link(name, self.path)
 
     def _to_jpeg(self) -> bytes:
-        pixels = self.photo.width * self.photo.height
         try:
-            rgb = decode_image(self.data, max_pixels=pixels).rgb
+            rgb = decode_image(self.data, max_pixels=None).rgb  # of the size that a run allowed
         except SegpipeError as error:
             raise error.at(deal=self.photo.deal, image=self.photo.file_name) from error.__cause__
         return encode_jpeg(rgb, quality=_CONVERTED_QUALITY)

@@ -15,9 +15,8 @@ from segpipe.store.prompts import ImagePrompts
 from segpipe.store.prompts.prompt_edits import BOX_TYPES, Mark, add_marks, clear_marks, marks_of
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
-from segpipe.vision.image import upright_size
+from segpipe.vision.image import LARGEST_PX, upright_size
 
-_MAX_HEADER_PIXELS = 1_000_000_000
 """Of a photo whose size alone is read; what a run takes is a setting of the run."""
 
 
@@ -108,7 +107,7 @@ def photo_size(store: DealStore, deal: str, photo: Photo) -> tuple[int, int]:
         PhotoError: It cannot be read.
     """
     try:
-        return upright_size(store.read_photo(deal, photo), max_pixels=_MAX_HEADER_PIXELS)
+        return upright_size(store.read_photo(deal, photo), max_pixels=LARGEST_PX)
     except SegpipeError as error:
         raise error.at(deal=deal, image=photo.name) from error.__cause__
 

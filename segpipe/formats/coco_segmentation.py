@@ -10,8 +10,9 @@ from segpipe.formats.label_format import CocoMasks
 from segpipe.formats.label_json import Finite, parse
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_outlines
+from segpipe.vision.image import LARGEST_PX
 from segpipe.vision.mask import Mask
-from segpipe.vision.mask_codecs import from_coco_rle, to_coco_rle
+from segpipe.vision.mask_codecs import CocoRle, from_coco_rle, to_coco_rle
 
 
 class CocoRleText(TypedDict):
@@ -100,6 +101,7 @@ def _box_around(said: object, where: str) -> Box:
 
 def _mask_of(rle: _Rle, where: str) -> Mask:
     try:
-        return from_coco_rle({"size": list(rle.size), "counts": rle.counts.encode()})
+        said = CocoRle(size=list(rle.size), counts=rle.counts.encode())
+        return from_coco_rle(said, max_pixels=LARGEST_PX)
     except InputError as error:
         raise PromptError(f"{where} has no bbox, and its segmentation: {error.message}") from error

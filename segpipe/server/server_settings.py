@@ -10,6 +10,8 @@ from segpipe.wire.inference import MAX_POINTS
 
 _BYTES_PER_MB = 1_000_000
 _PIXELS_PER_MEGAPIXEL = 1_000_000
+_UPLOAD_MB, _UPLOAD_BYTES_PER_PIXEL = 64, 0.64
+_PHOTO_MEMORY_MB, _MEMORY_BYTES_PER_PIXEL = 400, 4
 
 
 class ServerSettings(Settings):
@@ -27,9 +29,16 @@ class ServerSettings(Settings):
     cors_origins: list[str] = Field(
         default=[], description="Origins whose pages may call the service from a browser."
     )
-    max_upload_mb: float = Field(default=64, gt=0, description="Largest request, in 10^6 bytes.")
+    max_upload_mb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest request, in 10^6 bytes; by itself 64, and with `max_megapixels` more.",
+    )
     max_megapixels: float = Field(
-        default=100, gt=0, description="Largest photo, by its header, in 10^6 pixels."
+        default=100,
+        gt=0,
+        description="Largest photo, by its header, in 10^6 pixels; the size of requests and the "
+        "memory for photos grow with it.",
     )
     everything: bool = Field(
         default=True,
@@ -54,12 +63,12 @@ class ServerSettings(Settings):
     queue_size: int = Field(
         default=64, ge=0, description="Requests that wait at most, beside those in the model."
     )
-    max_photo_memory_mb: float = Field(
-        default=400,
+    max_photo_memory_mb: float | None = Field(
+        default=None,
         gt=0,
-        description="Memory, in 10^6 bytes, of all photos that are being decoded, in use or kept. "
-        "A photo that takes more alone is refused; one of 40 megapixels takes 120 as a JPEG and "
-        "360 as a PNG with transparency.",
+        description="Memory, in 10^6 bytes, of all photos that are being decoded, in use or kept; "
+        "by itself 400, and with `max_megapixels` more. A photo that takes more alone is refused; "
+        "one of 40 megapixels takes 120 as a JPEG and 360 as a PNG with transparency.",
     )
     work_bytes_per_pixel: float = Field(
         default=9,
@@ -117,7 +126,8 @@ class ServerSettings(Settings):
     @property
     def max_upload_bytes(self) -> int:
         """Largest request."""
-        return int(self.max_upload_mb * _BYTES_PER_MB)
+        grown = max(_UPLOAD_MB, _UPLOAD_BYTES_PER_PIXEL * self.max_megapixels)
+        return int((self.max_upload_mb or grown) * _BYTES_PER_MB)
 
     @property
     def max_pixels(self) -> int:
@@ -127,7 +137,8 @@ class ServerSettings(Settings):
     @property
     def max_photo_bytes(self) -> int:
         """Memory of all photos."""
-        return int(self.max_photo_memory_mb * _BYTES_PER_MB)
+        grown = max(_PHOTO_MEMORY_MB, _MEMORY_BYTES_PER_PIXEL * self.max_megapixels)
+        return int((self.max_photo_memory_mb or grown) * _BYTES_PER_MB)
 
     @property
     def kept_pixels(self) -> int:

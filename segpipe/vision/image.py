@@ -36,6 +36,9 @@ RgbImage = NDArray[np.uint8]
 """Shape (h, w, 3), RGB, 0 to 255, upright."""
 
 DEFAULT_MAX_PIXELS = 100_000_000
+LARGEST_PX = 1_000_000_000
+"""No photo has more pixels: a header that announces more is not believed, whatever is allowed."""
+_MEGAPIXEL = 1_000_000
 
 _JPEG_COLORSPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _RGB_BYTES = 3
@@ -306,11 +309,14 @@ def _open_within(data: bytes, name: str, max_pixels: int | None) -> OpenPhoto:
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:
-    if max_pixels is not None and width * height > max_pixels:
-        raise ImageTooLargeError(
-            f"{width} x {height} pixels are more than the limit of {max_pixels:,} pixels: "
-            "make the photo smaller, or raise the limit"
-        )
+    if max_pixels is None or width * height <= max_pixels:
+        return
+    remedy = f"make the photo smaller, or set max_megapixels to {-(-width * height // _MEGAPIXEL)}"
+    if width * height > LARGEST_PX:
+        remedy = "no photo is that large, copy it again"
+    raise ImageTooLargeError(
+        f"{width} x {height} pixels are more than the limit of {max_pixels:,} pixels: {remedy}"
+    )
 
 
 def _left_out(frames: int, name: str) -> tuple[str, ...]:

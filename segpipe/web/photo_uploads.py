@@ -177,7 +177,7 @@ class PhotoShelf:
             raise ImageTooLargeError(
                 f"it takes about {needed // _MEGABYTE} MB to decode this photo, more than the "
                 f"{self._max_bytes // _MEGABYTE} MB that there are for pixels: make it smaller, "
-                "save it as a JPEG, or raise the limit"
+                "save it as a JPEG, or raise max_photo_memory_mb"
             )
         width, height = upright_size(data)
         return max(needed, self._with_work(width * height * _RGBA_BYTES, width * height))

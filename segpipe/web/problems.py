@@ -73,7 +73,8 @@ def too_large(limit_bytes: int) -> RefusedError:
     return RefusedError(
         TOO_LARGE,
         "TooLarge",
-        f"the request has more than {limit_bytes:,} bytes: send a smaller or compressed photo",
+        f"the request has more than {limit_bytes:,} bytes: send a smaller or compressed "
+        "photo, or raise max_upload_mb",
         field="image",
         headers={"Connection": "close"},
     )
