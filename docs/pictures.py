@@ -79,6 +79,13 @@ class Samples:
         (path,) = self._root.glob(f"deals/{deal}/runs/*/{mode}/deal_report/contact_sheet.jpg")
         return Image.open(path).convert("RGB")
 
+    def erased(self, deal: str, image: str, items: Iterable[int]) -> Image.Image:
+        """A photo without some of its items."""
+        out = self._folder / "erased.png"
+        named = [part for item in items for part in ("--item", f"{deal}/{image}/{item}")]
+        self._segpipe("erase", *named, "--out", str(out), "--overwrite")
+        return Image.open(out).convert("RGB")
+
     def boxes(self, deal: str, image: str) -> list[Box]:
         """What is drawn on a photo for ``inside_box``."""
         path = self._root / "deals" / deal / "prompts" / f"{image}.json"
@@ -210,6 +217,22 @@ def inside_box(samples: Samples) -> Image.Image:
     return rows(strips)
 
 
+def erased(samples: Samples) -> Image.Image:
+    """One photo before and after: every second item is erased."""
+    result = samples.result("sample-coins", "coins", "find_all")
+    gone = range(0, len(result.items), 2)
+    scale = PANEL_HEIGHT / result.photo.height
+    masks = [result.items[number] for number in gone]
+    clean = samples.erased("sample-coins", "coins", gone)
+    return strip(
+        [
+            ("photo", _enlarged(result.photo, scale)),
+            (f"{len(masks)} items to erase", overlay(result.photo, masks, scale)),
+            ("erased", _enlarged(clean, scale)),
+        ]
+    )
+
+
 def draw_all(folder: Path = FOLDER) -> list[Path]:
     """Draw every picture into a folder, and give their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,6 +241,7 @@ def draw_all(folder: Path = FOLDER) -> list[Path]:
         pictures = {
             "find_all": find_all(samples),
             "inside_box": inside_box(samples),
+            "erased": erased(samples),
             "contact_sheet": _rounded(
                 samples.contact_sheet("sample-coins", "find_all").convert("RGBA")
             ),

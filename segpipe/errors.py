@@ -33,6 +33,7 @@
     │       ├── BackendProtocolError     its answer makes no sense
     │       └── BudgetExceededError      the next call would pass a limit of the run
     ├── RefinerError                  the refiner failed
+    ├── InpainterError                what fills holes in photos failed
     ├── StoreError                    the deal store refused or failed
     │   ├── NotPromotedError          nothing is current yet for this asset
     │   ├── VersionNotFoundError      no kept version of that name
@@ -96,7 +97,11 @@ class SegpipeError(Exception):
         return f"{place}: {self.message}" if place else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.message,), vars(self))
+        return (_blank, (type(self),), {**vars(self), "args": self.args})
+
+
+def _blank(kind: type[SegpipeError]) -> SegpipeError:
+    return kind.__new__(kind)
 
 
 class InputError(SegpipeError):
@@ -160,9 +165,6 @@ class BadPhotosError(PhotoError):
             error.at(deal=deal)
         return super().at(deal=deal)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.errors,))
-
 
 class PromptError(InputError):
     """The prompt makes no sense for its image."""
@@ -183,9 +185,6 @@ class BadPromptsError(PromptFileError):
         deal = next((error.deal for error in errors), None)
         super().__init__("; ".join(describe(error) for error in errors), deal=deal)
         self.errors = tuple(errors)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.errors,))
 
 
 class PathError(InputError):
@@ -255,6 +254,10 @@ class RefinerError(SegpipeError):
     """The refiner failed."""
 
 
+class InpainterError(SegpipeError):
+    """What fills holes in photos failed."""
+
+
 class StoreError(SegpipeError):
     """The deal store refused or failed."""
 
@@ -311,9 +314,6 @@ class DealFailedError(SegpipeError):
 
     def __str__(self) -> str:
         return f"deal {self.deal!r}: {self.message}"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.deal, self.errors))
 
 
 class FindsNotRecordedError(DealFailedError):

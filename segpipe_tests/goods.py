@@ -17,6 +17,7 @@ from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 
 _TABLE, _GOODS = 30, 220
+_FILLED_WITHIN = 3  # levels
 WIDTH, HEIGHT = 400, 300
 """Of the photos with items of every kind."""
 
@@ -159,3 +160,14 @@ def photo_of(items: bool, tint: int = 0) -> bytes:
 def camera_raw() -> bytes:
     """The head of a camera's raw file (CR2): a TIFF but for what stands behind its offset."""
     return b"II*\0\x10\0\0\0CR\x02\0" + bytes(64)
+
+
+def require_clean(made: RgbImage, table: RgbImage, photo: RgbImage) -> None:
+    """Some goods of a photo have gone, and nothing else has changed.
+
+    What fills a hole from its rim is a few levels off an even table; 15 pixels from the goods not
+    one level is.
+    """
+    near = cv2.dilate((photo != table).any(axis=2).astype(np.uint8), np.ones((31, 31), np.uint8))
+    assert np.abs(made.astype(int) - table).max() <= _FILLED_WITHIN
+    np.testing.assert_array_equal(made[near == 0], table[near == 0])

@@ -14,7 +14,7 @@ from typer.main import get_command
 from segpipe.cli.completion import ALL, CompletedCommand
 from segpipe.cli.console import never_fail_on_characters, told_errors
 
-_COMPUTING = frozenset({"run", "serve"})
+_COMPUTING = frozenset({"run", "serve", "erase"})
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
@@ -88,6 +88,12 @@ COMMANDS = {
         "export",
         "Export what is current for many deals as labels or cut-outs, whole or not at all.",
         "segpipe export --format coco --out goods.json",
+    ),
+    "erase": _Listed(
+        "erase_command",
+        "erase",
+        "Take something out of a photo: ask for its mask, fill the hole, write a new picture.",
+        "segpipe erase photo.jpg --points 410,260 --out clean.png",
     ),
     "remove": _Listed(
         "remove_command",

@@ -315,6 +315,15 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """``segpipe erase``: the new picture, its mask when it was kept, and how much went."""
+
+    picture: str
+    mask: str | None
+    erased_px: int
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """``segpipe remove``."""
 

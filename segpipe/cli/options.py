@@ -43,6 +43,8 @@ Root = Annotated[
         metavar="FOLDER|URL",
     ),
 ]
+BOX_NUMBERS, POINT_NUMBERS = 4, 2
+"""How many numbers say a box and a point."""
 ROOT = DEFAULT_ROOT
 """What commands take for the root when none is given."""
 
@@ -108,3 +110,16 @@ def existing_root(root: str) -> DealStore:
             "'segpipe add' first"
         )
     return store
+
+
+def numbers_of(value: str, count: int, option: str) -> list[float]:
+    """The numbers of an option such as ``10,20,300,280``; another count is a usage error."""
+    try:
+        numbers = [float(word) for word in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise typer.BadParameter(
+            f"{value!r} is not {count} numbers with commas between them", param_hint=option
+        )
+    return numbers

@@ -18,7 +18,16 @@ from segpipe.cli.console import (
     warn,
 )
 from segpipe.cli.facts import Imported, PromptList
-from segpipe.cli.options import ROOT, Json, Root, existing, one_of
+from segpipe.cli.options import (
+    BOX_NUMBERS,
+    POINT_NUMBERS,
+    ROOT,
+    Json,
+    Root,
+    existing,
+    numbers_of,
+    one_of,
+)
 from segpipe.cli.prompt_tables import prompt_facts, prompt_listing
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
 from segpipe.flow.import_labels import ImportTask, import_labels, photo_size
@@ -36,7 +45,6 @@ from segpipe.store.prompts.prompt_edits import (
 from segpipe.store.store import DealStore, Photo
 from segpipe.vision.boxes import Box
 
-_BOX_NUMBERS, _POINT_NUMBERS = 4, 2
 _SHOWN_PHOTOS = 10
 _SHOWN_NOTES = 20
 
@@ -216,7 +224,7 @@ def _marks(
     mode: Mode, boxes: Iterable[str], points: Iterable[str], *, is_positive: bool
 ) -> list[Mark]:
     """What was drawn."""
-    drawn = [Box(*_numbers(value, _BOX_NUMBERS, "--box")) for value in boxes]
+    drawn = [Box(*numbers_of(value, BOX_NUMBERS, "--box")) for value in boxes]
     if drawn and mode is Mode.INSIDE_BOX and not is_positive:
         raise ConfigError(
             "a negative box means nothing in inside_box; take find_all, or points",
@@ -225,21 +233,9 @@ def _marks(
     box_type = BOX_TYPES[mode] if is_positive else PromptType.NEGATIVE_EXEMPLAR
     marks = [Mark(mode, box_type, box=box) for box in drawn]
     for value in points:
-        x, y = _numbers(value, _POINT_NUMBERS, "--point")
+        x, y = numbers_of(value, POINT_NUMBERS, "--point")
         marks.append(Mark(mode, PromptType.POINT, point=(x, y), label=int(is_positive)))
     return marks
-
-
-def _numbers(value: str, count: int, option: str) -> list[float]:
-    try:
-        numbers = [float(word) for word in value.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count:
-        raise typer.BadParameter(
-            f"{value!r} is not {count} numbers with commas between them", param_hint=option
-        )
-    return numbers
 
 
 def _cleared(present: ImagePrompts, mode: Mode | None) -> ImagePrompts:

@@ -217,7 +217,7 @@ def _asker(
     sharpener = _built(refiner, RefinerConfig, build_refiner, "refiner")
 
     async def ask(photo: PhotoSource) -> PhotoResult:
-        decoded = await finish_in_thread(_decoded, photo, photos.max_pixels)
+        decoded = await finish_in_thread(read_picture, photo, photos.max_pixels)
         segmented = await segment_image(decoded, finder, PhotoPrompt(prompt or Prompt()))
         deduped = await finish_in_thread(dedup_image, segmented, dedup or DedupSettings())
         picture = await finish_in_thread(with_backdrop, decoded)
@@ -252,7 +252,13 @@ def _built(
     return build(choice) if isinstance(choice, Settings) else choice
 
 
-def _decoded(photo: PhotoSource, max_pixels: int) -> DecodedImage:
+def read_picture(photo: PhotoSource, max_pixels: int = PhotoSettings().max_pixels) -> DecodedImage:
+    """The upright picture of a file, of the bytes of one, or of an array.
+
+    Raises:
+        UnreadablePhotoError: There is no such file, or it cannot be read.
+        PhotoError: It is no photo, or damaged, or too large.
+    """
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim != _RGB_DIMENSIONS or photo.shape[2] != _CHANNELS:
             raise UnsupportedFormatError(

@@ -208,10 +208,11 @@ class _Comparison:
             return self._whole(snapshot, State.PHOTOS_CHANGED, "its photos changed")
         if not self._has_prompts(snapshot):
             return self._whole(snapshot, State.PROMPTS_CHANGED, "its prompts changed")
-        missing = [name for name in STAGES if not snapshot.has(name)]
+        usual = STAGES.in_order(STAGES.names)
+        missing = [stage.name for stage in usual if not snapshot.has(stage.name)]
         older = [
             stage.name
-            for stage in STAGES.values()
+            for stage in usual
             if stage.name not in missing and _is_older(stage, snapshot)
         ]
         changes = dict(_all_changes(snapshot, self._settings, frozenset(missing)))
@@ -239,7 +240,7 @@ class _Comparison:
 
     def _whole(self, snapshot: Snapshot, state: State, reason: str) -> Todo:
         """Everything is to be made anew; some of it may have been made with other settings."""
-        missing = frozenset(name for name in STAGES if not snapshot.has(name))
+        missing = frozenset(name for name in STAGES.names if not snapshot.has(name))
         changes = dict(_all_changes(snapshot, self._settings, missing))
         return _todo(state, STAGES.names, reason, _texts(changes))
 
@@ -309,9 +310,8 @@ def _all_changes(
 
     No setting differs where a release added or removed one, which nobody can have set.
     """
-    for name, stage in STAGES.items():
-        if name in missing:
-            continue
+    for stage in STAGES.in_order(STAGES.names - missing):
+        name = stage.name
         info = snapshot.manifest(name).info
         if info.settings != settings.identity(stage):
             yield name, settings.changes(stage, info.settings or {})

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,21 @@ CHECKPOINT = (
     "there, a revision is needed."
 )
 """What the setting ``checkpoint`` is, for the models that give it a default."""
+DeviceName = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where to compute: cpu, mps, cuda, cuda:1, …; auto takes cuda before mps "
+        "before cpu.",
+    ),
+]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Annotated[
+    DtypeName,
+    Field(
+        description="Numbers to compute with; auto is bfloat16 on cuda and float32 elsewhere.",
+    ),
+]
 
 
 class ModelSettings(Settings):
@@ -33,16 +47,8 @@ class ModelSettings(Settings):
         description="For a repository: the commit or tag of the weights. Branches move, so they "
         "are refused. A folder has none.",
     )
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="Where to compute: cpu, mps, cuda, cuda:1, …; auto takes cuda before mps "
-        "before cpu.",
-    )
-    dtype: DtypeName = Field(
-        default="auto",
-        description="Numbers to compute with; auto is bfloat16 on cuda and float32 elsewhere.",
-    )
+    device: DeviceName = "auto"
+    dtype: Dtype = "auto"
 
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")

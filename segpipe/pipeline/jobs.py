@@ -32,14 +32,25 @@ def only_stale(mode: Mode) -> dict[str, Any]:
 
 def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:
     """The jobs of a mode: everything, and everything after segmentation."""
-    after = [name for name, stage in STAGES.items() if not stage.reads_prompts]
+    usual = STAGES.in_order(STAGES.names)
+    after = [stage.name for stage in usual if not stage.reads_prompts]
     return [
-        _job(everything_job_name(mode), mode, list(STAGES), "Every asset of the mode."),
+        _job(
+            everything_job_name(mode),
+            mode,
+            [stage.name for stage in usual],
+            "Every asset of the mode but those that are made only when they are asked for.",
+        ),
         _job(
             f"{mode.value}_after_segmentation",
             mode,
             after,
             "From the current raw detections on: no segmenter is called, nothing is paid.",
+        ),
+        *(
+            _job(f"{mode.value}_{name}", mode, [name], stage.description)
+            for name, stage in STAGES.items()
+            if stage.is_optional
         ),
     ]
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from segpipe.inpainters.build_inpainter import build_inpainter
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.refiners.refiner import NoneConfig, Refiner
 from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.server.inpaint_endpoint import Filling
 from segpipe.server.serve_config import ServeConfig
 from segpipe.server.server_settings import ServerSettings
 from segpipe.server.service import ModelLoader, Service
@@ -35,16 +37,19 @@ class ModelServer(uvicorn.Server):
 
 
 def build_server(
-    load_model: ModelLoader, settings: ServerSettings, refiner: Refiner | None = None
+    load_model: ModelLoader,
+    settings: ServerSettings,
+    refiner: Refiner | None = None,
+    filling: Filling | None = None,
 ) -> ModelServer:
-    """The server of a model and perhaps a refiner, ready to run.
+    """The server of a model, perhaps a refiner, and what fills holes, ready to run.
 
     Raises:
         ConfigError: The address can be reached from elsewhere, and no token is set.
     """
     return ModelServer(
         uvicorn.Config(
-            create_app(load_model, settings, refiner),
+            create_app(load_model, settings, refiner, filling),
             host=settings.host,
             port=settings.port,
             backlog=_BACKLOG,
@@ -81,5 +86,6 @@ def serve(config: ServeConfig) -> None:
         config.segmenter, Path(config.data_folder), threads=settings.in_model
     )
     refiner = None if isinstance(config.refiner, NoneConfig) else build_refiner(config.refiner)
-    server = build_server(lambda: segmenter, settings, refiner)
+    filling = Filling(build_inpainter(config.inpainter), config.erase)
+    server = build_server(lambda: segmenter, settings, refiner, filling)
     asyncio.run(server.serve())

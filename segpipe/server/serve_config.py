@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from segpipe.errors import ConfigError
+from segpipe.flow.settings_file import VALUE_ERROR, read_settings_file
+from segpipe.inpainters.build_inpainter import InpainterConfig
+from segpipe.inpainters.erase import EraseSettings
+from segpipe.inpainters.opencv import OpenCvConfig
 from segpipe.refiners.build_refiner import RefinerConfig
 from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.segmenters.build_segmenter import (
@@ -20,11 +23,6 @@ from segpipe.server.server_settings import ServerSettings
 from segpipe.settings import Settings
 
 _KINDS_OF_MODEL = "classical, sam3"
-_ADVICE = {
-    "missing": "it is missing",
-    "extra_forbidden": "there is no such setting; see how it is spelt",
-}
-_VALUE_ERROR = "Value error, "
 _BAD_KIND = "union_tag_invalid"
 
 
@@ -44,6 +42,12 @@ class ServeConfig(Settings):
     )
     refiner: RefinerConfig = Field(
         default=GrabCutConfig(), description="What refines masks for `POST /v1/segment`."
+    )
+    inpainter: InpainterConfig = Field(
+        default=OpenCvConfig(), description="What fills holes for `POST /v1/inpaint`."
+    )
+    erase: EraseSettings = Field(
+        default=EraseSettings(), description="How much is replaced around what is erased."
     )
     data_folder: str = Field(
         default=str(DATA_FOLDER),
@@ -67,33 +71,7 @@ def read_serve_config(file: Path) -> ServeConfig:
     Raises:
         ConfigError: The file cannot be read, or a setting is wrong; it names file and setting.
     """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}", field="--config") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{file} holds no settings: give server, segmenter and refiner", field="--config"
-        )
-    try:
-        return ServeConfig.model_validate(values)
-    except ValidationError as error:
-        first, *others = error.errors(include_url=False)
-        said = _ADVICE.get(first["type"], first["msg"].removeprefix(_VALUE_ERROR))
-        more = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(f"{file}: {said}{more}", field=_field_of(first["loc"], values)) from None
-
-
-def _field_of(place: tuple[int | str, ...], values: Any) -> str:
-    """Where it is in the file: pydantic names the kinds of a union too, which are no fields."""
-    names: list[str] = []
-    for number, part in enumerate(place):
-        is_there = isinstance(values, dict) and part in values
-        if is_there or isinstance(part, int) or number == len(place) - 1:
-            names.append(str(part))
-        if is_there or (isinstance(part, int) and isinstance(values, list)):
-            values = values[part]
-    return ".".join(names)
+    return read_settings_file(file, ServeConfig)
 
 
 def with_options(
@@ -173,7 +151,7 @@ def _option_error(
 ) -> ConfigError:
     first = error.errors(include_url=False)[0]
     if first["loc"][0] != "refiner":
-        return ConfigError(first["msg"].removeprefix(_VALUE_ERROR), field=str(first["loc"][-1]))
+        return ConfigError(first["msg"].removeprefix(VALUE_ERROR), field=str(first["loc"][-1]))
     if first["type"] == _BAD_KIND:
         kinds = first["ctx"]["expected_tags"].replace("'", "")
         return ConfigError(f"must be one of {kinds}, got {refiner!r}", field="refiner")

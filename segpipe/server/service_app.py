@@ -4,20 +4,30 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, FastAPI, Form, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BeforeValidator, Field, Json
+from pydantic import Json
 
 from segpipe.detection import Candidate, SegmentationResult
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
-from segpipe.server import outline_endpoint
+from segpipe.server import inpaint_endpoint, outline_endpoint
+from segpipe.server.inpaint_endpoint import Filling
 from segpipe.server.metrics import CountRequests, Metrics
 from segpipe.server.openapi import RETRY_AFTER, describe, problems, readings
+from segpipe.server.photo_forms import (
+    LABELS,
+    POINTS,
+    Labels,
+    Photo,
+    Places,
+    PngResponse,
+    read_upload,
+)
 from segpipe.server.prompt_requests import require_few, require_something, to_points, to_prompt
 from segpipe.server.server_settings import ServerSettings
 from segpipe.server.service import ModelLoader, Service
@@ -27,7 +37,6 @@ from segpipe.web.bounded_requests import Bounds, FormRoute
 from segpipe.web.guards import LimitBody, RequireToken
 from segpipe.web.problems import UNAUTHORIZED, UNAVAILABLE, add_problem_handlers
 from segpipe.wire.inference import (
-    MAX_POINTS,
     Encoding,
     Health,
     Readings,
@@ -40,47 +49,12 @@ from segpipe.wire.wire_prompts import thresholds_of
 
 _HEALTH, _MASK, _SEGMENT, _METRICS = "/health", "/predict/mask", "/segment", "/metrics"
 _OPEN_PATHS = frozenset({_HEALTH})
-_PATHS = frozenset({_HEALTH, _MASK, _SEGMENT, _METRICS, outline_endpoint.PATH})
+_PATHS = frozenset(
+    {_HEALTH, _MASK, _SEGMENT, _METRICS, outline_endpoint.PATH, inpaint_endpoint.PATH}
+)
 
-_POINTS = "Pixels of the upright image: a JSON list of [x, y]."
-_LABELS = "For each point 1 (on the item) or 0 (off it): a JSON list."
 _MULTIMASK = "Answer with three readings of the points, ranked by score."
-_AXES = 2
 _PROMPT = "What to look for, as JSON."
-
-Photo = Annotated[
-    UploadFile,
-    File(description="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC; it is turned upright."),
-]
-Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Place = tuple[Coordinate, Coordinate]
-
-
-def _one_place(value: Any) -> Any:
-    """A single point may come by itself, as older clients send it: ``[x, y]``."""
-    is_flat = isinstance(value, list) and len(value) == _AXES and not isinstance(value[0], list)
-    return [value] if is_flat else value
-
-
-def _one_label(value: Any) -> Any:
-    """And so may its label."""
-    return value if isinstance(value, list) else [value]
-
-
-Places = Annotated[
-    list[Place], BeforeValidator(_one_place), Field(min_length=1, max_length=MAX_POINTS)
-]
-Labels = Annotated[
-    list[Annotated[int, Field(strict=True, ge=0, le=1)]],
-    BeforeValidator(_one_label),
-    Field(min_length=1, max_length=MAX_POINTS),
-]
-
-
-class PngResponse(Response):
-    """A picture."""
-
-    media_type = "image/png"
 
 
 class PrometheusResponse(Response):
@@ -90,7 +64,10 @@ class PrometheusResponse(Response):
 
 
 def create_app(
-    load: ModelLoader, settings: ServerSettings | None = None, refiner: Refiner | None = None
+    load: ModelLoader,
+    settings: ServerSettings | None = None,
+    refiner: Refiner | None = None,
+    filling: Filling | None = None,
 ) -> FastAPI:
     """Build the service around a model.
 
@@ -101,6 +78,7 @@ def create_app(
         load: Gives the model; called once, in a worker thread.
         settings: Address, bounds and guards.
         refiner: The refiner; it loads what it needs when it is first asked.
+        filling: What fills holes for ``POST /v1/inpaint``; None is OpenCV.
 
     Raises:
         ConfigError: The address can be reached from elsewhere, and no token is set; or no header
@@ -134,6 +112,7 @@ def create_app(
     add_problem_handlers(app)
     _add_endpoints(app, service, metrics, settings)
     app.include_router(outline_endpoint.build_router(service, settings, metrics))
+    app.include_router(inpaint_endpoint.build_router(service, settings, filling or Filling()))
     describe(app, needs_token=token is not None, open_paths=_OPEN_PATHS)
 
     # The last added is the outermost: counted, then CORS, then the token, then the size.
@@ -201,8 +180,8 @@ def _add_endpoints(
     async def predict_mask(
         request: Request,
         image: Photo,
-        points: Annotated[Json[Places], Form(description=_POINTS)],
-        labels: Annotated[Json[Labels], Form(description=_LABELS, validate_default=True)] = "[1]",  # type: ignore[assignment]
+        points: Annotated[Json[Places], Form(description=POINTS)],
+        labels: Annotated[Json[Labels], Form(description=LABELS, validate_default=True)] = "[1]",  # type: ignore[assignment]
         multimask: Annotated[bool, Form(description=_MULTIMASK)] = False,
     ) -> Response:
         require_few(len(points), settings.max_points)
@@ -211,7 +190,7 @@ def _add_endpoints(
         async def candidates(model: Segmenter, photo: RgbImage) -> tuple[Candidate, ...]:
             return await model.candidates(photo, to_points(points, given, photo))
 
-        found = await service.ask(partial(_read, image), candidates)
+        found = await service.ask(partial(read_upload, image), candidates)
         if multimask:
             ranked = await asyncio.to_thread(_to_readings, found, service.name)
             return JSONResponse(ranked.model_dump())
@@ -233,16 +212,10 @@ def _add_endpoints(
             require_something(asked, model, everything=settings.everything)
             return await model.segment(photo, asked, thresholds_of(prompt))
 
-        result = await service.ask(partial(_read, image), find)
+        result = await service.ask(partial(read_upload, image), find)
         return await asyncio.to_thread(_to_segments, result, prompt.encoding, service.name)
 
     app.include_router(models)
-
-
-async def _read(image: UploadFile) -> bytes:
-    """The bytes of an upload, again if need be."""
-    await image.seek(0)
-    return await image.read()
 
 
 def _to_readings(candidates: tuple[Candidate, ...], model: str) -> Readings:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, aclosing
 from dataclasses import dataclass, field
 from math import inf
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, ClassVar, cast
 
 from fastapi import HTTPException, Request, Response, UploadFile
 from fastapi.routing import APIRoute
@@ -25,7 +25,6 @@ from segpipe.web.problems import (
     too_slow,
 )
 
-_MAX_FILES = 1
 _MAX_FIELDS = 8
 _MAX_FIELD_BYTES = 1_000_000
 _MAX_IN_MEMORY_BYTES = 1_000_000  # of a body that is read or waits; more of it lies on disk
@@ -93,6 +92,9 @@ class FormRoute(APIRoute):
     cancelled. A stream keeps its place until its work has ended.
     """
 
+    max_files: ClassVar[int] = 1
+    """Files of one form at most."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler within these bounds."""
         answer = super().get_route_handler()
@@ -125,7 +127,7 @@ class FormRoute(APIRoute):
             match _media_type(request):
                 case b"multipart/form-data":
                     request._form = await _Utf8FormParser(
-                        request.headers, chunks, max_files=_MAX_FILES, **limits
+                        request.headers, chunks, max_files=self.max_files, **limits
                     ).parse()
                 case b"application/x-www-form-urlencoded":
                     request._form = await FormParser(request.headers, chunks, **limits).parse()

@@ -26,6 +26,7 @@ def test_the_lineage_is_the_drawn_one(tmp_path: Path) -> None:
             "dedup > refinement",
             "refinement > crops",
             "refinement > coco",
+            "refinement > background",
             "crops > deal_report",
         }
 

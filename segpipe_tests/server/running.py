@@ -20,6 +20,7 @@ from segpipe.detection import Candidate, Detection, PassStats, SegmentationResul
 from segpipe.prompt import Point, Prompt
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
+from segpipe.server.inpaint_endpoint import Filling
 from segpipe.server.run import ModelServer, build_server
 from segpipe.server.server_settings import ServerSettings
 from segpipe.vision.boxes import Box
@@ -92,10 +93,11 @@ def running(
     load: Callable[[], Segmenter],
     settings: ServerSettings | None = None,
     refiner: Refiner | None = None,
+    filling: Filling | None = None,
 ) -> Iterator[Service]:
     """A service on a port that the OS chose; it has stopped when the block is left."""
     chosen = (settings or ServerSettings()).model_copy(update={"port": 0})
-    server = build_server(load, chosen, refiner)
+    server = build_server(load, chosen, refiner, filling)
     thread = threading.Thread(target=partial(asyncio.run, server.serve()))
     thread.start()
     try:

@@ -62,6 +62,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
         counts: The fields of :class:`Counts` that it fills.
         checks: What is checked of it, beside its files being what was written.
         kinds: What Dagster shows of its technology.
+        is_optional: Whether it is made only when somebody asks for it by name.
     """
 
     name: ClassVar[str]
@@ -78,6 +79,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
     counts: ClassVar[tuple[str, ...]] = ()
     checks: ClassVar[tuple[Check, ...]] = ()
     kinds: ClassVar[frozenset[str]] = frozenset({"opencv", "parquet"})
+    is_optional: ClassVar[bool] = False
 
     @abstractmethod
     async def make(self, work: "PhotoWork", settings: SettingsT) -> Result:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from segpipe.flow.stages.background import BACKGROUND
 from segpipe.flow.stages.coco import COCO
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.dedup import DEDUP
@@ -33,7 +34,10 @@ class Stages(Mapping[str, AnyStage]):
             if late or stage.name in self._stages:
                 raise ValueError(f"{stage.name} must stand once, and after {', '.join(late)}")
             self._stages[stage.name] = stage
-        self.names = frozenset(self._stages)
+        self.names = frozenset(
+            name for name, stage in self._stages.items() if not stage.is_optional
+        )
+        """Those that every run makes: all but what is made only when it is asked for by name."""
 
     def __getitem__(self, name: str) -> AnyStage:
         return self._stages[name]
@@ -50,10 +54,10 @@ class Stages(Mapping[str, AnyStage]):
         return [stage for name, stage in self._stages.items() if name in wanted]
 
     def with_downstream(self, names: Iterable[str]) -> frozenset[str]:
-        """The names, and those of everything that is made from them."""
+        """The names, and those of everything that every run makes from them."""
         found = set(names)
         for name, stage in self._stages.items():
-            if any(above.name in found for above in stage.upstream):
+            if name in self.names and any(above.name in found for above in stage.upstream):
                 found.add(name)
         return frozenset(found)
 
@@ -64,5 +68,5 @@ class Stages(Mapping[str, AnyStage]):
         return self.in_order(above - made)
 
 
-STAGES = Stages(SEGMENTATION, DEDUP, REFINEMENT, CROPS, COCO, REPORT)
+STAGES = Stages(SEGMENTATION, DEDUP, REFINEMENT, CROPS, COCO, REPORT, BACKGROUND)
 """The stages of a deal."""

@@ -118,5 +118,5 @@ def test_stages_that_wait_for_none_of_each_other_go_side_by_side() -> None:
         ["segmentation"],
         ["dedup"],
         ["refinement"],
-        ["crops", "coco", "deal_report"],
+        ["crops", "coco", "deal_report", "background"],
     ]

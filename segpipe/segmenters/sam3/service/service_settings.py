@@ -15,7 +15,8 @@ from segpipe.wire.inference import MAX_MASKS
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def _check_url(url: str) -> str:
+def check_service_url(url: str) -> str:
+    """The URL without a slash at its end; raises ValueError when it is none, or holds more."""
     parts = urlsplit(url.strip())
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise ValueError("must be a URL such as http://127.0.0.1:8000")
@@ -30,7 +31,7 @@ class InternalConfig(Settings):
     operational = frozenset({"url", "token_env", "http"})
 
     kind: Literal["internal"] = "internal"
-    url: Annotated[str, AfterValidator(_check_url)] = Field(
+    url: Annotated[str, AfterValidator(check_service_url)] = Field(
         default=DEFAULT_URL,
         description="Where the service is. Over http, photos and token travel in clear.",
     )
