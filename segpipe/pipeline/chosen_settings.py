@@ -167,7 +167,10 @@ def _with_given(saved: SettingsT, options: Settings, given: Mapping[str, Any]) -
             continue  # an option of the run itself
         value, mine = getattr(options, name), values[name]
         if isinstance(mine, Settings) and isinstance(value, type(mine)):
-            value = _with_given(mine, value, inner if isinstance(inner, Mapping) else {})
+            told = inner if isinstance(inner, Mapping) else {}
+            # Run config names the kind of a choice around its settings.
+            told = told.get(getattr(value, "kind", None), told)
+            value = _with_given(mine, value, told)
         values[name] = value
     return type(saved)(**values)
 
