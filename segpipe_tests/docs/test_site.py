@@ -79,7 +79,7 @@ def test_a_setting_stands_with_its_default_and_its_bounds() -> None:
     rows = reference().splitlines()
     assert "| `iou_threshold` | `0.5` | number, 0 to 1 |" in "\n".join(rows)
     assert any(row.startswith("| `url` | *required* | text |") for row in rows)
-    assert any(row.startswith("| `format` | `PNG` | `PNG`, `JPG` |") for row in rows)
+    assert any(row.startswith("| `format` | `PNG` | `PNG`, `JPG`") for row in rows)
     assert any(row.startswith("| `upload` | `jpeg` | `png`, `jpeg` |") for row in rows)
     fields = [row for row in rows if row.startswith("| `")]
     assert fields
