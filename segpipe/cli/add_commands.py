@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from segpipe.cli.console import counted, is_are, print_json, say, warn
-from segpipe.cli.facts import Added, SampleDeals
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.cli.options import ROOT, Json, Root
+from segpipe.cli.outcomes import Added, SampleDeals
 from segpipe.cli.photo_files import add_photos
 from segpipe.cli.samples import add_samples
 from segpipe.store.ids import check_deal_id

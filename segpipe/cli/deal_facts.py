@@ -2,14 +2,7 @@
 
 from pathlib import Path
 
-from segpipe.cli.facts import (
-    DealFacts,
-    DealState,
-    FailureFacts,
-    Fault,
-    ImageFacts,
-    ModeFacts,
-)
+from segpipe.cli.facts import DealFacts, DealState, FailureFacts, Fault, ImageFacts, ModeFacts
 from segpipe.errors import SegpipeError, describe
 from segpipe.flow.saved_settings import Saved
 from segpipe.flow.stages.crops import CROPS

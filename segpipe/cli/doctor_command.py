@@ -15,9 +15,9 @@ import typer
 from pydantic import BaseModel
 
 from segpipe.cli.console import Column, Listing, counted, is_are, print_json, print_listings
-from segpipe.cli.facts import Diagnoses, Diagnosis
 from segpipe.cli.instance import instance_folder, open_instance
 from segpipe.cli.options import ROOT, Json, Root, local_folder
+from segpipe.cli.outcomes import Diagnoses, Diagnosis
 from segpipe.cli.run_config import RunConfig, read_run_config
 from segpipe.cli.run_deals import check_config
 from segpipe.errors import SegpipeError

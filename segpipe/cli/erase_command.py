@@ -10,7 +10,6 @@ import numpy as np
 import typer
 
 from segpipe.cli.console import print_json, say
-from segpipe.cli.facts import Erased
 from segpipe.cli.options import (
     BOX_NUMBERS,
     POINT_NUMBERS,
@@ -21,6 +20,7 @@ from segpipe.cli.options import (
     existing,
     numbers_of,
 )
+from segpipe.cli.outcomes import Erased
 from segpipe.errors import ConfigError, InputError
 from segpipe.flow.erase_photo import EraseConfig, Step, failing_at, fill_mask, mask_to_erase
 from segpipe.flow.one_photo import read_picture

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 from segpipe.cli.console import counted, err, print_json, progress_bars, say, visible, warn
-from segpipe.cli.facts import DealExport, Exported, LeftOut
 from segpipe.cli.options import ROOT, Json, Root, existing, one_of
+from segpipe.cli.outcomes import DealExport, Exported, LeftOut
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
 from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
 from segpipe.formats.format_registry import EXPORTS

@@ -17,7 +17,7 @@ from segpipe.cli.console import (
     say,
     warn,
 )
-from segpipe.cli.facts import Imported, PromptList
+from segpipe.cli.facts import PromptList
 from segpipe.cli.options import (
     BOX_NUMBERS,
     POINT_NUMBERS,
@@ -28,6 +28,7 @@ from segpipe.cli.options import (
     numbers_of,
     one_of,
 )
+from segpipe.cli.outcomes import Imported
 from segpipe.cli.prompt_tables import prompt_facts, prompt_listing
 from segpipe.errors import ConfigError, InputError, PromptError, SegpipeError, describe
 from segpipe.flow.import_labels import ImportTask, import_labels, photo_size

@@ -8,9 +8,9 @@ import typer
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.cli.console import counted, print_json, say
-from segpipe.cli.facts import Removed
 from segpipe.cli.instance import open_instance
 from segpipe.cli.options import ROOT, Json, Root, existing
+from segpipe.cli.outcomes import Removed
 from segpipe.errors import ConfigError, StoreError
 from segpipe.pipeline.partitions import DEALS
 from segpipe.store.store import DealStore

@@ -18,8 +18,8 @@ from segpipe.cli.console import (
     warn,
 )
 from segpipe.cli.deal_facts import contact_sheet, crops_folder, read_summary, short
-from segpipe.cli.facts import DealRun, RunFacts
 from segpipe.cli.options import ROOT, Json, ModeOption, Root, existing
+from segpipe.cli.outcomes import DealRun, RunFacts
 from segpipe.cli.run_config import RunConfig, read_run_config
 from segpipe.cli.run_deals import RunResult, check_config, run_deals
 from segpipe.errors import DealNotFoundError, PromptError, describe
