@@ -1,4 +1,4 @@
-"""What commands tell of what there is, in the form that ``--json`` prints; docs/commands.md lists every field."""
+"""What commands tell of what there is, in the form that ``--json`` prints."""
 
 from dataclasses import dataclass
 from datetime import datetime
