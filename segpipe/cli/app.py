@@ -14,7 +14,7 @@ from typer.main import get_command
 from segpipe.cli.completion import ALL, CompletedCommand
 from segpipe.cli.console import never_fail_on_characters, told_errors
 
-_COMPUTING = frozenset({"run", "serve", "erase"})
+_COMPUTING = frozenset({"run", "try", "serve", "erase"})
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
@@ -147,6 +147,12 @@ COMMANDS = {
         "settings",
         "Show the settings that runs use, save others, and bring earlier ones back.",
         "segpipe settings set crops.padding_px 4",
+    ),
+    "try": _Listed(
+        "try_command",
+        "try_settings",
+        "Try settings on one photo, and draw what they find; nothing else is kept.",
+        "segpipe try photos/a.jpg --settings try.yaml",
     ),
     "doctor": _Listed(
         "doctor_command",

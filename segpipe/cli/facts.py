@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from segpipe.cli.settings_facts import (  # noqa: F401 - here are all
+    RejectedFacts,
     SettingChangeFacts,
     SettingFacts,
     SettingsDifference,
     SettingsFacts,
     SettingsGeneration,
     SettingsHistory,
+    TrialFacts,
+    TrialResult,
 )
 
 

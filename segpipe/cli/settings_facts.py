@@ -63,3 +63,37 @@ class SettingsDifference:
     before: int
     after: int
     changes: tuple[SettingChangeFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFacts:
+    """A detection that was rejected, and the survivor that beat it."""
+
+    detection: int
+    survivor: int
+    criterion: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What some settings found in a photo."""
+
+    settings: str
+    segmenter: str
+    found: int
+    kept: tuple[int, ...]
+    rejected: tuple[RejectedFacts, ...]
+    new_in_passes: tuple[int, ...]
+    seconds: float
+    calls: int
+    credits: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFacts:
+    """``segpipe try``."""
+
+    drawing: str
+    trials: tuple[TrialResult, ...]
