@@ -5,6 +5,7 @@ from pathlib import Path
 from segpipe.cli.facts import DealFacts, DealState, FailureFacts, Fault, ImageFacts, ModeFacts
 from segpipe.errors import SegpipeError, describe
 from segpipe.flow.saved_settings import Saved
+from segpipe.flow.stages.crop_files import CROPS_ARCHIVE, crops_place
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.report import REPORT, REPORT_FILE, SHEET_FILE
 from segpipe.flow.todo import todo_by_saved_settings
@@ -12,8 +13,6 @@ from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.version_info import DealSummary, ImageSummary
-
-_CROPS = "crops"
 
 
 def read_summary(snapshot: Snapshot | None) -> DealSummary | None:
@@ -100,7 +99,7 @@ def crops_folder(snapshot: Snapshot | None, summary: DealSummary | None) -> str 
     """Where the cut-outs of a deal lie; None when nothing was found in any photo."""
     if not (snapshot and summary and summary.counts.crops and snapshot.has(CROPS.name)):
         return None
-    return f"{snapshot.stable_folder(CROPS.name)}/{_CROPS}"
+    return crops_place(snapshot, CROPS.name)
 
 
 def contact_sheet(snapshot: Snapshot | None) -> str | None:
@@ -125,6 +124,11 @@ def short(path: str) -> str:
     return path.removeprefix(f"{Path.cwd()}/")
 
 
+def _crops_of_image(image: str, crops: str) -> str:
+    """Where the crops of a photo lie: a folder, or the tar of the deal."""
+    return crops if crops.endswith(CROPS_ARCHIVE) else f"{crops}/{image}"
+
+
 def _image(image: ImageSummary, crops: str | None) -> ImageFacts:
     counts = image.counts
     return ImageFacts(
@@ -136,7 +140,7 @@ def _image(image: ImageSummary, crops: str | None) -> ImageFacts:
         survivors=counts.survivors,
         refined=counts.refined,
         crops=counts.crops,
-        crops_folder=f"{crops}/{image.image}" if crops and counts.crops else None,
+        crops_folder=_crops_of_image(image.image, crops) if crops and counts.crops else None,
         warnings=image.warnings,
     )
 

@@ -17,6 +17,7 @@ from segpipe.errors import (
 )
 from segpipe.flow.results import DealResults
 from segpipe.flow.stages.coco import labelled_photo
+from segpipe.flow.stages.crop_files import read_crop
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.report import REPORT, SHEET_FILE
@@ -221,7 +222,7 @@ def _cutouts(snapshot: Snapshot, photo: PhotoResults) -> dict[int, CutOut]:
     """The cut-outs of a photo by detection; one that failed has none."""
     return {
         crop.detection: CutOut(
-            suffix=f".{crop.format}", read=partial(snapshot.read, CROPS.name, crop.file)
+            suffix=f".{crop.format}", read=partial(read_crop, snapshot, CROPS.name, crop)
         )
         for crop in photo.of(CROPS).crops
         if crop.file

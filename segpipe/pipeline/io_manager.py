@@ -1,6 +1,7 @@
 """The IO manager: a thin face on the deal store, for the assets that users add downstream."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import get_origin
 
 import dagster as dg
@@ -9,6 +10,9 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue, PrivateAttr, TypeAdapter, ValidationError
 
 from segpipe.errors import InputError, NotPromotedError
+from segpipe.flow.stages.crop_files import packed_crops, read_crop
+from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.cutting import ItemCrop
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.store.store import Snapshot, Staging
 from segpipe.store.version_info import VersionInfo
@@ -24,8 +28,9 @@ _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 class StoredAsset(Mapping[str, bytes]):
     """The current version of an asset of one deal: a lazy mapping from file name to bytes.
 
-    A file is read, and its sha256 checked, when it is asked for. All of it is from one
-    generation, whatever is promoted meanwhile.
+    A file is read, and its sha256 checked, when it is asked for. A crop has the same name whether
+    it is a file or a member of the tar of its deal, and of a tar only that member is read. All of
+    it is from one generation, whatever is promoted meanwhile.
 
     >>> import tempfile
     >>> from segpipe.store.store import DealStore
@@ -43,7 +48,7 @@ class StoredAsset(Mapping[str, bytes]):
     def __init__(self, snapshot: Snapshot, asset: str) -> None:
         self._snapshot = snapshot
         self._asset = asset
-        self._names = [entry.path for entry in snapshot.files(asset)]
+        self._files = [entry.path for entry in snapshot.files(asset)]
 
     @property
     def deal(self) -> str:
@@ -65,15 +70,20 @@ class StoredAsset(Mapping[str, bytes]):
         return pq.read_table(pa.BufferReader(self[name]))
 
     def __getitem__(self, name: str) -> bytes:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._snapshot.read(self._asset, name)
+        if name in self._files:
+            return self._snapshot.read(self._asset, name)
+        return read_crop(self._snapshot, self._asset, self._packed[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter([*self._files, *self._packed])
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._files) + len(self._packed)
+
+    @cached_property
+    def _packed(self) -> Mapping[str, ItemCrop]:
+        """The crops that are members of a tar, by the names that they have as files."""
+        return packed_crops(self._snapshot, CROPS) if self._asset == CROPS.name else {}
 
 
 class StoredAssets(Mapping[str, StoredAsset]):

@@ -100,6 +100,7 @@ class LocalStorage(Storage):
 
     settles: ClassVar[bool] = True
     keeps_empty_folders: ClassVar[bool] = True
+    prefers_few_files: ClassVar[bool] = False
 
     def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self._root = root.absolute()
@@ -157,6 +158,12 @@ class LocalStorage(Storage):
     @override
     def read(self, key: str) -> bytes:
         return (self._root / key).read_bytes()
+
+    @override
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        with self.open(key) as file:
+            file.seek(offset)
+            return file.read(length)
 
     @override
     def read_input(self, key: str) -> tuple[bytes, Entry]:

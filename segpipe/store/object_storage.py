@@ -54,6 +54,7 @@ class ObjectStorage(Storage):
 
     settles: ClassVar[bool] = False
     keeps_empty_folders: ClassVar[bool] = False
+    prefers_few_files: ClassVar[bool] = True
 
     def __init__(self, store: "ObjectStore", prefix: str) -> None:
         self._store = store
@@ -106,6 +107,12 @@ class ObjectStorage(Storage):
     @override
     def read(self, key: str) -> bytes:
         return self._get(key).data
+
+    @override
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        with os_errors(key):
+            part = obstore.get_range(self._store, self._path(key), start=offset, length=length)
+            return bytes(part)
 
     @override
     def read_input(self, key: str) -> tuple[bytes, Entry]:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from segpipe.errors import CorruptVersionError, NotPromotedError, VersionNotFoundError
 from segpipe.store import layout
+from segpipe.store.archives import Member, crc32_of
 from segpipe.store.commits import CommitLog
 from segpipe.store.current_links import is_same_folder
 from segpipe.store.data_root import DataRoot
@@ -96,6 +97,17 @@ class Snapshot:
         with self._read_errors(asset, name):
             data = self._storage.read(self._key(asset, name))
         self._check(asset, name, hashlib.sha256(data).hexdigest(), entry.sha256)
+        return data
+
+    def read_member(self, asset: str, name: str, member: Member) -> bytes:
+        """One member of an archive that the manifest names, nothing else of it; its CRC is checked.
+
+        Raises as :meth:`manifest`.
+        """
+        self._entry(asset, name)
+        with self._read_errors(asset, name):
+            data = self._storage.read_range(self._key(asset, name), member.offset, member.length)
+        self._check(asset, name, f"CRC {crc32_of(data):08x}", f"CRC {member.crc32:08x}")
         return data
 
     def path(self, asset: str, name: str) -> str:

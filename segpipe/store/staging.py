@@ -94,6 +94,11 @@ class Staging:
         self._is_promoted = False
         self._may_be_named = False
 
+    @property
+    def prefers_few_files(self) -> bool:
+        """Whether each file costs a request, so that many small ones are better packed into one."""
+        return self._storage.prefers_few_files
+
     @contextlib.contextmanager
     def open(self, asset: str, name: str) -> Iterator[BinaryIO]:
         """A new file of an asset's version, to write to from front to back.

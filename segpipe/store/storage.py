@@ -78,6 +78,9 @@ class Storage(Protocol):
     keeps_empty_folders: ClassVar[bool]
     """Whether there are folders that hold nothing, and so may be what a failure left behind."""
 
+    prefers_few_files: ClassVar[bool]
+    """Whether each file costs a request to make and to read, so that few large ones are better."""
+
     local_root: Path | None = None
     """The folder of this machine that it is, where links can be made; None for any other place."""
 
@@ -110,6 +113,10 @@ class Storage(Protocol):
 
     def read(self, key: str) -> bytes:
         """A whole file of the store."""
+        ...
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """A part of a file of the store, in one step; less of it where the file ends."""
         ...
 
     def read_input(self, key: str) -> tuple[bytes, Entry]:

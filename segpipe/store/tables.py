@@ -170,15 +170,20 @@ class TableReader:
         snapshot: The generation to read.
         asset: The asset.
         name: The file's name in the version.
+        later: Columns that a later release added at the end; an older file is read as if it had
+            them, all null.
 
     Raises:
         NotPromotedError: Nothing is current for the asset.
         CorruptVersionError: The file is not what was promoted, found when it is read.
     """
 
-    def __init__(self, snapshot: Snapshot, asset: str, name: str) -> None:
+    def __init__(
+        self, snapshot: Snapshot, asset: str, name: str, *, later: Sequence[pa.Field] = ()
+    ) -> None:
         self._snapshot = snapshot
         self._name = name
+        self._later = later
         self._stack = contextlib.ExitStack()
         with self._read_errors():
             file = self._stack.enter_context(snapshot.open(asset, name))
@@ -216,9 +221,18 @@ class TableReader:
         """The rows of one image; an empty table when it has none."""
         group = self._row_groups.get(image)
         if group is None:
-            return _without_deal(self._file.schema_arrow.empty_table())
+            return self._as_written(self._file.schema_arrow.empty_table())
         with self._read_errors():
-            return _without_deal(self._file.read_row_group(group))
+            return self._as_written(self._file.read_row_group(group))
+
+    def _as_written(self, table: pa.Table) -> pa.Table:
+        """The columns that were written, without the file's own, with those of later releases."""
+        if DEAL_FIELD.name in table.column_names:
+            table = table.drop_columns([DEAL_FIELD.name])
+        for field in self._later:
+            if field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        return table
 
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:
@@ -267,12 +281,6 @@ def current_tables(store: DealStore, mode: str, asset: str, file: str) -> list[s
     return [
         snapshot.path(asset, file) for snapshot in snapshots if snapshot and snapshot.has(asset)
     ]
-
-
-def _without_deal(table: pa.Table) -> pa.Table:
-    """The columns that were written; the file's own is not one of them."""
-    has_deal = DEAL_FIELD.name in table.column_names
-    return table.drop_columns([DEAL_FIELD.name]) if has_deal else table
 
 
 def _mask_from_row(row: dict[str, Any], image_width: int, image_height: int) -> Mask:

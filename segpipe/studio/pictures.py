@@ -8,6 +8,7 @@ photo's content, or the generation, so that browsers may keep it for ever.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,10 +16,13 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from segpipe.errors import InputError, NotPromotedError, VersionNotFoundError
+from segpipe.flow.stages.crop_files import read_crop
 from segpipe.flow.stages.crops import CROPS
+from segpipe.flow.stages.crops_table import CROPS_FILE, crops_from_table
 from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
+from segpipe.flow.stages.stage import open_table
 from segpipe.store.ids import check_id
-from segpipe.store.store import DealStore, Photo
+from segpipe.store.store import DealStore, Photo, Snapshot
 from segpipe.studio.photo_tags import photo_tag
 from segpipe.vision.encode import encode_jpeg, encode_png
 from segpipe.vision.image import DecodedImage, RgbImage, decode_image
@@ -108,40 +112,53 @@ class Pictures:
         Raises:
             RefusedError: There is none, or no such size (404); no place to make it now (503).
         """
-        start = f"crops/{check_id(image, field='image')}/{detection:04d}."
-        return await self._result(deal, mode, generation, CROPS.name, start, side)
+
+        def read(snapshot: Snapshot) -> bytes:
+            with open_table(snapshot, CROPS, CROPS_FILE) as table:
+                crops = crops_from_table(table.read(image))
+            for crop in crops:
+                if crop.detection == detection and crop.file:
+                    return read_crop(snapshot, CROPS.name, crop)
+            raise _not_found("there is no such cut-out")
+
+        return await self._result(deal, mode, generation, f"crop/{image}/{detection}", read, side)
 
     async def preview(
         self, deal: str, mode: str, generation: int, image: str, side: int
     ) -> Picture:
         """A photo with what was found drawn in, as the report has it; raises as :meth:`crop`."""
-        start = f"{PREVIEWS_FOLDER}/{check_id(image, field='image')}.jpg"
-        return await self._result(deal, mode, generation, REPORT.name, start, side)
+        name = f"{PREVIEWS_FOLDER}/{check_id(image, field='image')}.jpg"
+        read = partial(_read_report, name=name)
+        return await self._result(deal, mode, generation, name, read, side)
 
     async def contact_sheet(self, deal: str, mode: str, generation: int, side: int) -> Picture:
         """The contact sheet of a report; raises as :meth:`crop`."""
-        return await self._result(deal, mode, generation, REPORT.name, SHEET_FILE, side)
+        read = partial(_read_report, name=SHEET_FILE)
+        return await self._result(deal, mode, generation, SHEET_FILE, read, side)
 
     async def _result(
-        self, deal: str, mode: str, generation: int, asset: str, start: str, side: int
+        self,
+        deal: str,
+        mode: str,
+        generation: int,
+        what: str,
+        read: Callable[[Snapshot], bytes],
+        side: int,
     ) -> Picture:
-        """A picture among the files of an asset: the one whose name begins so."""
+        """A picture that a run made: how it is read, and the word that it is kept under."""
         if side not in SIZES:
             raise _not_found(f"pictures have one of the sizes {SIZES}")
 
         def make() -> Picture:
             snapshot = self._store.snapshot(deal, mode, generation)
-            names = [entry.path for entry in snapshot.files(asset) if entry.path.startswith(start)]
-            if not names:
-                raise _not_found("there is no such picture")
-            decoded = decode_image(snapshot.read(asset, names[0]), max_pixels=None)
+            decoded = decode_image(read(snapshot), max_pixels=None)
             rgb = _reduced(decoded.rgb, side)
             if decoded.alpha is None:
                 return Picture(encode_jpeg(rgb, quality=_QUALITY), "image/jpeg")
             alpha = _reduced(decoded.alpha, side)
             return Picture(encode_png(np.dstack([rgb, alpha])), "image/png")
 
-        return await self._made(f"{deal}/{mode}/{generation}/{asset}/{start}/{side}", make)
+        return await self._made(f"{deal}/{mode}/{generation}/{what}/{side}", make)
 
     async def _made(self, key: str, make: Callable[[], Picture]) -> Picture:
         if kept := self._kept.get(key):
@@ -211,3 +228,7 @@ def _reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _not_found(detail: str) -> RefusedError:
     return RefusedError(_NOT_FOUND, "NotFound", detail)
+
+
+def _read_report(snapshot: Snapshot, *, name: str) -> bytes:
+    return snapshot.read(REPORT.name, name)

@@ -1,5 +1,6 @@
 """Crops: the cut-out of every survivor."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import pyarrow as pa
@@ -7,14 +8,16 @@ from typing_extensions import override
 
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
 from segpipe.flow.photo import PhotoInfo
+from segpipe.flow.stages.crop_files import CROPS_ARCHIVE, CropsOutput
 from segpipe.flow.stages.crops_table import (
     CROPS_FILE,
     CROPS_SCHEMA,
     CROPS_TEXTS,
+    LATER_COLUMNS,
+    crops_from_table,
     crops_table,
-    read_crops,
 )
-from segpipe.flow.stages.cutting import CroppedImage, CropSettings, crop_image
+from segpipe.flow.stages.cutting import CroppedImage, CropSettings, ItemCrop, crop_image
 from segpipe.flow.stages.dedup import DEDUP
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
 from segpipe.flow.stages.segmentation import SEGMENTATION
@@ -32,12 +35,13 @@ from segpipe.threads import finish_in_thread
 
 
 def _survivors_have_crops(snapshot: Snapshot, _: CheckSettings) -> Finding:
-    files = {entry.path for entry in snapshot.files(CROPS.name)}
+    sizes = {entry.path: entry.size for entry in snapshot.files(CROPS.name)}
     crops: dict[tuple[str, int], bool] = {}
     for table in each_photo(snapshot, CROPS, CROPS_FILE):
-        for row in table.to_pylist():
-            explained = row["file"] in files if row["file"] else bool(row["reason"])
-            crops[row["image"], row["detection"]] = explained
+        images = table["image"].to_pylist()
+        for image, crop in zip(images, crops_from_table(table), strict=True):
+            is_explained = _is_there(crop, sizes) if crop.file else bool(crop.reason)
+            crops[image, crop.detection] = is_explained
     missing, survivors = [], 0
     for table in each_photo(snapshot, REFINEMENT, REFINEMENT_FILE):
         for row in table.select(["image", "detection"]).to_pylist():
@@ -48,6 +52,13 @@ def _survivors_have_crops(snapshot: Snapshot, _: CheckSettings) -> Finding:
     if missing:
         return Finding(False, some_of("no crop and no reason for", missing), numbers)
     return Finding(True, f"{survivors} survivors have a crop or a logged reason", numbers)
+
+
+def _is_there(crop: ItemCrop, sizes: Mapping[str, int]) -> bool:
+    """Whether its picture is among the files of these sizes."""
+    if crop.member:
+        return crop.member.offset + crop.member.length <= sizes.get(CROPS_ARCHIVE, 0)
+    return crop.file in sizes
 
 
 class Crops(Stage[CroppedImage, CropSettings]):
@@ -64,6 +75,7 @@ class Crops(Stage[CroppedImage, CropSettings]):
     settings_name = "crops"
     tables: ClassVar = {CROPS_FILE: CROPS_SCHEMA}
     columns: ClassVar = CROPS_TEXTS
+    later_columns = LATER_COLUMNS
     counts = ("crops", "failed_crops")
     checks = (
         Check(
@@ -86,7 +98,7 @@ class Crops(Stage[CroppedImage, CropSettings]):
 
     @override
     def read(self, photo: PhotoResults) -> CroppedImage:
-        return read_crops(photo.rows(self, CROPS_FILE))
+        return CroppedImage(crops_from_table(photo.rows(self, CROPS_FILE)))
 
     @override
     def count(self, result: CroppedImage) -> Counts:
@@ -95,18 +107,7 @@ class Crops(Stage[CroppedImage, CropSettings]):
 
     @override
     def output(self, staging: Staging, settings: CropSettings) -> StageOutput:
-        return _CropsOutput(self, staging)
-
-
-class _CropsOutput(StageOutput):
-    """Writes the pictures, too."""
-
-    @override
-    def add(self, results: PhotoResults) -> None:
-        super().add(results)
-        for crop in results.of(CROPS).crops:
-            if crop.file:
-                self.staging.write(self.stage.name, crop.file, crop.data)
+        return CropsOutput(self, staging, settings)
 
 
 CROPS = Crops()

@@ -1,9 +1,13 @@
 """The table of crops: one row for each survivor, where its picture is, and how it is read back."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 
 from segpipe.flow.stages.cutting import CroppedImage, ItemCrop
 from segpipe.flow.stages.stage import ITEM_TEXTS
+from segpipe.store.archives import Member
 from segpipe.store.tables import ITEM_COLUMNS
 
 CROPS_FILE = "crops.parquet"
@@ -18,13 +22,17 @@ CROPS_SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("reason", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("crc32", pa.uint32()),
     ]
 )
 """One row a survivor; no file, and a reason, where the crop failed."""
 
 CROPS_TEXTS = {
     **ITEM_TEXTS,
-    "file": "The picture, a file beside this table; null where there is none.",
+    "file": "The picture, a file beside this table, or in crops.tar where it has an offset; null "
+    "where there is none.",
     "format": "png or jpg.",
     "kind": "Whether it is cut along the mask or the box.",
     "x": "Left edge of the picture in the photo, pixels.",
@@ -32,8 +40,14 @@ CROPS_TEXTS = {
     "width": "Its width, pixels.",
     "height": "Its height, pixels.",
     "reason": "Why there is no picture.",
+    "offset": "The first byte of the picture in crops.tar; null where it is a file.",
+    "length": "Its bytes there.",
+    "crc32": "Their CRC-32.",
 }
 """What its columns are, for people."""
+
+LATER_COLUMNS = frozenset({"offset", "length", "crc32"})
+"""Those that tables of release 0.1 lack."""
 
 
 def crops_table(image: str, cropped: CroppedImage) -> pa.Table:
@@ -41,6 +55,7 @@ def crops_table(image: str, cropped: CroppedImage) -> pa.Table:
     rows = []
     for crop in cropped.crops:
         x, y, width, height = crop.window or (None, None, None, None)
+        offset, length, crc32 = crop.member or (None, None, None)
         rows.append(
             {
                 "image": image,
@@ -53,14 +68,17 @@ def crops_table(image: str, cropped: CroppedImage) -> pa.Table:
                 "width": width,
                 "height": height,
                 "reason": crop.reason,
+                "offset": offset,
+                "length": length,
+                "crc32": crc32,
             }
         )
     return pa.Table.from_pylist(rows, schema=CROPS_SCHEMA)
 
 
-def read_crops(table: pa.Table) -> CroppedImage:
+def crops_from_table(table: pa.Table) -> tuple[ItemCrop, ...]:
     """Read one photo's crops back, without their pictures."""
-    crops = tuple(
+    return tuple(
         ItemCrop(
             detection=row["detection"],
             format=row["format"],
@@ -68,7 +86,13 @@ def read_crops(table: pa.Table) -> CroppedImage:
             kind=row["kind"],
             window=(row["x"], row["y"], row["width"], row["height"]) if row["file"] else None,
             reason=row["reason"],
+            member=_member(row),
         )
         for row in table.to_pylist()
     )
-    return CroppedImage(crops)
+
+
+def _member(row: Mapping[str, Any]) -> Member | None:
+    if row["offset"] is None:
+        return None
+    return Member(row["offset"], row["length"], row["crc32"])

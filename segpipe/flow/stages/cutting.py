@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 
 import cv2
 from pydantic import Field
@@ -12,6 +13,7 @@ from pydantic import Field
 from segpipe.errors import SegpipeError
 from segpipe.flow.stages.refinement import RefinedImage, RefinedItem
 from segpipe.settings import Settings
+from segpipe.store.archives import Member
 from segpipe.vision.crop import CropFormat, crop_item, encode_crop
 from segpipe.vision.image import RgbImage
 
@@ -19,6 +21,13 @@ from segpipe.vision.image import RgbImage
 _THREADS = os.cpu_count()
 
 _log = logging.getLogger(__name__)
+
+
+class CropsLayout(StrEnum):
+    """How the crops of a deal are kept."""
+
+    FILES = "files"
+    TAR = "tar"
 
 
 class CropSettings(Settings):
@@ -32,6 +41,12 @@ class CropSettings(Settings):
     )
     padding_px: int = Field(default=0, ge=0, description="Pixels left around the item.")
     jpeg_quality: int = Field(default=92, ge=1, le=100, description="For the format jpg.")
+    layout: CropsLayout | None = Field(
+        default=None,
+        description="files: each crop is a file. tar: those of a deal are one tar, for WebDataset. "
+        "By default files in a local folder, and tar on an object store, where each file costs a "
+        "request.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,7 @@ class ItemCrop:
         window: Left, top, width and height in the photo, pixels; None when it failed.
         data: The encoded picture; empty when it failed, or when read back.
         reason: Why it failed.
+        member: Where its picture lies in the tar of the deal; None where it is a file.
     """
 
     detection: int
@@ -55,6 +71,7 @@ class ItemCrop:
     window: tuple[int, int, int, int] | None = None
     data: bytes = b""
     reason: str | None = None
+    member: Member | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
         tool: The tool that works for it, whose settings decide what it gives.
         reads_prompts: Whether it reads the prompts of the mode.
         tables: The schemas of its Parquet files; the last one has a row for each thing it makes.
+        later_columns: Those of them that a later release added: null in older tables.
         columns: What each column of them is, for people.
         counts: The fields of :class:`Counts` that it fills.
         checks: What is checked of it, beside its files being what was written.
@@ -75,6 +76,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
     tool: ClassVar[Literal["segmenter", "refiner"] | None] = None
     reads_prompts: ClassVar[bool] = False
     tables: ClassVar[Mapping[str, pa.Schema]] = {}
+    later_columns: ClassVar[frozenset[str]] = frozenset()
     columns: ClassVar[Mapping[str, str]] = {}
     counts: ClassVar[tuple[str, ...]] = ()
     checks: ClassVar[tuple[Check, ...]] = ()
@@ -119,8 +121,10 @@ def open_table(snapshot: Snapshot, stage: Stage[Any, Any], file: str) -> TableRe
         StaleUpstreamError: An older segpipe wrote it, without columns that are needed now.
         CorruptVersionError: The file is not what was promoted.
     """
-    reader = TableReader(snapshot, stage.name, file)
-    if missing := set(stage.tables[file].names).difference(reader.columns()):
+    schema = stage.tables[file]
+    later = [field for field in schema if field.name in stage.later_columns]
+    reader = TableReader(snapshot, stage.name, file, later=later)
+    if missing := set(schema.names).difference(reader.columns(), stage.later_columns):
         reader.close()
         raise StaleUpstreamError(
             f"the current {stage.name} was written by an older segpipe, without "
