@@ -91,7 +91,7 @@ class TableWriter:
         self._staging = staging
         self._asset = asset
         self._name = name
-        self._schema = schema
+        self.schema = schema
         self._file_schema = schema.insert(0, DEAL_FIELD)
         self._row_groups: dict[str, int | None] = {}
         self._written = 0
@@ -109,7 +109,7 @@ class TableWriter:
                     # Packed masks never repeat: a dictionary of them would only cost.
                     use_dictionary=[
                         DEAL_FIELD.name,
-                        *(field.name for field in self._schema if field.type == pa.string()),
+                        *(field.name for field in self.schema if field.type == pa.string()),
                     ],
                     write_page_checksum=True,
                 )
@@ -156,8 +156,8 @@ class TableWriter:
     def _fault(self, image: str, rows: pa.Table) -> str | None:
         if image in self._row_groups:
             return "the image has its rows already"
-        if not rows.schema.equals(self._schema):
-            return f"their schema is {rows.schema.names}, not {self._schema.names}, or types differ"
+        if not rows.schema.equals(self.schema):
+            return f"their schema is {rows.schema.names}, not {self.schema.names}, or types differ"
         if any(value.as_py() != image for value in rows["image"].unique()):
             return "they name another image"
         return None
@@ -170,8 +170,8 @@ class TableReader:
         snapshot: The generation to read.
         asset: The asset.
         name: The file's name in the version.
-        later: Columns that a later release added at the end; an older file is read as if it had
-            them, all null.
+        later: Columns that a later release added at the end; a file without them is read as if it
+            had them, all null.
 
     Raises:
         NotPromotedError: Nothing is current for the asset.

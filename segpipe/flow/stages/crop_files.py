@@ -10,10 +10,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 from typing_extensions import override
 
 from segpipe.errors import VersionNotFoundError
-from segpipe.flow.stages.crops_table import CROPS_FILE, crops_from_table
+from segpipe.flow.stages.crops_table import (
+    CROPS_FILE,
+    CROPS_SCHEMA,
+    LATER_COLUMNS,
+    crops_from_table,
+)
 from segpipe.flow.stages.cutting import CroppedImage, CropSettings, CropsLayout, ItemCrop
 from segpipe.flow.stages.refinement import REFINEMENT, RefinedItem
 from segpipe.flow.stages.segmentation import SEGMENTATION
@@ -48,6 +54,14 @@ class CropsOutput(StageOutput):
         super().__init__(stage, staging)
         self._packs = packs_crops(settings, staging)
         self._archive: ArchiveWriter | None = None
+
+    @override
+    def schemas(self) -> Mapping[str, pa.Schema]:
+        """Where each crop is a file, the table is that of release 0.1."""
+        if self._packs:
+            return super().schemas()
+        columns = [field for field in CROPS_SCHEMA if field.name not in LATER_COLUMNS]
+        return {CROPS_FILE: pa.schema(columns)}
 
     @override
     def open_files(self, opened: ExitStack) -> None:
@@ -96,7 +110,7 @@ def _about(
         "deal": deal,
         "image": image,
         "detection": item.detection,
-        "box": list(item.box),
+        "box": [float(edge) for edge in item.box],
         "score": score,
         "label": label,
     }

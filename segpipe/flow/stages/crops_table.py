@@ -47,7 +47,7 @@ CROPS_TEXTS = {
 """What its columns are, for people."""
 
 LATER_COLUMNS = frozenset({"offset", "length", "crc32"})
-"""Those that tables of release 0.1 lack."""
+"""Those that only a table beside a tar has."""
 
 
 def crops_table(image: str, cropped: CroppedImage) -> pa.Table:

@@ -33,6 +33,8 @@ class CropsLayout(StrEnum):
 class CropSettings(Settings):
     """How survivors are cut out."""
 
+    later = frozenset({"layout"})
+
     use_mask_crops: bool = Field(
         default=True, description="Cut along the mask; off: cut the box, background and all."
     )

@@ -58,7 +58,8 @@ class Stage(ABC, Generic[Result, SettingsT]):
         tool: The tool that works for it, whose settings decide what it gives.
         reads_prompts: Whether it reads the prompts of the mode.
         tables: The schemas of its Parquet files; the last one has a row for each thing it makes.
-        later_columns: Those of them that a later release added: null in older tables.
+        later_columns: Those of them that a table may lack, as a later release added them; they are
+            then read as null.
         columns: What each column of them is, for people.
         counts: The fields of :class:`Counts` that it fills.
         checks: What is checked of it, beside its files being what was written.
@@ -231,9 +232,13 @@ class StageOutput:
     ) -> None:
         self._open.__exit__(kind, error, trace)
 
+    def schemas(self) -> Mapping[str, pa.Schema]:
+        """The columns of each table; some of the stage's may have no place in a version."""
+        return self.stage.tables
+
     def open_files(self, opened: ExitStack) -> None:
         """Open what photos are written to."""
-        for file, schema in self.stage.tables.items():
+        for file, schema in self.schemas().items():
             writer = TableWriter(self.staging, self.stage.name, file, schema)
             self._tables[file] = opened.enter_context(writer)
 
@@ -241,7 +246,7 @@ class StageOutput:
         """Write one photo."""
         rows = self.stage.rows(results.photo, results.of(self.stage))
         for file, table in self._tables.items():
-            table.write(results.photo.image, rows[file])
+            table.write(results.photo.image, rows[file].select(table.schema.names))
 
     def finish(self, summary: DealSummary) -> None:
         """Write what is known at the end only; the files of the photos are closed."""
