@@ -154,7 +154,7 @@ def heic(image: Image.Image, profile: bytes | None = None) -> bytes:
     file = io.BytesIO()
     picture = pillow_heif.from_pillow(image)
     picture.info["icc_profile"] = profile
-    picture.save(file, quality=HEIC_QUALITY)
+    picture.save(file, quality=HEIC_QUALITY, enc_params={"preset": "ultrafast"})
     return file.getvalue()
 
 
