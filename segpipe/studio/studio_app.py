@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from segpipe.studio.api import deals_api, pictures_api
+from segpipe.studio.api import deals_api, pictures_api, trial_api
 from segpipe.studio.dagster_gateway import PATH as DAGSTER_PATH
 from segpipe.studio.dagster_gateway import ShowDagster
 from segpipe.studio.login import RequireLogin
@@ -34,9 +34,12 @@ _FOREVER = "public, max-age=31536000, immutable"
 
 PAGES = (login_page, deals_page, deal_page, upload_form)
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
-API = (deals_api, pictures_api)
+API = (deals_api, pictures_api, trial_api)
 """The modules of the API, in the same way."""
-BODY_LIMITS: tuple[tuple[str, int], ...] = ((f"{DAGSTER_PATH}/.*", 20_000_000),)
+BODY_LIMITS: tuple[tuple[str, int], ...] = (
+    (f"{DAGSTER_PATH}/.*", 20_000_000),
+    (trial_api.PATH, trial_api.MAX_BODY_BYTES),
+)
 """Paths (patterns of the whole path) that take larger bodies than the rest, and how large."""
 
 

@@ -17,6 +17,7 @@ from segpipe.studio.login import Login
 from segpipe.studio.page_templates import Pages
 from segpipe.studio.pictures import Pictures
 from segpipe.studio.studio_settings import StudioSettings
+from segpipe.studio.trials import Trials
 
 _FOLDER = "studio"
 
@@ -35,6 +36,7 @@ class Studio:
         status: How deals stand.
         deals: The list of all deals.
         dagster: Dagster's instance, pages and processes.
+        trials: Tries settings on one photo.
         folder: For what the studio keeps beside the deals, on this machine.
     """
 
@@ -47,6 +49,7 @@ class Studio:
     status: StatusReader
     deals: DealList
     dagster: DagsterGateway
+    trials: Trials
     folder: Path
 
 
@@ -77,6 +80,7 @@ def build_studio(settings: StudioSettings) -> Studio:
         status=status,
         deals=DealList(status),
         dagster=dagster,
+        trials=Trials(store, local_folder(settings.root)),
         folder=folder,
     )
 
