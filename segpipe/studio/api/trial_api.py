@@ -1,17 +1,29 @@
 """Tries settings on one photo: nothing is kept but the account of paid calls."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from segpipe.errors import PromptError
 from segpipe.flow.saved_settings import SavedSettings
 from segpipe.flow.setting_fields import SettingFault, find_faults, parse
 from segpipe.flow.try_photo import TracedOutline
 from segpipe.prompt import Mode, Point, Prompt
+from segpipe.studio.api.trial_wire import (
+    Beaten,
+    DealImage,
+    TrialAnswer,
+    TrialDetection,
+    TrialOutline,
+    TrialParams,
+    TrialPass,
+    TrialRequest,
+    TrialUsage,
+    UploadedImage,
+)
 from segpipe.studio.roles import Role, needs
 from segpipe.studio.studio_state import Serving
 from segpipe.studio.trials import (
@@ -27,136 +39,15 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.mask_codecs import to_base64
 from segpipe.web.photo_uploads import read_data_url
 from segpipe.web.problems import RefusedError
-from segpipe.wire.inference import (
-    MAX_BOXES,
-    MAX_POINTS,
-    MAX_TEXT_LENGTH,
-    Problem,
-    Wire,
-    WireBox,
-    WirePoint,
-    WireSize,
-)
-from segpipe.wire.outlines import DATA_URL, DataUrl
+from segpipe.wire.inference import Problem, Wire, WireSize
+from segpipe.wire.outlines import DATA_URL
 from segpipe.wire.wire_prompts import with_signed_boxes
 
 PATH = "/admin/api/test/segmentation"
 MAX_BODY_BYTES = MAX_UPLOAD_BYTES // 3 * 4 + 1_000_000
 """The photo in base64, and the settings beside it."""
-_MAX_TEXTS = 100
 
 router = APIRouter(tags=["trials"], dependencies=[Depends(needs(Role.ADMIN))])
-
-
-class DealImage(Wire):
-    """A photo of a deal."""
-
-    kind: Literal["deal_image"]
-    deal_id: str
-    image_id: str
-
-
-class UploadedImage(Wire):
-    """A photo in the request."""
-
-    kind: Literal["upload"]
-    data_url: DataUrl = Field(
-        description=f"data:image/jpeg;base64,… of at most {MAX_UPLOAD_BYTES:,} bytes."
-    )
-
-
-class TrialParams(Wire):
-    """What to look for; coordinates are pixels of the upright photo."""
-
-    mode: Mode = Mode.FIND_ALL
-    texts: list[Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]] = Field(
-        default=[], max_length=_MAX_TEXTS
-    )
-    points: list[WirePoint] = Field(default=[], max_length=MAX_POINTS)
-    boxes: list[WireBox] = Field(
-        default=[],
-        max_length=MAX_BOXES,
-        description="Examples; with the mode inside_box what to cut out.",
-    )
-
-
-class TrialRequest(Wire):
-    """The body of the request."""
-
-    image: Annotated[DealImage | UploadedImage, Field(discriminator="kind")]
-    segmenter_config: dict[str, Any] | None = Field(
-        default=None,
-        description="Settings of the segmenter, told apart by `kind`; the saved ones when left "
-        "out.",
-    )
-    combined_config: dict[str, Any] | None = Field(
-        default=None, description="Settings of dedup; no dedup when left out."
-    )
-    params: TrialParams | None = Field(
-        default=None,
-        description="What to look for; when left out what a run of the deal would ask, and "
-        "everything in an upload.",
-    )
-
-
-class TrialOutline(Wire):
-    """An outline as SVG path data relative to its box (xyxy pixels): 0 to 1."""
-
-    bbox: list[float]
-    path: str
-
-
-class Beaten(Wire):
-    """The detection that beat a rejected one, and by what."""
-
-    detection: int
-    criterion: str
-    value: float
-
-
-class TrialDetection(Wire):
-    """One thing that was found; its box is xyxy pixels of the upright photo."""
-
-    bbox: list[float]
-    score: float
-    label: str | None
-    mask_b64: str | None = Field(
-        description="A PNG in base64, the size of the photo; null unless masks are asked for."
-    )
-    pass_index: int
-    outline: TrialOutline | None
-    beaten_by: Beaten | None = Field(description="Null for what is kept.")
-
-
-class TrialPass(Wire):
-    """One look at the photo."""
-
-    found: int
-    new: int
-    elapsed_ms: float
-    stopped: str | None
-
-
-class TrialUsage(Wire):
-    """What it took of a service."""
-
-    calls: int
-    cached: int
-    cost: float
-    remaining_credits: float | None
-
-
-class TrialAnswer(Wire):
-    """What the settings find."""
-
-    segmenter_id: str
-    image: WireSize
-    detections: list[TrialDetection]
-    kept_indices: list[int] | None = Field(description="Null without dedup.")
-    pass_stats: list[TrialPass]
-    elapsed_ms: float
-    usage: TrialUsage
-    notes: list[str]
 
 
 class FaultyField(Wire):
