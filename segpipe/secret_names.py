@@ -1,16 +1,21 @@
-"""Environment variables with secrets: which may hold them, their values, and where these may go."""
+"""Names of secrets: which there are, their values, and where these may go."""
 
 import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from segpipe.errors import ConfigError
+from segpipe.secret_file import keep_secret, read_kept_secret
 
 NAMES_VARIABLE = "SEGPIPE_SECRET_NAMES"
 """The environment variable that adds names: ``MY_KEY,MY_TOKEN=https://gpu.example.org``."""
+HIDDEN = "****"
+"""What is shown in place of a value; it is never one."""
 OWN_ORIGINS: Mapping[str, tuple[str, ...]] = {
     "SEGMIND_API_KEY": ("https://api.segmind.com",),
     "SEGPIPE_SERVER_TOKEN": (),
@@ -56,8 +61,17 @@ def require_secret_name(name: str, *, field: str) -> str:
     return name
 
 
+class SecretPlace(StrEnum):
+    """Where the value of a name is."""
+
+    ENVIRONMENT = "environment"
+    FILE = "file"
+
+
 def read_secret(name: str, *, what: str, field: str) -> str | None:
-    """The value of an environment variable, without surrounding blanks; None when it has none.
+    """The value of a name, without surrounding blanks; None when it has none.
+
+    It is that of the environment variable, else what somebody entered in the studio.
 
     Args:
         name: Of the variable.
@@ -67,15 +81,52 @@ def read_secret(name: str, *, what: str, field: str) -> str | None:
     Raises:
         ConfigError: It has blanks or characters that a header cannot carry (RFC 6750, section
             2.1, allows fewer still); the message names the variable and keeps the value to itself.
+            Or others can read the file of what was entered.
     """
-    value = os.environ.get(name, "").strip()
+    place, value = _find(name)
     if value and not _SENDABLE.fullmatch(value):
+        where = f"in the environment variable {name}"
+        if place is SecretPlace.FILE:
+            where = f"that was entered for {name}"
         raise ConfigError(
-            f"the {what} in the environment variable {name} has blanks or characters outside "
-            f"ASCII, which no header carries: set it to another {what}",
+            f"the {what} {where} has blanks or characters outside ASCII, which no header carries: "
+            f"set it to another {what}",
             field=field,
         )
     return value or None
+
+
+def place_of_secret(name: str) -> SecretPlace | None:
+    """Where the value of a name is; None when it has none."""
+    return _find(name)[0]
+
+
+def enter_secret(name: str, value: str, *, data_root: Path | None) -> None:
+    """Keep a value for a name, outside of the data root, where this user alone can read it.
+
+    Raises:
+        ConfigError: The name may hold none, no header can carry the value, it is ``****``, or the
+            file cannot be used. The value is not repeated.
+    """
+    require_secret_name(name, field=name)
+    if value == HIDDEN:
+        raise ConfigError(
+            f"{HIDDEN} stands for a value that is there; enter the value itself, or leave the "
+            "field empty to keep it",
+            field=name,
+        )
+    if not _SENDABLE.fullmatch(value):
+        raise ConfigError(
+            "it has blanks or characters outside ASCII, which no header carries", field=name
+        )
+    keep_secret(name, value, data_root=data_root)
+
+
+def _find(name: str) -> tuple[SecretPlace | None, str]:
+    if value := os.environ.get(name, "").strip():
+        return SecretPlace.ENVIRONMENT, value
+    kept = (read_kept_secret(name) or "").strip() if name in _allowed_origins() else ""
+    return (SecretPlace.FILE, kept) if kept else (None, "")
 
 
 def is_this_machine(host: str) -> bool:

@@ -12,6 +12,7 @@ _LONGEST = "test_daemon.py"
 # Before anything of segpipe is imported: what somebody works with has no part in tests.
 for _name in ("SEGPIPE_ROOT", "SEGPIPE_KEEP_COMMITS", "SEGPIPE_SECRET_NAMES", "DAGSTER_HOME"):
     os.environ.pop(_name, None)
+os.environ["SEGPIPE_SECRETS_FILE"] = f"{os.devnull}/secrets.json"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("detection",),
     ("prompt",),
     ("vision",),
-    ("progress", "threads", "settings", "secret_names"),
+    ("progress", "threads", "settings", "secret_names", "secret_file"),
     ("digests",),
     ("errors",),
 )

@@ -24,7 +24,8 @@ from segpipe.errors import SegpipeError
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.storage_driver import HOME_VARIABLE
 from segpipe.prompt import Mode
-from segpipe.secret_names import OWN_ORIGINS
+from segpipe.secret_file import secrets_path
+from segpipe.secret_names import OWN_ORIGINS, place_of_secret
 from segpipe.settings import Settings
 from segpipe.store.store import DealStore
 
@@ -171,7 +172,7 @@ def _check(settings: Settings) -> Iterator[Callable[[], str]]:
 
 def _key(settings: Settings) -> str:
     name = next(getattr(settings, field) for field in _KEY_FIELDS if hasattr(settings, field))
-    if not os.environ.get(name):
+    if place_of_secret(name) is None:
         raise SegpipeError(f"the variable {name}, which holds the key, is not set")
     return f"a key is in {name}"
 
@@ -205,8 +206,13 @@ def _advice(error: SegpipeError) -> str:
 
 def _keys() -> Iterator[Diagnosis]:
     for name in OWN_ORIGINS:
-        if os.environ.get(name):
-            yield Diagnosis("keys", _OK, f"{name} is set", None)
+        try:
+            place = place_of_secret(name)
+        except SegpipeError as error:
+            yield Diagnosis("keys", _FAULT, error.message, f"chmod 600 {secrets_path()}")
+            continue
+        if place:
+            yield Diagnosis("keys", _OK, f"{name} is set ({place})", None)
         else:
             advice = "export it where a paid or a protected service is used"
             yield Diagnosis("keys", _NOTE, f"{name} is not set", advice)

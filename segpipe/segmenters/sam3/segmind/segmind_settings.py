@@ -170,7 +170,8 @@ def read_api_key(config: SegmindConfig) -> str:
     key = read_secret(variable, what="key", field="api_key_env")
     if key is None:
         raise ConfigError(
-            f"the environment variable {variable} is not set: put the key of Segmind's API there",
+            f"the environment variable {variable} is not set: put the key of Segmind's API there, "
+            "or enter it in the studio's settings",
             field="api_key_env",
         )
     require_secret_origin(variable, config.endpoint, default=_ENDPOINT, field="endpoint")
