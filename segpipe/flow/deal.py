@@ -96,10 +96,9 @@ async def process_deal(
         made, read = stages.in_order(task.stages), stages.read_by(task.stages)
         asks = any(stage.reads_prompts for stage in made)
         prompts = read_prompts(store, task.deal, task.mode, photos) if asks else None
-        snapshot = store.current(task.deal, task.mode)
         with (
-            DealResults(task.deal, snapshot, read) as current,
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
+            DealResults(task.deal, staging.before, read) as current,
             DealWriter(
                 staging,
                 made,

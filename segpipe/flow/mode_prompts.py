@@ -117,7 +117,7 @@ def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo
             that the deal has not; or the mode is ``inside_box`` and no photo has a box.
         DealFailedError: Several of these.
     """
-    of_deal, of_images = store.prompts.of_deal(deal), store.prompts.images(deal)
+    of_deal, of_images = store.prompts.both(deal)
     # What a run recorded of a photo that was removed since, or what the other mode is asked there,
     # is no fault of this mode.
     strays = [
@@ -150,7 +150,7 @@ def has_boxes(images: Mapping[str, ImagePrompts]) -> bool:
 
 def read_prompts_version(store: DealStore, deal: str, mode: Mode) -> str:
     """The data version of what a mode is asked for now; raises what :func:`read_prompts` does."""
-    return prompts_version(store.prompts.of_deal(deal), store.prompts.images(deal), mode)
+    return prompts_version(*store.prompts.both(deal), mode)
 
 
 _NOTHING_ASKED: Mapping[str, object] = {

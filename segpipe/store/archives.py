@@ -8,12 +8,14 @@ import tarfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from isal import isal_zlib
 
 from segpipe.errors import StoreError
-from segpipe.store.staging import Staging
+
+if TYPE_CHECKING:
+    from segpipe.store.staging import Staging
 
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK_BYTES)
@@ -59,7 +61,7 @@ class ArchiveWriter:
     b'3 g'
     """
 
-    def __init__(self, staging: Staging, asset: str, name: str) -> None:
+    def __init__(self, staging: "Staging", asset: str, name: str) -> None:
         self._staging = staging
         self._asset = asset
         self._name = name

@@ -16,7 +16,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from segpipe.errors import ConfigError, CorruptVersionError, PromotionConflictError, SegpipeError
+from segpipe.errors import (
+    ConfigError,
+    CorruptVersionError,
+    PromotionConflictError,
+    SegpipeError,
+    StaleUpstreamError,
+)
 from segpipe.store import layout
 from segpipe.store.current_links import link_current
 from segpipe.store.ids import is_id
@@ -90,6 +96,16 @@ class CommitLog:
         self._mode = mode
         self._keep = keep
         self._files = NumberedFiles(storage, layout.commits_key(deal, mode))
+        self._noted: _Stored | None = None
+        self._has_noted = False
+
+    def note_newest(self) -> Commit | None:
+        """The current commit, which the next :meth:`append` takes for current without looking.
+
+        If it no longer is, the new commit finds its place taken, and is decided upon anew.
+        """
+        self._noted, self._has_noted = self._newest(), True
+        return self._noted.commit if self._noted else None
 
     def generations(self) -> list[int]:
         """Every generation that has a file, ascending, the swept ones' stragglers included."""
@@ -154,8 +170,14 @@ class CommitLog:
             CorruptVersionError: The current commit is damaged.
         """
         for _ in range(_MAX_TRIES):
-            base = self._newest()
-            draft = decide(base.commit if base else None)
+            was_noted, self._has_noted = self._has_noted, False
+            base = self._noted if was_noted else self._newest()
+            try:
+                draft = decide(base.commit if base else None)
+            except StaleUpstreamError:
+                if was_noted:
+                    continue
+                raise
             commit = Commit(
                 id=uuid.uuid4().hex,
                 deal=self._deal,

@@ -72,12 +72,19 @@ def list_folders(storage: Storage) -> tuple[list[str], dict[str, InputError]]:
     return sorted(valid), invalid
 
 
-def check_deal(storage: Storage, deal: str) -> None:
-    """Raise DealNotFoundError, or UnsafePathError if its folder leaves the data root."""
+def check_deal(storage: Storage, deal: str) -> list[Entry]:
+    """What is in a deal's folder.
+
+    Raises:
+        DealNotFoundError: There is no such deal.
+        UnsafePathError: Its folder leaves the data root.
+    """
     key = layout.deal_key(deal)
     check_stays_inside(storage, key)
-    if not _holds_deal(list_if_folder(storage, key)):
+    entries = list_if_folder(storage, key)
+    if not _holds_deal(entries):
         raise DealNotFoundError("there is no such deal under the data root; add it first")
+    return entries
 
 
 def remove_deal(storage: Storage, deal: str) -> int:

@@ -13,6 +13,9 @@
     settings/0000000007.json                                 saved settings; the highest are current
 """
 
+import posixpath
+from collections.abc import Iterable
+
 from segpipe.errors import PromptError
 from segpipe.store.ids import check_deal_id, check_id, is_id
 
@@ -84,14 +87,14 @@ def runs_key(deal: str) -> str:
     return f"{deal_key(deal)}/runs"
 
 
+def versions_key(deal: str, version: str, mode: str) -> str:
+    """The folder of what one run wrote of a mode: one version of each asset."""
+    return f"{runs_key(deal)}/{check_id(version, field='version')}/{check_id(mode, field='mode')}"
+
+
 def version_key(deal: str, version: str, mode: str, asset: str) -> str:
     """The folder of one version of one asset."""
-    parts = (
-        check_id(version, field="version"),
-        check_id(mode, field="mode"),
-        check_id(asset, field="asset"),
-    )
-    return "/".join((runs_key(deal), *parts))
+    return f"{versions_key(deal, version, mode)}/{check_id(asset, field='asset')}"
 
 
 def commits_key(deal: str, mode: str | None = None) -> str:
@@ -125,3 +128,14 @@ def failures_key(deal: str) -> str:
 def failure_key(deal: str, mode: str) -> str:
     """Why the last run of a mode promoted nothing."""
     return f"{failures_key(deal)}/{check_id(mode, field='mode')}{_JSON}"
+
+
+def folders_above(keys: Iterable[str], top: str) -> set[str]:
+    """Every folder between some keys and a folder above them all, that one included."""
+    folders = {top}
+    for key in keys:
+        folder = posixpath.dirname(key)
+        while folder not in folders:
+            folders.add(folder)
+            folder = posixpath.dirname(folder)
+    return folders

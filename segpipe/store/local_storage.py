@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -237,8 +237,9 @@ class LocalStorage(Storage):
             lock.release()
 
     @override
-    def refresh(self, key: str) -> None:
-        self._disk.touch(self._root / key)
+    def refresh(self, keys: Collection[str]) -> None:
+        for key in keys:
+            self._disk.touch(self._root / key)
 
     @override
     def remove(self, key: str) -> None:

@@ -12,10 +12,11 @@ So whoever is refused, or told of a fault, first reads back what is there.
 import errno
 import io
 import os
+import posixpath
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple, cast
 
@@ -33,6 +34,10 @@ _NS_PER_S = 1_000_000_000
 _CREATE: Literal["create"] = "create"
 _FIRST_READ_BYTES = 1024 * 1024
 _BUFFER_BYTES = 8 * 1024 * 1024
+# A request costs more than the memory of one: the cut-outs of a deal are mostly put at once.
+_MAX_PUT_BYTES = 128 * 1024 * 1024
+_PART_BYTES = 64 * 1024 * 1024
+_PARTS_AT_ONCE = 2
 # AWS answers 409 while somebody else's PUT of the same name is under way, which may yet fail.
 _PUT_TRIES = 10
 _PUT_TRIES_AT_FAULT = 3
@@ -154,10 +159,13 @@ class ObjectStorage(Storage):
         return self._put_if(key, data, expected, _version_of(present.meta))
 
     @override
-    def refresh(self, key: str) -> None:
-        # No object store can do it without writing the object again.
-        with os_errors(key):
-            obstore.head(self._store, self._path(key))
+    def refresh(self, keys: Collection[str]) -> None:
+        # No object store can do it without writing the objects again: they are only looked for,
+        # all in one listing of what is near them.
+        folder = posixpath.commonpath(keys) if len(keys) > 1 else posixpath.dirname(*keys)
+        missing = set(keys).difference(f"{folder}/{entry.name}" for entry in self.walk(folder))
+        for key in missing:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
 
     @override
     def remove(self, key: str) -> None:
@@ -171,7 +179,13 @@ class ObjectStorage(Storage):
     def put_file(self, key: str, file: BinaryIO) -> None:
         """Put a file of any size from its beginning, in parts; its name is nobody else's."""
         with os_errors(key):
-            obstore.put(self._store, self._path(key), file)
+            obstore.put(
+                self._store,
+                self._path(key),
+                file,
+                chunk_size=_PART_BYTES,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
 
     def _get(self, key: str) -> _Object:
         with os_errors(key):
@@ -234,6 +248,9 @@ class _ObjectFile:
         try:
             if isinstance(self._data, io.BytesIO):
                 self._storage.put_if_absent(self._key, [self._data.getvalue()])
+            elif self._data.tell() <= _MAX_PUT_BYTES:
+                self._data.seek(0)
+                self._storage.put_if_absent(self._key, [self._data.read()])
             else:
                 self._data.seek(0)
                 self._storage.put_file(self._key, self._data)

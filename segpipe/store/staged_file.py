@@ -1,4 +1,4 @@
-"""A file of a version while it is written: hashed on the way, made durable in the background."""
+"""The files of a version while they are written: hashed, and made durable in the background."""
 
 import contextlib
 import hashlib
@@ -6,10 +6,12 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from typing_extensions import Buffer
 
+from segpipe.store.manifests import Version
 from segpipe.store.storage import NewFile, store_errors
 
 _BUFFER_BYTES = 256 * 1024
@@ -98,6 +100,20 @@ def write_whole(file: HashedFile, data: bytes) -> None:
     file.finish()
 
 
+@dataclass(slots=True)
+class StagedAsset:
+    """What there is of an asset's version: its folder, and its files by name."""
+
+    folder: str
+    files: dict[str, Written | None] = field(default_factory=dict)  # None: not yet whole
+    under_way: set[Future[None]] = field(default_factory=set)
+    version: Version | None = None
+
+    def take(self, name: str, file: HashedFile) -> None:
+        """Keep of a file, of which there may be a million, no more than its manifest says."""
+        self.files[name] = Written(file.size, file.sha256)
+
+
 class BackgroundWriter:
     """Writes and syncs files in threads, so that the work goes on meanwhile."""
 
@@ -110,6 +126,17 @@ class BackgroundWriter:
         """Call ``task`` soon; waits while too many are under way."""
         self._slots.acquire()
         return self._threads.submit(self._run, task)
+
+    def track(self, under_way: set[Future[None]], task: Callable[[], None]) -> None:
+        """Do something in the background; what went well is forgotten at once."""
+
+        def forget(done: Future[None]) -> None:
+            if done.exception() is None:
+                under_way.discard(done)
+
+        future = self.submit(task)
+        under_way.add(future)
+        future.add_done_callback(forget)
 
     def close(self) -> None:
         """Wait for everything that was submitted, failed or not."""
@@ -128,3 +155,9 @@ class BackgroundWriter:
             raise
         finally:
             self._slots.release()
+
+
+def wait_for(under_way: set[Future[None]]) -> None:
+    """Wait for what is still under way; raises what went wrong with any of it."""
+    for future in list(under_way):
+        future.result()

@@ -8,9 +8,9 @@ current, a kill after it the new one.
 import contextlib
 import posixpath
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from segpipe.errors import (
@@ -34,7 +34,15 @@ from segpipe.store.manifests import (
     Version,
     utc_now,
 )
-from segpipe.store.staged_file import BackgroundWriter, HashedFile, Written, buffered, write_whole
+from segpipe.store.snapshot import Snapshot
+from segpipe.store.staged_file import (
+    BackgroundWriter,
+    HashedFile,
+    StagedAsset,
+    buffered,
+    wait_for,
+    write_whole,
+)
 from segpipe.store.storage import NewFile, Storage, store_errors
 from segpipe.store.version_info import VersionInfo
 
@@ -55,26 +63,23 @@ class Promotion:
     overtook: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class _StagedAsset:
-    folder: str
-    files: dict[str, Written | None] = field(default_factory=dict)  # None: not yet whole
-    under_way: set[Future[None]] = field(default_factory=set)
-    version: Version | None = None
-
-    def take(self, name: str, file: HashedFile) -> None:
-        """Keep of a file, of which there may be a million, no more than its manifest says."""
-        self.files[name] = Written(file.size, file.sha256)
-
-
 class Staging:
     """What one attempt of a run writes for one deal and mode; made by ``DealStore.stage``.
 
-    Different files may be written from several threads at once.
+    Different files may be written from several threads at once. ``before`` is what was current when
+    it began; None when nothing was.
     """
 
     def __init__(
-        self, storage: Storage, log: CommitLog, deal: str, mode: str, *, run_id: str, attempt: int
+        self,
+        storage: Storage,
+        log: CommitLog,
+        deal: str,
+        mode: str,
+        *,
+        run_id: str,
+        attempt: int,
+        before: Snapshot | None,
     ) -> None:
         self.deal = deal
         self.mode = mode
@@ -83,9 +88,11 @@ class Staging:
         self._attempt = attempt
         self._storage = storage
         self._log = log
-        self._base_generation = log.newest_generation()
-        self._had_photos = storage.is_folder(layout.images_key(deal))
-        self._assets: dict[str, _StagedAsset] = {}
+        self.before = before
+        # An object store has no folder that is left empty: what was staged goes with the deal.
+        self._had_photos = storage.keeps_empty_folders and self._has_photos()
+        self._begun: frozenset[str] | None = None
+        self._assets: dict[str, StagedAsset] = {}
         self._claiming = threading.Lock()
         self._attempted: list[str] = []
         self._created: list[str] = []
@@ -124,7 +131,7 @@ class Staging:
                 del staged.files[name]
             raise
         staged.take(name, file)
-        self._submit(self._unsynced, file.finish)
+        self._background.track(self._unsynced, file.finish)
 
     def write(self, asset: str, name: str, data: bytes) -> None:
         """Write a whole file in the background; see :meth:`open`.
@@ -139,7 +146,7 @@ class Staging:
             write_whole(file, data)
             staged.take(name, file)
 
-        self._submit(staged.under_way, write)
+        self._background.track(staged.under_way, write)
 
     def seal(
         self, asset: str, *, made_from: Mapping[str, str], info: VersionInfo = _NO_INFO
@@ -156,7 +163,7 @@ class Staging:
         """
         staged = self._staged(asset)
         with store_errors(self.deal):
-            _wait_for(staged.under_way)
+            wait_for(staged.under_way)
         if staged.version or None in staged.files.values():
             state = "it is sealed already" if staged.version else "a file of it is still open"
             raise StoreError(f"cannot seal '{asset}': {state}", deal=self.deal)
@@ -179,7 +186,7 @@ class Staging:
         file = HashedFile(self._create(f"{staged.folder}/{layout.MANIFEST}"), self.deal)
         with buffered(file) as writer:
             writer.write(manifest.to_bytes())
-        self._submit(self._unsynced, file.finish)
+        self._background.track(self._unsynced, file.finish)
         staged.version = Version(asset, self.version_name, file.sha256, manifest.made_from)
         return staged.version
 
@@ -201,8 +208,8 @@ class Staging:
             raise StoreError(f"cannot promote: {what}", deal=self.deal)
         with store_errors(self.deal):
             # From here on everything staged survives a power cut, as the commit is to.
-            _wait_for(self._unsynced)
-            folders = _folders_above(self._created, layout.runs_key(self.deal))
+            wait_for(self._unsynced)
+            folders = layout.folders_above(self._created, layout.runs_key(self.deal))
             try:
                 self._check_deal_is_there()
                 self._storage.sync_folders(sorted(folders))
@@ -211,12 +218,15 @@ class Staging:
                 self._may_be_named = False  # each put was answered: another commit was first
                 raise
             except FileNotFoundError as error:
+                if not self._storage.list(layout.deal_key(self.deal)):
+                    raise _removed() from error
                 raise StoreError(
                     "the staged files are gone: a sweep took them for leftovers; give sweep a "
                     "min_age_s that is longer than any run"
                 ) from error
         self._is_promoted = True
-        return Promotion(commit, tuple(range(self._base_generation + 1, commit.generation)))
+        first = self.before.generation + 1 if self.before else 1
+        return Promotion(commit, tuple(range(first, commit.generation)))
 
     def close(self) -> None:
         """End the staging; unless it was promoted, remove what it wrote, as far as possible."""
@@ -227,38 +237,34 @@ class Staging:
             with contextlib.suppress(OSError):
                 self._storage.remove(key)
         # Deepest first; a folder that others use too is not empty and stays.
-        folders = _folders_above(self._attempted, layout.deal_key(self.deal))
+        folders = layout.folders_above(self._attempted, layout.deal_key(self.deal))
         for folder in sorted(folders, key=len, reverse=True):
             with contextlib.suppress(OSError):
                 self._storage.remove_folder(folder)
 
-    def _staged(self, asset: str) -> _StagedAsset:
+    def _staged(self, asset: str) -> StagedAsset:
         """The asset's state; the first time, claim its folder."""
         with self._claiming:
             if asset not in self._assets:
                 folder = layout.version_key(self.deal, self.version_name, self.mode, asset)
                 with store_errors(self.deal):
-                    if self._storage.list(folder):
+                    if self._was_begun(asset, folder):
                         raise StoreError(
                             f"version {self.version_name!r} of '{asset}' was begun before; "
                             "versions never change: use another run id or attempt",
                             deal=self.deal,
                         )
-                self._assets[asset] = _StagedAsset(folder)
+                self._assets[asset] = StagedAsset(folder)
             return self._assets[asset]
 
-    def _submit(self, under_way: set[Future[None]], task: Callable[[], None]) -> None:
-        """Do something in the background; what went well is forgotten at once."""
+    def _was_begun(self, asset: str, folder: str) -> bool:
+        """Whether there is anything in the folder of an asset's version."""
+        if self._begun is None:  # one listing tells of all assets
+            listed = self._storage.list(posixpath.dirname(folder))
+            self._begun = frozenset(entry.name for entry in listed)
+        return asset in self._begun and bool(self._storage.list(folder))
 
-        def forget(done: Future[None]) -> None:
-            if done.exception() is None:
-                under_way.discard(done)
-
-        future = self._background.submit(task)
-        under_way.add(future)
-        future.add_done_callback(forget)
-
-    def _new_file(self, asset: str, name: str) -> tuple[_StagedAsset, str, HashedFile]:
+    def _new_file(self, asset: str, name: str) -> tuple[StagedAsset, str, HashedFile]:
         """A file that is open for writing, among those of its asset."""
         staged = self._staged(asset)
         name = check_file_name(name)
@@ -294,8 +300,11 @@ class Staging:
 
     def _check_deal_is_there(self) -> None:
         """Before the commit, which would bring back the folder of a deal that was removed."""
-        if self._had_photos and not self._storage.is_folder(layout.images_key(self.deal)):
-            raise DealNotFoundError("the deal was removed while a run worked on it")
+        if self._had_photos and not self._has_photos():
+            raise _removed()
+
+    def _has_photos(self) -> bool:
+        return self._storage.is_folder(layout.images_key(self.deal))
 
     def _check_upstreams(self, version: Version, base: Commit | None) -> None:
         for upstream, made_from in version.made_from.items():
@@ -315,8 +324,8 @@ class Staging:
 
     def _refresh(self) -> None:
         """Show a sweep that these versions are not leftovers, however long the run took."""
-        for staged in self._assets.values():
-            self._storage.refresh(f"{staged.folder}/{layout.MANIFEST}")
+        folders = [staged.folder for staged in self._assets.values()]
+        self._storage.refresh([f"{folder}/{layout.MANIFEST}" for folder in folders])
 
     def _is_surely_unnamed(self) -> bool:
         """Whether no commit names these versions, and none ever will, though a put failed."""
@@ -333,18 +342,5 @@ class Staging:
         )
 
 
-def _wait_for(under_way: set[Future[None]]) -> None:
-    """Wait for what is still under way; raises what went wrong with any of it."""
-    for future in list(under_way):
-        future.result()
-
-
-def _folders_above(keys: list[str], top: str) -> set[str]:
-    """Every folder between some keys and a folder above them all, that one included."""
-    folders = {top}
-    for key in keys:
-        folder = posixpath.dirname(key)
-        while folder not in folders:
-            folders.add(folder)
-            folder = posixpath.dirname(folder)
-    return folders
+def _removed() -> DealNotFoundError:
+    return DealNotFoundError("the deal was removed while a run worked on it")

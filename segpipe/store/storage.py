@@ -7,7 +7,7 @@ bytes, so one of them stands for everything that can be lost, and a test can rep
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -154,8 +154,8 @@ class Storage(Protocol):
         """
         ...
 
-    def refresh(self, key: str) -> None:
-        """Make a file look newly written, where that can be; FileNotFoundError when it is gone."""
+    def refresh(self, keys: Collection[str]) -> None:
+        """Make files look newly written, where that can be; FileNotFoundError when one is gone."""
         ...
 
     def remove(self, key: str) -> None:

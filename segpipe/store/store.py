@@ -1,10 +1,10 @@
 """The deal store: where a deal's photos, versions and commits live. Nothing else writes there."""
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from segpipe.errors import ConfigError, InputError, StoreError, VersionNotFoundError
@@ -189,7 +189,10 @@ class DealStore:
             folders = (layout.deal_key(deal), layout.runs_key(deal), layout.commits_key(deal))
             check_stays_inside(self._storage, *folders)
             log = self._log(deal, mode)
-            staging = Staging(self._storage, log, deal, mode, run_id=run_id, attempt=attempt)
+            before = self._snapshot(log, log.note_newest())
+            staging = Staging(
+                self._storage, log, deal, mode, run_id=run_id, attempt=attempt, before=before
+            )
         try:
             yield staging
         finally:
@@ -239,8 +242,7 @@ class DealStore:
         deal = check_deal_id(deal)
         with store_errors(deal):
             log = self._log(deal, mode)
-            commit = log.newest()
-        return Snapshot(self.root, self._storage, log, commit) if commit else None
+            return self._snapshot(log, log.newest())
 
     def snapshot(self, deal: str, mode: str, generation: int) -> Snapshot:
         """A kept generation.
@@ -308,8 +310,7 @@ class DealStore:
         for each in self.deals() if deal is None else [check_deal_id(deal)]:
             with store_errors(each):
                 for mode in self.modes(each):
-                    log = self._log(each, mode)
-                    yield from verification.verify(self._storage, log, each, mode)
+                    yield from verification.verify(self._storage, self._log(each, mode), each, mode)
 
     def sweep(
         self,
@@ -326,15 +327,11 @@ class DealStore:
             now: The time that ages are taken to; seconds since 1970.
             dry_run: Remove nothing, tell what would be.
         """
-        cutoff_s = (time.time() if now is None else now) - min_age_s
+        cutoff_ns = int(((time.time() if now is None else now) - min_age_s) * _NS_PER_S)
         report = SweepReport()
         for deal in self.deals():
             sweep = DealSweep(
-                self._storage,
-                deal,
-                functools.partial(self._log, deal),
-                cutoff_ns=int(cutoff_s * _NS_PER_S),
-                dry_run=dry_run,
+                self._storage, deal, partial(self._log, deal), cutoff_ns=cutoff_ns, dry_run=dry_run
             )
             try:
                 with store_errors(deal):
@@ -345,6 +342,9 @@ class DealStore:
 
     def _rollback(self, deal: str, mode: str) -> Rollback:
         return Rollback(self._storage, self._log(deal, mode), deal, mode)
+
+    def _snapshot(self, log: CommitLog, commit: Commit | None) -> Snapshot | None:
+        return Snapshot(self.root, self._storage, log, commit) if commit else None
 
     def _log(self, deal: str, mode: str) -> CommitLog:
         return CommitLog(self._storage, deal, check_id(mode, field="mode"), self._keep_commits)

@@ -87,8 +87,14 @@ class PromptFiles:
         """The prompts for all photos; of generation 0 and empty when there is no file."""
         with store_errors(deal):
             file = _deal_file(deal)
-            self._check_folder(file.deal)
-            return self._read(file)[1]
+            return self._read(file)[1] if self._check_folder(file.deal) else file.empty
+
+    def both(self, deal: str) -> tuple[DealPrompts, dict[str, ImagePrompts]]:
+        """What :meth:`of_deal` and :meth:`images` give; one listing where there are none."""
+        with store_errors(deal):
+            if not self._check_folder(check_deal_id(deal)):
+                return _deal_file(deal).empty, {}
+        return self.of_deal(deal), self.images(deal)
 
     def images(self, deal: str) -> dict[str, ImagePrompts]:
         """The prompts of all photos that have a file, by image id, sorted.
@@ -199,13 +205,15 @@ class PromptFiles:
             f"{_MAX_TRIES} other changes of {file.shown} came first; try again", image=file.image
         )
 
-    def _check_folder(self, deal: str) -> None:
-        check_deal(self._storage, deal)
-        folder = self._storage.entry(layout.prompts_key(deal))
-        if folder:
-            check_inside(folder)
-        if folder and folder.kind is not Kind.FOLDER:
-            raise PromptFileError(f"{layout.PROMPTS!r} in the deal is no folder; remove it")
+    def _check_folder(self, deal: str) -> bool:
+        """Whether a deal has a folder of prompts; the deal is there, and nothing else so called."""
+        for entry in check_deal(self._storage, deal):
+            if entry.name == layout.PROMPTS:
+                check_inside(entry)
+                if entry.kind is not Kind.FOLDER:
+                    raise PromptFileError(f"{layout.PROMPTS!r} in the deal is no folder; remove it")
+                return True
+        return False
 
     def _names(self, deal: str) -> list[str]:
         listed = (entry.name for entry in self._storage.list(layout.prompts_key(deal)))
