@@ -15,6 +15,8 @@ from segpipe.studio.deal_list import DealList
 from segpipe.studio.deal_status import StatusReader
 from segpipe.studio.login import Login
 from segpipe.studio.page_templates import Pages
+from segpipe.studio.photo_facts import PhotoFacts
+from segpipe.studio.photo_preview import PhotoPreview
 from segpipe.studio.pictures import Pictures
 from segpipe.studio.studio_settings import StudioSettings
 from segpipe.studio.trials import Trials
@@ -33,6 +35,8 @@ class Studio:
         pages: Draws pages.
         audit: Where changes are noted.
         pictures: Makes pictures of photos and cut-outs.
+        photos: Reads facts of photos.
+        preview: Asks the segmenter about photos of deals.
         status: How deals stand.
         deals: The list of all deals.
         dagster: Dagster's instance, pages and processes.
@@ -46,6 +50,8 @@ class Studio:
     pages: Pages
     audit: AuditLog
     pictures: Pictures
+    photos: PhotoFacts
+    preview: PhotoPreview
     status: StatusReader
     deals: DealList
     dagster: DagsterGateway
@@ -77,6 +83,8 @@ def build_studio(settings: StudioSettings) -> Studio:
             memory_bytes=int(settings.picture_memory_mb * 1_000_000),
             at_once=settings.pictures_at_once,
         ),
+        photos=PhotoFacts(store),
+        preview=PhotoPreview(store),
         status=status,
         deals=DealList(status),
         dagster=dagster,

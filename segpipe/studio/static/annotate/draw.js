@@ -36,13 +36,14 @@ const linesOf = new WeakMap();
  * @param {DrawnItem[]} scene.items
  * @param {string | null} [scene.picked] The id of the item with handles.
  * @param {string | null} [scene.pointed] The id of the item under the pointer.
+ * @param {boolean} [scene.hasNames] Whether items have their names written at them.
  */
-export function drawScene(context, { view, ratio, items, picked = null, pointed = null }) {
+export function drawScene(context, { view, ratio, items, picked = null, pointed = null, hasNames = true }) {
   const { canvas } = context;
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.lineJoin = "round";
-  const brush = { context, view, ratio };
+  const brush = { context, view, ratio, hasNames };
   for (const item of items) {
     if (item.box && isInSight(brush, item)) drawBox(brush, item, item.id === pointed || item.id === picked);
   }
@@ -51,9 +52,16 @@ export function drawScene(context, { view, ratio, items, picked = null, pointed 
   if (chosen?.box) drawHandles(brush, chosen);
 }
 
-/** Draw a rectangle that somebody is drawing. */
-export function drawDraft(context, { view, ratio, box, look }) {
-  drawBox({ context, view, ratio }, { id: "", box, look }, true);
+/** Draw something over a scene: a rectangle that is being drawn, or an outline to choose. */
+export function drawDraft(context, { view, ratio, item }) {
+  drawBox({ context, view, ratio, hasNames: false }, item, true);
+}
+
+/** Draw points on and off an item over a scene. */
+export function drawPoints(context, { view, ratio, points }) {
+  for (const { x, y, positive } of points) {
+    drawPoint({ context, view, ratio }, { id: "", point: [x, y], look: positive ? "user" : "negative" }, true);
+  }
 }
 
 /** Draw the cross that stands for the pointer of who uses the keys. */
@@ -95,7 +103,7 @@ function isInSight({ context, view, ratio }, /** @type {Item} */ { box }) {
   );
 }
 
-function drawBox({ context, view, ratio }, /** @type {DrawnItem} */ item, isStrong) {
+function drawBox({ context, view, ratio, hasNames }, /** @type {DrawnItem} */ item, isStrong) {
   const scale = view.scale * ratio;
   context.setTransform(scale, 0, 0, scale, view.x * ratio, view.y * ratio);
   const line = lineOf(item);
@@ -117,7 +125,7 @@ function drawBox({ context, view, ratio }, /** @type {DrawnItem} */ item, isStro
     context.globalAlpha = 1;
   }
   if (item.look === "negative") drawDiagonal({ context, view }, item.box, colour);
-  if (item.name && (item.box[2] - item.box[0]) * view.scale > LABEL_PX) {
+  if (hasNames && item.name && (item.box[2] - item.box[0]) * view.scale > LABEL_PX) {
     drawName({ context, view, ratio }, item, colour);
   }
 }
