@@ -7,7 +7,7 @@ from cachetools import LRUCache
 from segpipe.flow.import_labels import photo_size
 from segpipe.flow.results import DealResults
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
-from segpipe.flow.stages.segmentation import SEGMENTATION, DETECTIONS_FILE
+from segpipe.flow.stages.segmentation import DETECTIONS_FILE, SEGMENTATION
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore, Photo
 from segpipe.studio.photo_tags import photo_tag

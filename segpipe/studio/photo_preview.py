@@ -14,7 +14,7 @@ from segpipe.detection import NO_EVIDENCE
 from segpipe.errors import SavedSettingsError
 from segpipe.flow.mode_prompts import ModePrompts, read_prompts_version
 from segpipe.flow.photo import LoadedPhoto, load_photo
-from segpipe.flow.saved_settings import Saved, read_saved
+from segpipe.flow.saved_settings import Saved, read_saved, within_budget
 from segpipe.flow.stages.dedup import dedup_image
 from segpipe.flow.stages.refinement import items_found, refine_image
 from segpipe.flow.stages.segmentation import segment_image
@@ -165,7 +165,7 @@ class PhotoPreview:
             self._waiting -= 1
 
     async def _ready(self, saved: Saved) -> Segmenter:
-        settings = saved.settings.of_run(saved.generation).segmenter
+        settings = within_budget(saved.settings.segmenter, saved.settings.budget)
         if self._segmenter is None or self._built_from != settings:
             await self.aclose()
             self._segmenter, self._built_from = build_segmenter(settings), settings

@@ -21,7 +21,7 @@ from segpipe.store.prompts.prompt_operations import (
 )
 from segpipe.studio.photo_facts import FoundOutline
 from segpipe.studio.roles import Asking, Role, needs
-from segpipe.studio.studio_state import Serving, Studio
+from segpipe.studio.studio_state import Serving
 from segpipe.wire.inference import Problem
 
 router = APIRouter(prefix="/api/deals/{deal}", tags=["prompts"])

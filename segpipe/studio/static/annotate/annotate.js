@@ -56,6 +56,7 @@ const commands = {
   "zoom-in": () => work.surface.zoom(1.5),
   "zoom-out": () => work.surface.zoom(1 / 1.5),
   fit: () => work.fit(),
+  escape: () => work.escape(),
   turn: () => editor.turnRound(),
   remove: () => editor.remove(),
   example: () => work.use(editor.chosen, "find_all", "positive_exemplar"),

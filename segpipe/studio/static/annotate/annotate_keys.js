@@ -14,6 +14,7 @@ const SHORTCUTS = [
   ["fit", "See all of it", "0"],
   ["next-item", "Next annotation", "]"],
   ["previous-item", "Previous annotation", "["],
+  ["escape", "Let go of what is picked", "Escape"],
   ["turn", "Turn round: find, or leave out", "t"],
   ["class", "Write the class", "l"],
   ["remove", "Remove", "Delete"],
@@ -64,8 +65,7 @@ export function listenOnStage(stage, work) {
       if (editor.tool === "magic" && editor.cross) work.candidates.add(editor.cross, !editor.isNegative);
       else editor.enter(work.middle);
     } else if (event.key === "Escape") {
-      editor.escape();
-      if (work.candidates.points.length) work.candidates.clear();
+      work.escape();
     } else if (event.key === " ") {
       work.isSpaceDown = true;
     } else {

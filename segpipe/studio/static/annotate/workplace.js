@@ -122,6 +122,12 @@ export class Workplace extends EventTarget {
     this.candidates.clear();
   }
 
+  /** Leave what one is in the middle of, or let go of what is picked. */
+  escape() {
+    if (this.candidates.points.length) this.candidates.clear();
+    else this.editor.escape();
+  }
+
   /** Something looks otherwise now. */
   changed() {
     this.surface.redraw();
