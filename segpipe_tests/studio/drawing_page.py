@@ -1,5 +1,6 @@
 """A photo in a browser, to draw on as people do: in pixels of the photo."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class DrawingPage:
         expect(self.page.locator("[data-ready]")).to_be_attached()
         photo = self.page.locator("[data-photo]")
         expect(photo).to_have_js_property("complete", True)
-        self.page.wait_for_function("document.querySelector('[data-photo]').style.transform")
+        expect(photo).to_have_attribute("style", re.compile("transform"))
 
     @property
     def stage(self) -> Locator:

@@ -5,6 +5,7 @@ import { drawStatus } from "./panel.js";
 import { PromptSync } from "./sync.js";
 import { unsavedUrls } from "./unsaved.js";
 
+const OTHERS_MS = 8_000;
 const DONE = { add: "drawn a mark", change: "changed a mark", remove: "removed a mark", text: "changed the text" };
 
 /**
@@ -30,10 +31,21 @@ export function listenToSaving({ sync, dealSync, work, place }) {
   }
   sync.addEventListener("others", ({ detail }) => {
     detail.ids.forEach((id) => work.history.forget(id));
-    const some = detail.ids.length === 1 ? "one thing" : `${detail.ids.length} things`;
-    toast(`Somebody else, or a run, has changed ${some} here.`);
+    tellOfOthers(detail.ids.length);
   });
   say();
+}
+
+/** One message for all that others do within a while. */
+const others = { count: 0, takeAway: () => {} };
+
+function tellOfOthers(count) {
+  others.takeAway();
+  others.count += count;
+  clearTimeout(others.timer);
+  others.timer = setTimeout(() => (others.count = 0), OTHERS_MS);
+  const some = others.count === 1 ? "one thing" : `${others.count} things`;
+  others.takeAway = toast(`Somebody else, or a run, has changed ${some} here.`);
 }
 
 function askWhichWins(sync, work, { operations, annotations }) {
