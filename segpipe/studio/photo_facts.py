@@ -8,12 +8,12 @@ from segpipe.flow.import_labels import photo_size
 from segpipe.flow.results import DealResults
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
 from segpipe.flow.stages.segmentation import DETECTIONS_FILE, SEGMENTATION
+from segpipe.flow.try_photo import find_photo
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore, Photo
 from segpipe.studio.photo_tags import photo_tag
-from segpipe.web.problems import RefusedError
+from segpipe.vision.boxes import Box
 
-_NOT_FOUND = 404
 _KEPT_SIZES = 100_000
 
 
@@ -28,7 +28,7 @@ class FoundOutline:
         label: What it is, when that is known.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     path: str
     score: float
     label: str | None
@@ -46,13 +46,8 @@ class PhotoFacts:
         self._sizes: LRUCache[tuple[str, str, str], tuple[int, int]] = LRUCache(_KEPT_SIZES)
 
     def photo(self, deal: str, image: str) -> Photo:
-        """The photo of a deal with this id; raises RefusedError (404) when there is none."""
-        found = next((one for one in self._store.photos(deal) if one.image == image), None)
-        if found is None:
-            raise RefusedError(
-                _NOT_FOUND, "NotFound", f"the deal has no photo {image!r}; open the deal again"
-            )
-        return found
+        """The photo of a deal with this id; raises DealNotFoundError when there is none."""
+        return find_photo(self._store, deal, image)
 
     def size(self, deal: str, photo: Photo) -> tuple[int, int]:
         """Width and height of the upright photo, pixels; raises PhotoError when it is none."""
@@ -79,7 +74,7 @@ class PhotoFacts:
             rows = results.rows(REFINEMENT, REFINEMENT_FILE, image).select(columns).to_pylist()
         return results.generation, [
             FoundOutline(
-                box=(row["x1"], row["y1"], row["x2"], row["y2"]),
+                box=Box(row["x1"], row["y1"], row["x2"], row["y2"]),
                 path=row["svg_path"],
                 score=of_detection[row["detection"]]["score"],
                 label=of_detection[row["detection"]]["label"],

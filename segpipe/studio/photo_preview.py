@@ -1,34 +1,37 @@
-"""What the segmenter would answer to what is drawn on a photo, before any run: nothing is written.
+"""What the segmenter would answer to what is drawn on a photo, before any run.
 
-The stages are those of a run, with the saved settings. One photo is worked on at a time, and the
-last segmenter is kept with its weights.
+It is asked as a run with the saved settings would ask it, and answers that settings keep are kept,
+so that the run pays for none of them again. Nothing is written to a deal. One photo is worked on at
+a time, and the last segmenter is kept with its weights.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
-from segpipe.detection import NO_EVIDENCE
-from segpipe.errors import SavedSettingsError
-from segpipe.flow.mode_prompts import ModePrompts, read_prompts_version
+from segpipe.detection import NO_EVIDENCE, Candidate
+from segpipe.errors import SavedSettingsError, SegpipeError
 from segpipe.flow.photo import LoadedPhoto, load_photo
 from segpipe.flow.saved_settings import Saved, read_saved, within_budget
-from segpipe.flow.stages.dedup import dedup_image
-from segpipe.flow.stages.refinement import items_found, refine_image
-from segpipe.flow.stages.segmentation import segment_image
+from segpipe.flow.try_photo import TRIAL_RUN, Trial, prompt_of_deal, try_photo
 from segpipe.prompt import Mode, Point, require_points
-from segpipe.refiners.build_refiner import build_refiner
-from segpipe.segmenters.build_segmenter import RecursiveConfig, Sam3Config, build_segmenter
+from segpipe.segmenters.build_segmenter import (
+    AnySegmenterConfig,
+    RecursiveConfig,
+    Sam3Config,
+    build_segmenter,
+)
 from segpipe.segmenters.sam3.segmind import SegmindConfig
-from segpipe.segmenters.segmenter import Segmenter
-from segpipe.settings import Settings
+from segpipe.segmenters.segmenter import Segmenter, call_context
 from segpipe.store.store import DealStore, Photo
 from segpipe.studio.photo_facts import FoundOutline
+from segpipe.studio.trials import refusal_of_trial
 from segpipe.threads import finish_in_thread
 from segpipe.vision.backdrop import with_backdrop
-from segpipe.vision.contour import mask_to_path
+from segpipe.vision.contour import masks_to_paths
 from segpipe.web.problems import FullError
 
 _MAX_WAITING = 4
@@ -40,7 +43,7 @@ class Preview:
     """What would be found.
 
     Attributes:
-        items: The items, as a run would keep them.
+        items: The items that dedup keeps.
         segmenter: Its id.
         notes: What of the prompt is not used, and what is to be known of the answer.
         elapsed_ms: From the photo to the outlines.
@@ -54,99 +57,77 @@ class Preview:
     generation: int
 
 
-def is_paid(segmenter: Settings) -> bool:
+def is_paid(segmenter: AnySegmenterConfig) -> bool:
     """Whether a segmenter of these settings takes money for an answer."""
-    if isinstance(segmenter, RecursiveConfig):
-        return is_paid(segmenter.inner)
-    return isinstance(segmenter, Sam3Config) and isinstance(segmenter.backend, SegmindConfig)
+    match segmenter:
+        case Sam3Config(backend=SegmindConfig()):
+            return True
+        case RecursiveConfig(inner=inner):
+            return is_paid(inner)
+        case _:
+            return False
 
 
 class PhotoPreview:
     """Asks the segmenter of the saved settings about photos of deals.
 
+    Every method raises RefusedError: as :func:`~segpipe.studio.trials.refusal_of_trial` says of
+    what went wrong, and 503 while others wait.
+
     Args:
         store: The deals.
+        folder: The local folder of kept answers and of the account of paid calls.
     """
 
-    def __init__(self, store: DealStore) -> None:
+    def __init__(self, store: DealStore, folder: Path) -> None:
         self._store = store
+        self._folder = folder
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._segmenter: Segmenter | None = None
-        self._built_from: Settings | None = None
-
-    async def saved(self) -> Saved:
-        """The settings that the next preview has; raises SavedSettingsError."""
-        return await asyncio.to_thread(read_saved, self._store)
+        self._built_from: AnySegmenterConfig | None = None
 
     def may_cost(self) -> bool:
-        """Whether the next preview is paid for; settings that cannot be read cost nothing."""
+        """Whether the next answer is paid for; settings that cannot be read cost nothing."""
         try:
             return is_paid(read_saved(self._store).settings.segmenter)
         except SavedSettingsError:
             return False
 
-    async def preview(self, deal: str, photo: Photo, mode: Mode, saved: Saved) -> Preview:
-        """What a run would find in a photo now.
-
-        Raises:
-            PromptError: What is drawn makes no sense, or the segmenter cannot follow it.
-            SegmenterError: It failed.
-            PhotoError: The photo cannot be decoded.
-            RefusedError: Others wait already (503).
-        """
-        async with self._asking(saved) as segmenter:
+    async def preview(self, deal: str, photo: Photo, mode: Mode) -> Preview:
+        """What the segmenter and dedup of a run would find in a photo now."""
+        async with self._asking() as (saved, segmenter):
             start = perf_counter()
-            settings = saved.settings.of_run(saved.generation)
             loaded = await self._load(deal, photo, saved)
-            prompts = await asyncio.to_thread(self._prompts, deal, mode)
-            asked = prompts.ask(
-                photo.image,
-                width=loaded.info.width,
-                height=loaded.info.height,
-                settings=settings.stages.prompts,
-                default_texts=segmenter.default_texts,
+            asked = await finish_in_thread(
+                prompt_of_deal,
+                self._store,
+                deal,
+                photo,
+                mode,
+                loaded.decoded,
+                saved.settings.prompts,
+                segmenter.default_texts,
             )
-            segmented = await segment_image(loaded.decoded, segmenter, asked)
-            deduped = await finish_in_thread(dedup_image, segmented, saved.settings.dedup)
-            picture = await finish_in_thread(with_backdrop, loaded.decoded)
-            refiner = build_refiner(saved.settings.refiner)
-            refined = await refine_image(picture, segmented, deduped, refiner)
-            found = segmented.result.detections
-            items = tuple(
-                FoundOutline(
-                    box=(item.box.x1, item.box.y1, item.box.x2, item.box.y2),
-                    path=item.svg_path,
-                    score=found[item.detection].score,
-                    label=found[item.detection].label,
-                )
-                for item in items_found(segmented, refined)
+            dedup = saved.settings.dedup
+            trial = await try_photo(
+                loaded.decoded, segmenter, asked, dedup, deal=deal, image=photo.image
             )
             elapsed_ms = (perf_counter() - start) * 1000
-            return Preview(items, segmenter.id, segmented.warnings, elapsed_ms, saved.generation)
+            notes = trial.segmented.warnings
+            return Preview(_items(trial), segmenter.id, notes, elapsed_ms, saved.generation)
 
     async def candidates(
-        self, deal: str, photo: Photo, points: Sequence[Point], saved: Saved
+        self, deal: str, photo: Photo, points: Sequence[Point]
     ) -> tuple[FoundOutline, ...]:
-        """Three readings of what some points mean, the best first; those with nothing are left out.
-
-        Raises:
-            PromptError: No point is positive, or one lies outside the photo.
-            UnsupportedPromptError: The segmenter knows no points.
-            SegmenterError: It failed.
-        """
-        async with self._asking(saved) as segmenter:
+        """Three readings of what some points mean, the best first, without those of nothing."""
+        async with self._asking() as (saved, segmenter):
             loaded = await self._load(deal, photo, saved)
             placed = require_points(points, loaded.info.width, loaded.info.height)
             picture = await finish_in_thread(with_backdrop, loaded.decoded)
-            readings = await segmenter.candidates(picture, placed)
-        found = []
-        for reading in readings:
-            if (box := reading.mask.box) and reading.score > NO_EVIDENCE:
-                path = await finish_in_thread(mask_to_path, reading.mask)
-                corners = (box.x1, box.y1, box.x2, box.y2)
-                found.append(FoundOutline(corners, path, reading.score, None))
-        return tuple(found)
+            with call_context(TRIAL_RUN, deal, photo.image):
+                readings = await segmenter.candidates(picture, placed)
+            return await finish_in_thread(_readings, readings)
 
     async def aclose(self) -> None:
         """Close the segmenter."""
@@ -154,27 +135,48 @@ class PhotoPreview:
             await self._segmenter.aclose()
 
     @asynccontextmanager
-    async def _asking(self, saved: Saved) -> AsyncIterator[Segmenter]:
+    async def _asking(self) -> AsyncIterator[tuple[Saved, Segmenter]]:
         if self._waiting >= _MAX_WAITING:
             raise FullError("other previews are being made", retry_after_s=_RETRY_AFTER_S)
         self._waiting += 1
         try:
             async with self._turn:
-                yield await self._ready(saved)
+                saved = await finish_in_thread(read_saved, self._store)
+                yield saved, await self._built(saved)
+        except SegpipeError as error:
+            raise refusal_of_trial(error) from error
         finally:
             self._waiting -= 1
 
-    async def _ready(self, saved: Saved) -> Segmenter:
+    async def _built(self, saved: Saved) -> Segmenter:
         settings = within_budget(saved.settings.segmenter, saved.settings.budget)
         if self._segmenter is None or self._built_from != settings:
             await self.aclose()
-            self._segmenter, self._built_from = build_segmenter(settings), settings
+            self._segmenter = None
+            self._segmenter = build_segmenter(settings, self._folder)
+            self._built_from = settings
         return self._segmenter
 
     async def _load(self, deal: str, photo: Photo, saved: Saved) -> LoadedPhoto:
         return await load_photo(self._store, deal, photo, saved.settings.photos)
 
-    def _prompts(self, deal: str, mode: Mode) -> ModePrompts:
-        prompts = self._store.prompts
-        version = read_prompts_version(self._store, deal, mode)
-        return ModePrompts(mode, version, prompts.of_deal(deal), prompts.images(deal))
+
+def _items(trial: Trial) -> tuple[FoundOutline, ...]:
+    """What stays, without the drawn boxes in which there is nothing."""
+    items = []
+    for index in trial.kept:
+        found, outline = trial.detections[index], trial.outlines[index]
+        if index not in trial.segmented.missing:
+            box, path = (outline.box, outline.path) if outline else (found.box, "")
+            items.append(FoundOutline(box, path, found.score, found.label))
+    return tuple(items)
+
+
+def _readings(candidates: Sequence[Candidate]) -> tuple[FoundOutline, ...]:
+    seen = [one for one in candidates if one.score > NO_EVIDENCE and one.mask.box]
+    paths = masks_to_paths([one.mask for one in seen])
+    return tuple(
+        FoundOutline(one.mask.box, path or "", one.score, None)
+        for one, path in zip(seen, paths, strict=True)
+        if one.mask.box
+    )

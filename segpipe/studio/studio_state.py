@@ -84,7 +84,7 @@ def build_studio(settings: StudioSettings) -> Studio:
             at_once=settings.pictures_at_once,
         ),
         photos=PhotoFacts(store),
-        preview=PhotoPreview(store),
+        preview=PhotoPreview(store, local_folder(settings.root)),
         status=status,
         deals=DealList(status),
         dagster=dagster,

@@ -1,7 +1,7 @@
 """Drawing on a photo, as people do it in a browser."""
 
+import asyncio
 import io
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.finds import write_finds
 from segpipe.prompt import Mode
 from segpipe.store.prompts import PromptType
@@ -117,12 +118,8 @@ def test_a_box_is_picked_moved_resized_turned_removed_and_all_is_undone(
 
 
 @pytest.fixture(scope="module")
-def found(studio: RunningStudio) -> Iterator[str]:
+def found(studio: RunningStudio) -> str:
     """A deal of which a run has found the goods."""
-    import asyncio
-
-    from segpipe.flow.deal import DealTask, process_deal
-
     store = make_photos(studio.root, "found", ("a", "b"))
 
     def run() -> None:
@@ -130,7 +127,7 @@ def found(studio: RunningStudio) -> Iterator[str]:
         write_finds(store, "found")
 
     in_thread(run)
-    yield "found"
+    return "found"
 
 
 def test_what_a_run_found_is_told_apart_and_can_be_used(

@@ -1,13 +1,15 @@
 """Nothing that somebody draws is lost: two browsers, dead servers, runs and text editors."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.finds import write_finds
 from segpipe.prompt import Mode
 from segpipe_tests.deals import default_tools
@@ -148,15 +150,15 @@ def test_twenty_edits_without_a_network_are_saved_once_though_an_answer_was_lost
 ) -> None:
     store = make_photos(studio.root, "offline")
     at = DrawingPage(page, "offline").open()
-    lost = []
+    lost: list[bool] = []
 
-    def lose_the_first_answer(route: object) -> None:
-        if not lost and route.request.method == "PATCH":  # type: ignore[attr-defined]
+    def lose_the_first_answer(route: Route) -> None:
+        if not lost and route.request.method == "PATCH":
             lost.append(True)
-            route.fetch()  # type: ignore[attr-defined]
-            route.abort()  # type: ignore[attr-defined]
+            route.fetch()
+            route.abort()
         else:
-            route.continue_()  # type: ignore[attr-defined]
+            route.continue_()
 
     page.route("**/prompts", lose_the_first_answer)
     draw_some(at, 1, 20)
@@ -176,10 +178,6 @@ def test_twenty_edits_without_a_network_are_saved_once_though_an_answer_was_lost
 def test_what_a_run_finds_and_what_somebody_draws_meanwhile_are_both_there(
     studio: RunningStudio, page: Page
 ) -> None:
-    import asyncio
-
-    from segpipe.flow.deal import DealTask, process_deal
-
     store = make_photos(studio.root, "meanwhile")
     at = DrawingPage(page, "meanwhile").open()
     draw_some(at, 3, 100)

@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from segpipe.flow.saved_settings import Saved
 from segpipe.prompt import Mode, Point
 from segpipe.store.store import Photo
 from segpipe.studio.photo_facts import FoundOutline
-from segpipe.studio.photo_preview import Preview, is_paid
+from segpipe.studio.photo_preview import Preview
 from segpipe.studio.roles import Asking, Person, Role, needs, require_role
 from segpipe.studio.studio_state import Serving, Studio
+from segpipe.threads import finish_in_thread
 
 router = APIRouter(
     prefix="/api/deals/{deal}/photos/{image}",
@@ -50,9 +50,9 @@ class Readings(BaseModel):
 async def preview(
     studio: Serving, person: Asking, deal: str, image: str, mode: Mode = Mode.FIND_ALL
 ) -> Preview:
-    """What a run with the saved settings would find in a photo now; nothing is written."""
-    photo, saved = await _asked(studio, person, deal, image)
-    return await studio.preview.preview(deal, photo, mode, saved)
+    """What the segmenter of the saved settings would find in a photo now."""
+    photo = await _asked(studio, person, deal, image)
+    return await studio.preview.preview(deal, photo, mode)
 
 
 @router.post("/candidates")
@@ -60,15 +60,13 @@ async def candidates(
     studio: Serving, person: Asking, deal: str, image: str, marks: PointsOnPhoto
 ) -> Readings:
     """Three readings of what some points mean."""
-    photo, saved = await _asked(studio, person, deal, image)
+    photo = await _asked(studio, person, deal, image)
     points = [Point(one.x, one.y, one.positive) for one in marks.points]
-    items = await studio.preview.candidates(deal, photo, points, saved)
-    return Readings(items=items)
+    return Readings(items=await studio.preview.candidates(deal, photo, points))
 
 
-async def _asked(studio: Studio, person: Person, deal: str, image: str) -> tuple[Photo, Saved]:
-    """The photo and the settings; asking a paid service is for administrators."""
-    saved = await studio.preview.saved()
-    if is_paid(saved.settings.segmenter):
+async def _asked(studio: Studio, person: Person, deal: str, image: str) -> Photo:
+    """The photo; asking a service that is paid for is for administrators."""
+    if await finish_in_thread(studio.preview.may_cost):
         require_role(person, Role.ADMIN)
-    return studio.photos.photo(deal, image), saved
+    return await finish_in_thread(studio.photos.photo, deal, image)
