@@ -1,10 +1,12 @@
 """Segmenters by configuration: the only place that maps a kind to a class."""
 
+import math
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from segpipe.errors import ConfigError
 from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.each_text import EachText
@@ -13,7 +15,12 @@ from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
 from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
 from segpipe.segmenters.sam3.service import InternalConfig, InternalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
+from segpipe.segmenters.tiled import TiledSegmenter
 from segpipe.settings import Settings
+from segpipe.vision.tiles import LEAST_OVERLAP, MOST_OVERLAP
+
+_SAM3_PX = 1008
+"""The side of the square that SAM 3 sees."""
 
 DATA_FOLDER = Path("data")
 """Where segmenters keep answers and accounts, unless they are told otherwise."""
@@ -39,11 +46,47 @@ class Sam3Config(Settings):
     )
 
 
+class TilesInPassesConfig(Settings):
+    """Look at a large photo in tiles, for small items."""
+
+    kind: Literal["tiled"] = "tiled"
+    inner: ClassicalConfig | Sam3Config = Field(
+        default=ClassicalConfig(),
+        discriminator="kind",
+        description="The segmenter that looks at each tile.",
+    )
+    tile_px: int = Field(
+        default=0,
+        ge=0,
+        description="Longest side of a tile, in pixels: at most what the inner segmenter sees "
+        "without scaling down, which is 1008 for sam3 and the root of work_pixels for classical; "
+        "0 is just that.",
+    )
+    overlap_ratio: float = Field(
+        default=0.2,
+        ge=LEAST_OVERLAP,
+        le=MOST_OVERLAP,
+        description="Share of a tile's side that neighbours have in common, at least. Items "
+        "smaller than that are whole in one of them.",
+    )
+    whole_photo: bool = Field(
+        default=True,
+        description="Look for everything in the whole photo too, which finds what is larger than "
+        "a tile.",
+    )
+    min_photo_px: int = Field(
+        default=2000,
+        ge=0,
+        description="Photos whose longer side has fewer pixels go to the inner segmenter as they "
+        "are.",
+    )
+
+
 class RecursiveConfig(Settings):
     """Look again after painting out what was found."""
 
     kind: Literal["recursive"] = "recursive"
-    inner: ClassicalConfig | Sam3Config = Field(
+    inner: ClassicalConfig | Sam3Config | TilesInPassesConfig = Field(
         default=ClassicalConfig(),
         discriminator="kind",
         description="The segmenter that looks at each picture.",
@@ -63,18 +106,44 @@ class RecursiveConfig(Settings):
     )
 
 
-AnySegmenterConfig = ClassicalConfig | Sam3Config | RecursiveConfig
+class PassesInTilesConfig(RecursiveConfig):
+    """Look again at each tile, after painting out what was found in it."""
+
+    inner: ClassicalConfig | Sam3Config = Field(
+        default=ClassicalConfig(),
+        discriminator="kind",
+        description="The segmenter that looks at each picture.",
+    )
+
+
+class TiledConfig(TilesInPassesConfig):
+    """Look at a large photo in tiles, for small items."""
+
+    # Settings in the launchpad are a tree, so tiles and passes go into each other only once.
+    inner: ClassicalConfig | Sam3Config | PassesInTilesConfig = Field(  # type: ignore[assignment]
+        default=ClassicalConfig(),
+        discriminator="kind",
+        description="The segmenter that looks at each tile.",
+    )
+
+
+AnySegmenterConfig = ClassicalConfig | Sam3Config | RecursiveConfig | TiledConfig
 SegmenterConfig = Annotated[AnySegmenterConfig, Field(discriminator="kind")]
 """Every segmenter that can be configured, told apart by ``kind``."""
 
 
 def build_segmenter(
-    config: AnySegmenterConfig, data_folder: Path = DATA_FOLDER, *, threads: int = 2
+    config: AnySegmenterConfig | TilesInPassesConfig,
+    data_folder: Path = DATA_FOLDER,
+    *,
+    threads: int = 2,
 ) -> Segmenter:
     """Build the segmenter that a configuration describes.
 
     >>> build_segmenter(RecursiveConfig(inner=ClassicalConfig())).id
     'recursive(classical)'
+    >>> build_segmenter(TiledConfig(inner=PassesInTilesConfig())).id
+    'tiled(recursive(classical))'
 
     Args:
         config: Which segmenter, and how.
@@ -98,6 +167,29 @@ def build_segmenter(
                 fill_color=(red, green, blue),
                 fill_dilate_px=config.fill_dilate_px,
             )
+        case TilesInPassesConfig():
+            return TiledSegmenter(
+                build_segmenter(config.inner, data_folder, threads=threads),
+                tile_px=_tile_px(config),
+                overlap_ratio=config.overlap_ratio,
+                whole_photo=config.whole_photo,
+                min_photo_px=config.min_photo_px,
+            )
+
+
+def _tile_px(config: TilesInPassesConfig) -> int:
+    """The side of a tile: what the segmenter at the bottom sees without scaling down, or less."""
+    looks: Settings = config.inner
+    while isinstance(looks, RecursiveConfig):
+        looks = looks.inner
+    most = math.isqrt(looks.work_pixels) if isinstance(looks, ClassicalConfig) else _SAM3_PX
+    if config.tile_px > most:
+        raise ConfigError(
+            f"must be {most} at most, since the inner segmenter scales down what is larger; got "
+            f"{config.tile_px}",
+            field="tile_px",
+        )
+    return config.tile_px or most
 
 
 def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:

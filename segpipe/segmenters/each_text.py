@@ -72,6 +72,14 @@ class EachText(WrappedSegmenter):
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )
 
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """Those of all texts together."""
+        texts = prompt.or_default(self._texts).texts
+        prompts = [replace(prompt, texts=(text,)) for text in texts] or [prompt]
+        return sum([await self._inner.paid_calls(image, each, thresholds) for each in prompts])
+
     async def _ask_for_each(
         self, image: RgbImage, prompts: Sequence[Prompt], thresholds: Thresholds | None
     ) -> list[SegmentationResult]:

@@ -70,6 +70,16 @@ class Segmenter(Protocol):
             field="points",
         )
 
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """How many paid calls the answer takes, at least; what is kept takes none."""
+        return 0
+
+    async def require_budget(self, calls: int) -> None:
+        """Raise BudgetExceededError when so many more paid calls would pass a limit of the run."""
+        return
+
     async def revision(self) -> str:
         """What names its weights: another value may mean other answers. It may load them."""
         return ""
@@ -108,6 +118,16 @@ class WrappedSegmenter(Segmenter, Protocol):
     ) -> tuple[Candidate, Candidate, Candidate]:
         """Those of the inner segmenter."""
         return await self._inner.candidates(image, points)
+
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """Those of the inner segmenter for the same question."""
+        return await self._inner.paid_calls(image, prompt, thresholds)
+
+    async def require_budget(self, calls: int) -> None:
+        """Ask the inner segmenter, whose budget it is."""
+        await self._inner.require_budget(calls)
 
     async def revision(self) -> str:
         """That of the inner segmenter."""

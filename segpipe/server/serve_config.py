@@ -17,6 +17,7 @@ from segpipe.segmenters.build_segmenter import (
     RecursiveConfig,
     Sam3Config,
     SegmenterConfig,
+    TiledConfig,
 )
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.server.server_settings import ServerSettings
@@ -118,7 +119,7 @@ def _model(config: ServeConfig, model: str | None, checkpoint: str | None) -> An
         if checkpoint is not None:
             raise ConfigError("the classical model has no weights", field="checkpoint")
         return {"kind": kind}
-    if kind != "sam3" or isinstance(config.segmenter, RecursiveConfig):
+    if kind != "sam3" or isinstance(config.segmenter, RecursiveConfig | TiledConfig):
         raise ConfigError(f"must be one of {_KINDS_OF_MODEL}, got {kind!r}", field="model")
     # The service's clients keep answers; here, they would be kept twice.
     return {"kind": kind, "backend": _local(checkpoint), "cache": {"enabled": False}}

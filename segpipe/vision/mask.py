@@ -1,6 +1,6 @@
 """Masks: a box-local bitmap and where it lies in its image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import cv2
@@ -33,7 +33,8 @@ class Mask:
 
     x: int
     y: int
-    bits: Bitmap
+    # Whoever shows a mask in a message, as asyncio does at the end of a run, shows no pixels.
+    bits: Bitmap = field(repr=False)
     image_width: int
     image_height: int
 

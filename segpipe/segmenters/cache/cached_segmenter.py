@@ -107,14 +107,7 @@ class CachedSegmenter(WrappedSegmenter):
         Raises what the inner segmenter raises.
         """
         revision = await self._inner.revision()
-        settings = self._settings | ({"thresholds": asdict(thresholds)} if thresholds else {})
-        key = answer_key(
-            pixels=await asyncio.to_thread(pixels_digest, image),
-            prompt=prompt,
-            segmenter_id=self.id,
-            identity=settings_digest(settings),
-            revision=revision,
-        )
+        key = await self._key(image, prompt, thresholds, revision)
         result, is_first = await self._shared_calls.join(
             key,
             lambda: self._answer(
@@ -123,6 +116,28 @@ class CachedSegmenter(WrappedSegmenter):
         )
         # The call is accounted to one of those who shared it.
         return result if is_first else replace(result, usage=Usage(cached=1))
+
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """None for an answer that is kept, otherwise those of the inner segmenter."""
+        calls = await self._inner.paid_calls(image, prompt, thresholds)
+        if calls:
+            key = await self._key(image, prompt, thresholds, await self._inner.revision())
+            calls *= await asyncio.to_thread(self._read, key) is None
+        return calls
+
+    async def _key(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None, revision: str
+    ) -> str:
+        settings = self._settings | ({"thresholds": asdict(thresholds)} if thresholds else {})
+        return answer_key(
+            pixels=await asyncio.to_thread(pixels_digest, image),
+            prompt=prompt,
+            segmenter_id=self.id,
+            identity=settings_digest(settings),
+            revision=revision,
+        )
 
     async def _answer(
         self, key: str, revision: str, ask: Callable[[], Awaitable[SegmentationResult]]

@@ -83,6 +83,15 @@ class Ledger:
         with self._locked():
             return self._highest_cost is not None
 
+    def require_budget(self, calls: int, budget: Budget) -> None:
+        """Raise BudgetExceededError when so many more calls would pass a limit.
+
+        Raises:
+            StoreError: The ledger cannot be read.
+        """
+        with self._locked():
+            self._check(budget, calls)
+
     def open_call(self, line: dict[str, object], budget: Budget) -> None:
         """Write that a call is about to be sent.
 
@@ -158,22 +167,24 @@ class Ledger:
         if entry.cost:
             self._highest_cost = max(self._highest_cost or 0.0, entry.cost)
 
-    def _check(self, budget: Budget) -> None:
-        calls = self._paid_calls + 1
+    def _check(self, budget: Budget, more: int = 1) -> None:
+        calls = self._paid_calls + more
+        of_which = "" if more == 1 else f" {more}"
+        none_made = "it was not made" if more == 1 else "none of them was made"
+        spent = f"What has been spent is in {self.path.name}"
         if budget.max_paid_calls and calls > budget.max_paid_calls:
+            last = "would be" if more == 1 else "would end with"
             raise BudgetExceededError(
-                f"the next call would be paid call {calls} of the run, more than the "
-                f"{budget.max_paid_calls} allowed; it was not made. What has been spent is in "
-                f"{self.path.name}",
+                f"the next{of_which} call{'s' * (more > 1)} {last} paid call {calls} of the run, "
+                f"more than the {budget.max_paid_calls} allowed; {none_made}. {spent}",
                 field="max_paid_calls",
             )
         assumed = budget.cost_per_call if self._highest_cost is None else self._highest_cost
-        cost = self._known_cost + assumed * (self._unknown_costs + 1)
+        cost = self._known_cost + assumed * (self._unknown_costs + more)
         if budget.max_cost and cost > budget.max_cost + _ROUNDING:
             raise BudgetExceededError(
-                f"with the next call the run may cost {cost:.6g} credits, more than the "
-                f"{budget.max_cost:g} allowed; it was not made. What has been spent is in "
-                f"{self.path.name}",
+                f"with the next{of_which} call{'s' * (more > 1)} the run may cost {cost:.6g} "
+                f"credits, more than the {budget.max_cost:g} allowed; {none_made}. {spent}",
                 field="max_cost",
             )
 
@@ -212,6 +223,10 @@ class Bill:
                 if not self._must_take_turns():
                     await held.aclose()
             yield
+
+    def require_budget(self, calls: int) -> None:
+        """Raise BudgetExceededError when so many more calls would pass a limit of the run."""
+        self._ledger.require_budget(calls, self._budget)
 
     def _must_take_turns(self) -> bool:
         return self._budget.max_cost > 0 and not self._ledger.knows_a_cost()

@@ -110,6 +110,13 @@ class BoxByBox(WrappedSegmenter):
             notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         )
 
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """Those of all parts together."""
+        parts = _parts(prompt)
+        return sum([await self._inner.paid_calls(image, part, thresholds) for part in parts])
+
 
 def _parts(prompt: Prompt) -> list[Prompt]:
     """One prompt for each call; a point in no box is in the first, whose answer notes it."""

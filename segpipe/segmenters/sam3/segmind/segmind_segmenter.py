@@ -92,6 +92,18 @@ class SegmindSegmenter(Segmenter):
             notes=reading.notes,
         )
 
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """One, or with points in drawn boxes one for each of these."""
+        is_drawn = prompt.mode is Mode.INSIDE_BOX
+        return len(ask_for_boxes(prompt.boxes, prompt.points)) if is_drawn else 1
+
+    async def require_budget(self, calls: int) -> None:
+        """Raise BudgetExceededError when so many more calls would pass a limit of the run."""
+        bill = self._bill(current_call_context())
+        await asyncio.to_thread(bill.require_budget, calls)
+
     async def revision(self) -> str:
         """Where the API is: it tells no revision, but a double must not answer for the real one."""
         return self._config.endpoint
