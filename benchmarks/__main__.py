@@ -9,6 +9,7 @@ BENCHMARKS = {
     "encode": "encoders of crops",
     "contour": "masks to SVG paths and back, beside OpenCV",
     "dedup": "dedup beside supervision and sahi",
+    "tiled": "large photos in tiles, beside sahi's sliced prediction",
     "deal": "one 12 MP photo to promoted crops, beside the floor and the obvious way",
     "hq_sam": "refinement of 30 masks at 12 MP, beside the full canvas; on a GPU both models",
     "service": "200 images against the service with a model of 50 ms",

@@ -223,7 +223,10 @@ class _Sections:
         raise KeyError(name)
 
     def _anchor(self, name: str) -> str:
-        return f"{_slug(self._title)}-{_slug(self._heading(name))}"
+        heading = self._heading(name)
+        alike = [other for other in self._order if self._heading(other) == heading]
+        number = alike.index(name) + 1  # a kind may be one thing by itself and another in a third
+        return f"{_slug(self._title)}-{_slug(heading)}{f'-{number}' if number > 1 else ''}"
 
 
 def _name(field: Schema) -> str:

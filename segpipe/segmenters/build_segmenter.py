@@ -47,7 +47,7 @@ class Sam3Config(Settings):
 
 
 class TilesInPassesConfig(Settings):
-    """Look at a large photo in tiles, for small items."""
+    """Look at large photos in tiles, in each pass."""
 
     kind: Literal["tiled"] = "tiled"
     inner: ClassicalConfig | Sam3Config = Field(
@@ -117,7 +117,7 @@ class PassesInTilesConfig(RecursiveConfig):
 
 
 class TiledConfig(TilesInPassesConfig):
-    """Look at a large photo in tiles, for small items."""
+    """Look at large photos in tiles, for small items."""
 
     # Settings in the launchpad are a tree, so tiles and passes go into each other only once.
     inner: ClassicalConfig | Sam3Config | PassesInTilesConfig = Field(  # type: ignore[assignment]

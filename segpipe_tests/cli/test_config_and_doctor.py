@@ -50,7 +50,7 @@ def chosen(text: str, kind: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("kind", ["sam3", "recursive"])
+@pytest.mark.parametrize("kind", ["sam3", "recursive", "tiled"])
 def test_what_is_commented_out_is_accepted_when_it_is_chosen(
     cli: Cli, root: Path, tmp_path: Path, kind: str
 ) -> None:

@@ -218,6 +218,29 @@ def test_any_backend_can_be_wrapped_in_the_recursive_segmenter(
     assert told["usage/calls"] == 4
 
 
+def test_tiles_of_a_paid_backend_are_counted_before_and_kept(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    make_deal(tmp_path, DEAL, items=EACH_ITEM)
+
+    def tiled(**settings: Any) -> Config:
+        inner = over_segmind(server, **settings)
+        return {"tiled": {"inner": inner, "tile_px": 64, "min_photo_px": 0}}
+
+    with Loopback(segmind) as server:
+        assert not run(tmp_path, instance, tiled(max_paid_calls=3)).success
+        assert server.requests == []
+        assert run(tmp_path, instance, {"recursive": {"max_passes": 1, "inner": tiled()}}).success
+        assert metadata(instance)["segmenter"] == "recursive(tiled(sam3-segmind))"
+        asked = len(server.requests)
+        assert asked > 4
+        assert run(tmp_path, instance, tiled(max_paid_calls=3)).success
+        assert metadata(instance)["segmenter"] == "tiled(sam3-segmind)"
+        assert metadata(instance)["usage/calls"] == 0
+        assert len(server.requests) == asked
+    assert crops(tmp_path) == {"a": 2, "b": 3}
+
+
 def test_nothing_is_paid_twice(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     photos = 5
     put_photos(tmp_path, DEAL, {f"{n}.png": goods_photo(n + 1) for n in range(photos)})

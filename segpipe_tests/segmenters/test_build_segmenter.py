@@ -14,6 +14,7 @@ from segpipe.segmenters.build_segmenter import (
     AnySegmenterConfig,
     RecursiveConfig,
     Sam3Config,
+    TiledConfig,
     build_segmenter,
 )
 from segpipe.segmenters.classical import ClassicalConfig
@@ -41,6 +42,8 @@ def backend(
                 yield ClassicalConfig()
             case "recursive":
                 yield RecursiveConfig()
+            case "tiled":
+                yield TiledConfig(tile_px=100, min_photo_px=0)
             case "segmind":
                 monkeypatch.setenv("SEGMIND_API_KEY", "key")
                 server = stack.enter_context(
@@ -96,7 +99,7 @@ def meta_on_cpu(folder: Path) -> Iterator[LocalConfig]:
             torch.set_num_threads(before)
 
 
-KINDS = ["classical", "recursive", "segmind", "internal", "transformers", "sam3"]
+KINDS = ["classical", "recursive", "tiled", "segmind", "internal", "transformers", "sam3"]
 
 
 @pytest.mark.parametrize("backend", KINDS, indirect=True)

@@ -186,7 +186,7 @@ def test_the_command_serves_what_a_file_says(tmp_path: Path) -> None:
         tmp_path,
         """
         server: {max_points: 2}
-        segmenter: {kind: recursive, inner: {kind: classical}, max_passes: 3}
+        segmenter: {kind: tiled, inner: {kind: recursive, max_passes: 3}, min_photo_px: 9}
         refiner: {kind: grabcut, iterations: 1}
         """,
     )
@@ -194,6 +194,6 @@ def test_the_command_serves_what_a_file_says(tmp_path: Path) -> None:
         wait_until(lambda: httpx.get(f"{service.url}/health").json()["refiner_loaded"])
         health = httpx.get(f"{service.url}/health").json()
         answer = httpx.post(f"{service.url}/v1/segment", json=question(), timeout=10).json()
-    assert health["model"].startswith("recursive(classical)@")
+    assert health["model"].startswith("tiled(recursive(classical))@")
     assert health["refiner"] == "grabcut"
     assert len(answer["segments"]) == 3
