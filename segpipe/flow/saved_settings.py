@@ -11,7 +11,12 @@ from segpipe.flow.run_settings import FlowSettings, RunSettings
 from segpipe.flow.setting_fields import SettingChange, differences, parse
 from segpipe.refiners.build_refiner import AnyRefinerConfig
 from segpipe.refiners.grabcut import GrabCutConfig
-from segpipe.segmenters.build_segmenter import AnySegmenterConfig, RecursiveConfig, Sam3Config
+from segpipe.segmenters.build_segmenter import (
+    AnySegmenterConfig,
+    Sam3Config,
+    innermost,
+    with_innermost,
+)
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.settings import Settings
@@ -80,16 +85,14 @@ class Saved:
 
 def within_budget(segmenter: AnySegmenterConfig, budget: BudgetSettings) -> AnySegmenterConfig:
     """The settings of a segmenter that may spend no more than a budget allows."""
-    match segmenter:
-        case RecursiveConfig():
-            inner = within_budget(segmenter.inner, budget)
-            return segmenter.model_copy(update={"inner": inner})
-        case Sam3Config(backend=SegmindConfig() as backend):
+    match innermost(segmenter):
+        case Sam3Config(backend=SegmindConfig() as backend) as inner:
             limits = {
                 "max_paid_calls": _lower(backend.max_paid_calls, budget.max_paid_calls_per_run),
                 "max_cost": _lower(backend.max_cost, budget.max_cost_per_run),
             }
-            return segmenter.model_copy(update={"backend": backend.model_copy(update=limits)})
+            limited = inner.model_copy(update={"backend": backend.model_copy(update=limits)})
+            return with_innermost(segmenter, limited)
         case _:
             return segmenter
 

@@ -13,7 +13,12 @@ from segpipe.flow.mode_prompts import PhotoPrompt, PromptSettings, read_prompts
 from segpipe.flow.stages.dedup import DedupedImage, DedupSettings, dedup_image
 from segpipe.flow.stages.segmentation import SegmentedImage, segment_image
 from segpipe.prompt import Mode
-from segpipe.segmenters.build_segmenter import AnySegmenterConfig, RecursiveConfig, Sam3Config
+from segpipe.segmenters.build_segmenter import (
+    AnySegmenterConfig,
+    Sam3Config,
+    innermost,
+    with_innermost,
+)
 from segpipe.segmenters.segmenter import Segmenter, call_context
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore
@@ -73,14 +78,11 @@ class Trial:
 
 def without_kept_answers(segmenter: AnySegmenterConfig) -> AnySegmenterConfig:
     """The settings of a segmenter that keeps no answers, and so writes none."""
-    match segmenter:
-        case RecursiveConfig():
-            return segmenter.model_copy(update={"inner": without_kept_answers(segmenter.inner)})
-        case Sam3Config():
-            cache = segmenter.cache.model_copy(update={"enabled": False})
-            return segmenter.model_copy(update={"cache": cache})
-        case _:
-            return segmenter
+    inner = innermost(segmenter)
+    if not isinstance(inner, Sam3Config):
+        return segmenter
+    cache = inner.cache.model_copy(update={"enabled": False})
+    return with_innermost(segmenter, inner.model_copy(update={"cache": cache}))
 
 
 async def try_photo(

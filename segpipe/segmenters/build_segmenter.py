@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -132,6 +132,32 @@ SegmenterConfig = Annotated[AnySegmenterConfig, Field(discriminator="kind")]
 """Every segmenter that can be configured, told apart by ``kind``."""
 
 
+def innermost(config: AnySegmenterConfig | TilesInPassesConfig) -> ClassicalConfig | Sam3Config:
+    """The settings of the segmenter that all the others are around.
+
+    >>> innermost(TiledConfig(inner=PassesInTilesConfig())).kind
+    'classical'
+    """
+    while isinstance(config, RecursiveConfig | TilesInPassesConfig):
+        config = config.inner
+    return config
+
+
+def with_innermost(
+    config: AnySegmenterConfig, changed: ClassicalConfig | Sam3Config
+) -> AnySegmenterConfig:
+    """The settings with others of the segmenter that all the others are around.
+
+    >>> changed = ClassicalConfig(work_pixels=90_000)
+    >>> innermost(with_innermost(RecursiveConfig(), changed)) == changed
+    True
+    """
+    if not isinstance(config, RecursiveConfig | TilesInPassesConfig):
+        return changed
+    inner = with_innermost(cast("AnySegmenterConfig", config.inner), changed)
+    return config.model_copy(update={"inner": inner})
+
+
 def build_segmenter(
     config: AnySegmenterConfig | TilesInPassesConfig,
     data_folder: Path = DATA_FOLDER,
@@ -179,10 +205,8 @@ def build_segmenter(
 
 def _tile_px(config: TilesInPassesConfig) -> int:
     """The side of a tile: what the segmenter at the bottom sees without scaling down, or less."""
-    looks: Settings = config.inner
-    while isinstance(looks, RecursiveConfig):
-        looks = looks.inner
-    most = math.isqrt(looks.work_pixels) if isinstance(looks, ClassicalConfig) else _SAM3_PX
+    inner = innermost(config)
+    most = math.isqrt(inner.work_pixels) if isinstance(inner, ClassicalConfig) else _SAM3_PX
     if config.tile_px > most:
         raise ConfigError(
             f"must be {most} at most, since the inner segmenter scales down what is larger; got "

@@ -20,9 +20,9 @@ from segpipe.flow.try_photo import TRIAL_RUN, Trial, prompt_of_deal, try_photo
 from segpipe.prompt import Mode, Point, require_points
 from segpipe.segmenters.build_segmenter import (
     AnySegmenterConfig,
-    RecursiveConfig,
     Sam3Config,
     build_segmenter,
+    innermost,
 )
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.segmenter import Segmenter, call_context
@@ -59,11 +59,9 @@ class Preview:
 
 def is_paid(segmenter: AnySegmenterConfig) -> bool:
     """Whether a segmenter of these settings takes money for an answer."""
-    match segmenter:
+    match innermost(segmenter):
         case Sam3Config(backend=SegmindConfig()):
             return True
-        case RecursiveConfig(inner=inner):
-            return is_paid(inner)
         case _:
             return False
 

@@ -27,7 +27,14 @@ from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.todo import State, todo_by_saved_settings
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
-from segpipe.segmenters.build_segmenter import RecursiveConfig, Sam3Config
+from segpipe.segmenters.build_segmenter import (
+    PassesInTilesConfig,
+    RecursiveConfig,
+    Sam3Config,
+    TiledConfig,
+    TilesInPassesConfig,
+    innermost,
+)
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import default_tools, make_deal
@@ -201,9 +208,11 @@ def test_a_budget_lowers_the_limits_of_the_segmenter_and_lifts_none() -> None:
     limits = [(0, 10), (4, 4), (20, 10)]
     for own, then in limits:
         sam3 = Sam3Config(backend=SegmindConfig(max_paid_calls=own))
-        for segmenter in (sam3, RecursiveConfig(inner=sam3)):
+        in_passes = RecursiveConfig(inner=TilesInPassesConfig(inner=sam3))
+        in_tiles = TiledConfig(inner=PassesInTilesConfig(inner=sam3))
+        for segmenter in (sam3, RecursiveConfig(inner=sam3), in_passes, in_tiles):
             within = within_budget(segmenter, budget)
-            inner = within.inner if isinstance(within, RecursiveConfig) else within
+            inner = innermost(within)
             assert isinstance(inner, Sam3Config)
             assert isinstance(inner.backend, SegmindConfig)
             assert (inner.backend.max_paid_calls, inner.backend.max_cost) == (then, 0.5)

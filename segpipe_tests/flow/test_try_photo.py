@@ -10,7 +10,7 @@ from segpipe.flow.mode_prompts import PhotoPrompt
 from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.try_photo import Trial, draw_trial, try_photo, without_kept_answers
 from segpipe.prompt import Prompt
-from segpipe.segmenters.build_segmenter import RecursiveConfig, Sam3Config
+from segpipe.segmenters.build_segmenter import RecursiveConfig, Sam3Config, TiledConfig, innermost
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box
@@ -86,8 +86,7 @@ def test_a_rejected_one_is_drawn_dashed_and_faded_and_a_kept_one_solid() -> None
 
 def test_a_trial_keeps_no_answers() -> None:
     sam3 = Sam3Config(backend=SegmindConfig())
-    for config in (sam3, RecursiveConfig(inner=sam3)):
-        without = without_kept_answers(config)
-        inner = without.inner if isinstance(without, RecursiveConfig) else without
+    for config in (sam3, RecursiveConfig(inner=sam3), TiledConfig(inner=sam3)):
+        inner = innermost(without_kept_answers(config))
         assert isinstance(inner, Sam3Config)
         assert not inner.cache.enabled
