@@ -10,12 +10,14 @@ from segpipe.cli.console import counted, err, print_json, progress_bars, say, vi
 from segpipe.cli.options import ROOT, Json, Root, existing, one_of
 from segpipe.cli.outcomes import DealExport, Exported, LeftOut
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
-from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
+from segpipe.flow.export import ExportReport, export_deals
+from segpipe.flow.export_task import ExportTask, Images
 from segpipe.formats.format_registry import EXPORTS
 from segpipe.formats.label_format import CocoMasks
 from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
+from segpipe.vision.crop import MaskArea
 
 _ALL = "all"
 _SHOWN_PHOTOS = 10
@@ -52,8 +54,9 @@ def export(
             "--format",
             parser=one_of(EXPORTS),
             metavar="|".join(EXPORTS),
-            help="COCO JSON, YOLO segments, a labelme JSON a photo; or cutouts: a picture of each "
-            "item, named like its photo and label, and a CSV.",
+            help="COCO JSON, YOLO segments, a labelme JSON a photo; or a file of each item, named "
+            "like its photo and label, and a CSV: cutouts, its picture, or masks, PNGs of 0 and "
+            "255.",
         ),
     ],
     target: Annotated[
@@ -73,13 +76,27 @@ def export(
         typer.Option(
             case_sensitive=False,
             help="What becomes of the photos; by default copy, and none beside a single file and "
-            "for cutouts.",
+            "for cutouts and masks.",
         ),
     ] = None,
     masks: Annotated[
         CocoMasks,
         typer.Option(case_sensitive=False, help="For coco; both decode to every pixel."),
     ] = CocoMasks.RLE,
+    mask_area: Annotated[
+        MaskArea,
+        typer.Option(
+            case_sensitive=False,
+            help="For masks: the whole upright photo, or the box of the item alone.",
+        ),
+    ] = MaskArea.PHOTO,
+    file_names: Annotated[
+        str | None,
+        typer.Option(
+            help="For cutouts and masks: what files are called, such as {deal}_{image}_{n}; the "
+            "fields are those of the setting crops.file_name."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Put it in place of an earlier export.")
     ] = False,
@@ -99,6 +116,8 @@ def export(
         mode=mode,
         images=images,
         masks=masks,
+        mask_area=mask_area,
+        file_names=file_names,
         overwrite=overwrite,
     )
     drawn = ExportBars(err, len(wanted))

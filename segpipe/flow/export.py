@@ -3,18 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from segpipe.digests import bytes_digest
 from segpipe.errors import (
-    ConfigError,
     NotPromotedError,
     SegpipeError,
     StaleUpstreamError,
     describe,
 )
+from segpipe.flow.export_task import ExportTask, Images, check_task
 from segpipe.flow.results import DealResults
 from segpipe.flow.stages.coco import labelled_photo
 from segpipe.flow.stages.crop_files import read_crop
@@ -28,14 +27,12 @@ from segpipe.formats.destination import EXPORT_FILE, ExportFolder, new_file, new
 from segpipe.formats.format_registry import export_format
 from segpipe.formats.label_format import (
     OPENED_EVERYWHERE,
-    CocoMasks,
     ExportFormat,
     LabelWriter,
     WriteOptions,
 )
 from segpipe.formats.labels import CutOut, LabelledPhoto
 from segpipe.progress import DealDone, DealFailed, DealStarted, PhotoDone, Tell, tell_nobody
-from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.inputs import Photo
 from segpipe.store.snapshot import Snapshot
@@ -48,37 +45,6 @@ _FILE_SUFFIX = ".json"  # nobody calls a folder so
 _CONVERTED_FORMAT, _CONVERTED_SUFFIX = "JPEG", ".jpg"
 _CONVERTED_QUALITY = 95
 _PAGED_FORMAT = "TIFF"
-
-
-class Images(StrEnum):
-    """What becomes of the photos."""
-
-    COPY = "copy"
-    LINK = "link"
-    """A symbolic link to the photo in the data root."""
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class ExportTask:
-    """What to export, and where to.
-
-    Attributes:
-        format: The name of the format: see :data:`segpipe.formats.format_registry.EXPORTS`.
-        out: The folder to make; or the file, where the format can be one and the name ends so.
-        mode: Whose results.
-        images: Whether the photos go along; None for what suits the format: copies in a folder of
-            labels, none beside a single file or in a folder of cut-outs.
-        masks: How COCO says which pixels are an item's.
-        overwrite: Whether to put it in place of an earlier export.
-    """
-
-    format: str
-    out: Path
-    mode: Mode = Mode.FIND_ALL
-    images: Images | None = None
-    masks: CocoMasks = CocoMasks.RLE
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +88,10 @@ def export_deals(
     """
     chosen = export_format(task.format)
     if task.images is None:
-        bare = chosen.has_cutouts or _is_file(task, chosen)
+        bare = chosen.is_of_items or _is_file(task, chosen)
         task = replace(task, images=Images.NONE if bare else Images.COPY)
-    options = WriteOptions(mode=task.mode, masks=task.masks)
-    _check_task(store, task, chosen)
+    options = WriteOptions(task.mode, task.masks, task.mask_area, task.file_names)
+    check_task(store, task, chosen)
     export = _Export(store, task, chosen, tell)
     if chosen.write_file and _is_file(task, chosen):
         with (
@@ -300,40 +266,6 @@ def _opens_everywhere(data: bytes, file_format: str) -> bool:
     if file_format == _PAGED_FORMAT:
         return open_photo(data, file_format).frames == 1
     return file_format in OPENED_EVERYWHERE
-
-
-def _check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> None:
-    if task.out.suffix == _FILE_SUFFIX:
-        if chosen.file_suffix != task.out.suffix:
-            raise ConfigError(f"{task.format} is a folder of files; name a folder", field="out")
-        if task.images is not Images.NONE:
-            raise ConfigError(
-                "beside a single file there is no place for photos: name a folder, or take none",
-                field="images",
-            )
-    if chosen.has_cutouts and task.images is not Images.NONE:
-        raise ConfigError(f"whole photos have no place in {task.format}: take none", field="images")
-    points_to_photos = chosen.points_to_photos and task.images is Images.NONE
-    if not store.root.is_local:
-        if task.images is Images.LINK or points_to_photos:
-            raise ConfigError(
-                "photos on an object store can only be copied, or left out where the format does "
-                "not say where they lie",
-                field="images",
-            )
-        return
-    deals = Path(store.root.at(layout.DEALS)).resolve()
-    out = task.out.resolve()
-    if deals.is_relative_to(out):
-        raise ConfigError(
-            f"{task.out} holds the deals, which an export must not replace: name another place",
-            field="out",
-        )
-    if out.is_relative_to(deals):
-        raise ConfigError(
-            f"{task.out} is among the deals, where only the store writes: name another place",
-            field="out",
-        )
 
 
 def _lineage(task: ExportTask, report: ExportReport) -> bytes:

@@ -92,7 +92,7 @@ class RunSettings:
             dict(_flat(settings.with_later(identity), name))
             for identity in (before, settings.identity())
         )
-        for path in {*old, *new}:
+        for path in (*old, *new):
             if path.split(".")[1] in settings.later:
                 old.setdefault(path, _NOTHING)
                 new.setdefault(path, _NOTHING)

@@ -12,6 +12,7 @@ EXPORTS = {
     "yolo-seg": "segpipe.formats.yolo:EXPORT_SEGMENTS",
     "labelme": "segpipe.formats.labelme:EXPORT",
     "cutouts": "segpipe.formats.cutouts:EXPORT",
+    "masks": "segpipe.formats.masks:EXPORT",
 }
 """Each name that ``segpipe export --format`` takes, and where its :class:`ExportFormat` is."""
 
@@ -21,6 +22,7 @@ IMPORTS = {
     "yolo-seg": "segpipe.formats.yolo:IMPORT_SEGMENTS",
     "labelme": "segpipe.formats.labelme:IMPORT",
     "svg": "segpipe.formats.svg_outlines:IMPORT",
+    "masks": "segpipe.formats.masks:IMPORT",
 }
 """The same for ``segpipe import-prompts --format`` and :class:`ImportFormat`."""
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 from segpipe.formats.destination import ExportFolder
 from segpipe.formats.labels import LabelledPhoto, PhotoLabels
 from segpipe.prompt import Mode
+from segpipe.vision.crop import MaskArea
 
 
 class CocoMasks(StrEnum):
@@ -30,10 +31,15 @@ class WriteOptions:
     Attributes:
         mode: Whose results they are.
         masks: How pixels are said, where a format leaves a choice.
+        mask_area: What the file of a mask shows.
+        file_names: What the files of items are called, a template as
+            :class:`segpipe.formats.item_names.ItemNameTemplate` takes; None for the format's own.
     """
 
     mode: Mode = Mode.FIND_ALL
     masks: CocoMasks = CocoMasks.RLE
+    mask_area: MaskArea = MaskArea.PHOTO
+    file_names: str | None = None
 
 
 class PhotoFile(Protocol):
@@ -85,7 +91,8 @@ class ExportFormat:
         write_file: The same into a single file, without photos; None when that cannot be.
         file_suffix: How the name of the single file ends.
         points_to_photos: Whether it says where photos lie that do not go along.
-        has_cutouts: Whether it is made of the pictures of items, and not of whole photos.
+        has_cutouts: Whether it is made of the pictures of items.
+        is_of_items: Whether it has a file for each item, so that photos have no place in it.
         contact_sheet: What the contact sheet of a deal is called in the deal's folder; "" when it
             has no place.
     """
@@ -97,6 +104,7 @@ class ExportFormat:
     file_suffix: str = ""
     points_to_photos: bool = False
     has_cutouts: bool = False
+    is_of_items: bool = False
     contact_sheet: str = ""
 
 

@@ -22,10 +22,8 @@ from segpipe.vision.encode import (
     encode_webp,
 )
 from segpipe.vision.image import RgbImage
-from segpipe.vision.mask import Bitmap, Mask
+from segpipe.vision.mask import Mask
 from segpipe.vision.matte import CONTEXT_PX, DEFAULT_EDGE_PX, estimate_matte
-
-_OPAQUE = 255
 
 
 class CropFormat(StrEnum):
@@ -35,6 +33,15 @@ class CropFormat(StrEnum):
     JPG = "jpg"
     WEBP = "webp"
     AVIF = "avif"
+
+
+class MaskArea(StrEnum):
+    """What the file of a mask shows."""
+
+    PHOTO = "photo"
+    """The upright photo, so that the masks of a photo lie on each other."""
+    BOX = "box"
+    """The item alone."""
 
 
 class CropEdge(StrEnum):
@@ -171,22 +178,6 @@ def encode_crop(
             return encode_webp(crop.pixels, quality=webp_quality, method=FAST_WEBP_METHOD)
         case CropFormat.AVIF:
             return encode_avif(crop.pixels, quality=avif_quality)
-
-
-def encode_mask(bits: Bitmap) -> bytes:
-    """Encode a mask as a PNG of one channel: 255 is the item, 0 is not.
-
-    Args:
-        bits: Shape (h, w) uint8, 0 or 1.
-
-    Raises:
-        InputError: When the shape is another, or there is no pixel.
-
-    Examples:
-        >>> encode_mask(np.ones((4, 6), np.uint8))[1:4]
-        b'PNG'
-    """
-    return encode_png((bits * np.uint8(_OPAQUE))[..., None])
 
 
 def _cut(rgb: RgbImage, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
 from segpipe.errors import InputError
+from segpipe.vision.boxes import PixelWindow
+from segpipe.vision.encode import encode_png
 from segpipe.vision.image import DEFAULT_MAX_PIXELS
 from segpipe.vision.mask import Mask
 
@@ -138,6 +140,21 @@ def to_png(mask: Mask) -> bytes:
     """A PNG of the full image: one channel, 8 bits, 0 outside and 255 inside."""
     _, png = cv2.imencode(".png", mask.to_full() * np.uint8(_PNG_INSIDE))
     return png.tobytes()
+
+
+def window_to_png(mask: Mask, window: PixelWindow) -> bytes:
+    """The same of a part of the image, as files have it: faster, and somewhat larger.
+
+    Raises:
+        InputError: The window has no pixel.
+
+    Examples:
+        >>> from segpipe.vision.boxes import Box
+        >>> mask = Mask.from_box(Box(2, 1, 6, 3), image_width=8, image_height=6)
+        >>> from_png(window_to_png(mask, PixelWindow(1, 1, 8, 6))).box
+        Box(x1=1.0, y1=0.0, x2=5.0, y2=2.0)
+    """
+    return encode_png((mask.crop_to(*window) * np.uint8(_PNG_INSIDE))[..., None])
 
 
 def from_png(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Mask:

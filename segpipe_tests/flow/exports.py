@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from segpipe.flow.export import ExportReport, ExportTask, Images, export_deals
+from segpipe.flow.export import ExportReport, export_deals
+from segpipe.flow.export_task import ExportTask, Images
 from segpipe.formats.label_format import CocoMasks
 from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
+from segpipe.vision.crop import MaskArea
 
 
 class Told:
@@ -39,10 +41,21 @@ def export(
     mode: Mode = Mode.FIND_ALL,
     images: Images | None = None,
     masks: CocoMasks = CocoMasks.RLE,
+    mask_area: MaskArea = MaskArea.PHOTO,
+    file_names: str | None = None,
     overwrite: bool = False,
     told: Told | None = None,
 ) -> ExportReport:
-    task = ExportTask(file_format, out, mode, images=images, masks=masks, overwrite=overwrite)
+    task = ExportTask(
+        file_format,
+        out,
+        mode,
+        images=images,
+        masks=masks,
+        mask_area=mask_area,
+        file_names=file_names,
+        overwrite=overwrite,
+    )
     return export_deals(store, deals or store.deals(), task, told or Told())
 
 

@@ -9,7 +9,7 @@ from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import BackendUnavailableError, DealFailedError
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.run_settings import FlowSettings, RunSettings
-from segpipe.flow.stages.cutting import CropSettings
+from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt

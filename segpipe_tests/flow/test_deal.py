@@ -25,7 +25,7 @@ from segpipe.errors import (
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.photo import PhotoSettings
 from segpipe.flow.run_settings import FlowSettings
-from segpipe.flow.stages.cutting import CropSettings
+from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.prompt import Mode, Prompt

@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from segpipe.errors import ConfigError, NotPromotedError, StaleUpstreamError, describe
-from segpipe.flow.export import Images
+from segpipe.flow.export_task import Images
 from segpipe.formats.destination import EXPORT_FILE
 from segpipe.formats.format_registry import EXPORTS, export_format
 from segpipe.formats.label_format import CocoMasks
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 EVERY_FORMAT = pytest.mark.parametrize("file_format", EXPORTS)
 OF_LABELS = pytest.mark.parametrize(
-    "file_format", [name for name in EXPORTS if not export_format(name).has_cutouts]
+    "file_format", [name for name in EXPORTS if not export_format(name).is_of_items]
 )
 LABELS = ["coin", "ring", "earring", "item"]
 MASKS = [DISC, RING, PAIR, Mask.from_box(BOX, image_width=WIDTH, image_height=HEIGHT)]
@@ -183,7 +183,11 @@ def test_labelme_without_photos_points_to_the_data_root(store: DealStore, tmp_pa
 
 @pytest.mark.parametrize(
     ("file_format", "images"),
-    [("cutouts", None), *itertools.product(["coco", "yolo-seg", "labelme"], ["copy", "link"])],
+    [
+        ("cutouts", None),
+        ("masks", None),
+        *itertools.product(["coco", "yolo-seg", "labelme"], ["copy", "link"]),
+    ],
 )
 def test_a_deal_whose_photo_has_changed_is_left_out_whole(
     store: DealStore, tmp_path: Path, file_format: str, images: str | None
@@ -383,7 +387,7 @@ def test_photos_of_an_object_store_are_copied_and_never_pointed_to(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from segpipe.flow.export import Images
+from segpipe.flow.export_task import Images
 from segpipe.store.store import DealStore
 from segpipe_tests.flow.exports import Told, export
 

@@ -13,7 +13,7 @@ from PIL import Image
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import ConfigError, PromptError
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.export import Images
+from segpipe.flow.export_task import Images
 from segpipe.flow.import_labels import ImportTask, import_labels
 from segpipe.formats.label_format import CocoMasks
 from segpipe.prompt import Mode, Prompt
@@ -89,6 +89,7 @@ EXPORTS = [
     ("yolo-seg", "goods", CocoMasks.RLE, Images.LINK),
     ("labelme", "goods", CocoMasks.RLE, Images.COPY),
     ("labelme", "goods", CocoMasks.RLE, Images.NONE),
+    ("masks", "goods", CocoMasks.RLE, Images.NONE),
 ]
 
 

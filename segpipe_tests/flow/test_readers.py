@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.export import Images
+from segpipe.flow.export_task import Images
 from segpipe.flow.import_labels import ImportTask, import_labels
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore

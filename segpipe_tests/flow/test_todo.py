@@ -21,7 +21,7 @@ from segpipe.flow.deal import DealTask
 from segpipe.flow.run_deal import process_in_run, record_finds
 from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.coco import Coco
-from segpipe.flow.stages.cutting import CropSettings
+from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.stages.report import ReportSettings
 from segpipe.flow.stages.stage_registry import STAGES

@@ -12,7 +12,7 @@ from PIL import Image
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import ConfigError, InvalidIdError, NotPromotedError, StaleUpstreamError
 from segpipe.flow.deal import DealTask, process_deal
-from segpipe.flow.export import Images
+from segpipe.flow.export_task import Images
 from segpipe.formats.cutouts import TABLE_FILE
 from segpipe.prompt import Mode, Prompt
 from segpipe.store.store import DealStore
@@ -97,6 +97,28 @@ def test_labels_of_any_kind_make_names_that_every_system_takes(tmp_path: Path) -
         assert (tmp_path / "out" / name).is_file()
         assert not set(name.name) & set('<>:"/\\|?*\n')
         assert len(name.name.encode()) <= 255
+
+
+def test_names_follow_a_template(store: DealStore, tmp_path: Path) -> None:
+    export(store, "cutouts", tmp_path / "out", file_names="{label}/{deal}_{image}_{n:03}")
+    assert [row["file"] for row in rows(tmp_path / "out")][:4] == [
+        "lot/coin/lot_a_001.png",
+        "lot/ring/lot_a_002.png",
+        "lot/earring/lot_a_003.png",
+        "lot/item/lot_a_004.png",
+    ]
+    assert (tmp_path / "out/שלום/coin/שלום_a_001.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["{image}/../{n}", "{image}{n}", "{photo}_{n}", "/{image}_{n}"])
+def test_a_template_that_cannot_be_is_refused_before_anything_is_written(
+    store: DealStore, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ConfigError, match="names no files"):
+        export(store, "cutouts", tmp_path / "out", file_names=name)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match="no file of each item"):
+        export(store, "coco", tmp_path / "out", file_names="{image}_{n}")
 
 
 def test_boxes_in_which_nothing_was_found_have_no_picture_and_do_not_count(

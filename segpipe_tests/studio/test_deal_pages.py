@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.deal_inputs import current_inputs
-from segpipe.flow.export import ExportTask, export_deals
+from segpipe.flow.export import export_deals
+from segpipe.flow.export_task import ExportTask
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import FAILURE, make_deal, make_tools, put_photos, run_deal

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segpipe.errors import ConfigError, InputError
 from segpipe.vision.boxes import Box
-from segpipe.vision.crop import CropEdge, CropFormat, crop_item, encode_crop, encode_mask
+from segpipe.vision.crop import CropEdge, CropFormat, crop_item, encode_crop
 from segpipe.vision.crop_canvas import on_colour
 from segpipe.vision.mask import Mask, dilate
 from segpipe_tests.vision.composites import HAIRY, make_composite
@@ -268,13 +268,6 @@ def test_a_soft_jpeg_is_laid_on_white_by_its_alpha() -> None:
     alpha = crop.pixels[..., 3:] / WHITE
     expected = alpha * crop.pixels[..., :3] + (1 - alpha) * WHITE
     assert np.abs(on_colour(crop.pixels, (WHITE,) * 3) - expected).max() <= 0.5
-
-
-def test_a_mask_is_a_png_of_one_channel() -> None:
-    bits = disc(30, 40, x=20, y=15, radius=9).astype(np.uint8)
-    with Image.open(io.BytesIO(encode_mask(bits))) as picture:
-        assert (picture.format, picture.mode) == ("PNG", "L")
-        assert np.array_equal(np.asarray(picture), WHITE * bits)
 
 
 def test_transparent_crop_becomes_a_jpeg_on_white() -> None:

@@ -1,7 +1,8 @@
 """Where the pictures of crops are: each a file of its own, or all of a deal in one tar.
 
 The tar is a data set for WebDataset (https://github.com/webdataset/webdataset): a sample for each
-item, ``<image>/<detection>.png`` and beside it ``.json`` with its box, score, label and deal.
+item, ``<image>/<detection>.png`` and beside it ``.json`` with its box, score, label and deal, and
+``.mask.png`` where masks are wanted.
 """
 
 import json
@@ -14,13 +15,14 @@ import pyarrow as pa
 from typing_extensions import override
 
 from segpipe.errors import VersionNotFoundError
+from segpipe.flow.stages.crop_settings import CropSettings, CropsLayout
 from segpipe.flow.stages.crops_table import (
     CROPS_FILE,
     CROPS_SCHEMA,
     LATER_COLUMNS,
     crops_from_table,
 )
-from segpipe.flow.stages.cutting import CroppedImage, CropSettings, CropsLayout, ItemCrop
+from segpipe.flow.stages.cutting import CroppedImage, ItemCrop
 from segpipe.flow.stages.refinement import REFINEMENT, RefinedItem
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults, Stage, StageOutput, open_table
@@ -79,6 +81,8 @@ class CropsOutput(StageOutput):
             for crop in cropped.crops:
                 if crop.file:
                     self.staging.write(self.stage.name, crop.file, crop.data)
+                if crop.mask_file:
+                    self.staging.write(self.stage.name, crop.mask_file, crop.mask)
         super().add(results)
 
 
@@ -97,7 +101,10 @@ def _packed(
             detection = found[crop.detection]
             about = _about(deal, image, item, detection.score, detection.label)
             archive.add(f"{name}.json", json.dumps(about, ensure_ascii=False).encode())
-            crop = replace(crop, member=member)  # noqa: PLW2901 - the same crop
+            if crop.mask:
+                archive.add(f"{name}.mask.png", crop.mask)
+            file = f"{CROPS_FOLDER}/{name}.{crop.format}"
+            crop = replace(crop, file=file, member=member)  # noqa: PLW2901 - the same crop
         crops.append(crop)
     return CroppedImage(tuple(crops))
 

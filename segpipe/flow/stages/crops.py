@@ -9,6 +9,7 @@ from typing_extensions import override
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.stages.crop_files import CROPS_ARCHIVE, CropsOutput
+from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.crops_table import (
     CROPS_FILE,
     CROPS_SCHEMA,
@@ -17,7 +18,7 @@ from segpipe.flow.stages.crops_table import (
     crops_from_table,
     crops_table,
 )
-from segpipe.flow.stages.cutting import CroppedImage, CropSettings, ItemCrop, crop_image
+from segpipe.flow.stages.cutting import CroppedImage, ItemCrop, crop_image, crop_names
 from segpipe.flow.stages.dedup import DEDUP
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
 from segpipe.flow.stages.segmentation import SEGMENTATION
@@ -88,9 +89,12 @@ class Crops(Stage[CroppedImage, CropSettings]):
 
     @override
     async def make(self, work: PhotoWork, settings: CropSettings) -> CroppedImage:
-        refined, missing = work.results.of(REFINEMENT), work.results.of(SEGMENTATION).missing
+        segmented, refined = work.results.of(SEGMENTATION), work.results.of(REFINEMENT)
         image = work.loaded.info.image
-        return await finish_in_thread(crop_image, image, work.rgb, refined, settings, missing)
+        names = crop_names(work.deal, image, segmented, refined, settings)
+        return await finish_in_thread(
+            crop_image, image, work.rgb, refined, settings, names, segmented.missing
+        )
 
     @override
     def rows(self, photo: PhotoInfo, result: CroppedImage) -> dict[str, pa.Table]:

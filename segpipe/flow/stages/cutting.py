@@ -1,54 +1,30 @@
-"""Cutting: the picture of each survivor, and the settings of how it is cut and encoded."""
+"""Cutting: the picture of each survivor, and its mask, as the bytes of files."""
 
 import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
 import cv2
-from pydantic import Field
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.stages.refinement import RefinedImage, RefinedItem
-from segpipe.settings import Settings
+from segpipe.flow.stages.crop_settings import CropMasks, CropSettings
+from segpipe.flow.stages.refinement import RefinedImage, RefinedItem, items_found
+from segpipe.flow.stages.segmentation import SegmentedImage
+from segpipe.formats.item_names import ItemName, ItemNameTemplate
 from segpipe.store.archives import Member
-from segpipe.vision.crop import CropFormat, crop_item, encode_crop
+from segpipe.vision.boxes import PixelWindow
+from segpipe.vision.crop import Crop, MaskArea, crop_item, encode_crop
+from segpipe.vision.crop_canvas import background_colour, fit_to_canvas, limit_side
 from segpipe.vision.image import RgbImage
+from segpipe.vision.mask import Mask
+from segpipe.vision.mask_codecs import window_to_png
 
 # Encoding releases the GIL: one on each core.
 _THREADS = os.cpu_count()
 
 _log = logging.getLogger(__name__)
-
-
-class CropsLayout(StrEnum):
-    """How the crops of a deal are kept."""
-
-    FILES = "files"
-    TAR = "tar"
-
-
-class CropSettings(Settings):
-    """How survivors are cut out."""
-
-    later = frozenset({"layout"})
-
-    use_mask_crops: bool = Field(
-        default=True, description="Cut along the mask; off: cut the box, background and all."
-    )
-    format: CropFormat = Field(
-        default=CropFormat.PNG, description="png keeps transparency; jpg puts white behind."
-    )
-    padding_px: int = Field(default=0, ge=0, description="Pixels left around the item.")
-    jpeg_quality: int = Field(default=92, ge=1, le=100, description="For the format jpg.")
-    layout: CropsLayout | None = Field(
-        default=None,
-        description="files: each crop is a file. tar: those of a deal are one tar, for WebDataset. "
-        "By default files in a local folder, and tar on an object store, where each file costs a "
-        "request.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +33,16 @@ class ItemCrop:
 
     Attributes:
         detection: The index of the survivor among the raw detections.
-        format: "png" or "jpg".
+        format: "png", "jpg", "webp" or "avif".
         file: Its name in the version; None when it failed.
         kind: "mask" or "box"; None when it failed.
         window: Left, top, width and height in the photo, pixels; None when it failed.
         data: The encoded picture; empty when it failed, or when read back.
         reason: Why it failed.
         member: Where its picture lies in the tar of the deal; None where it is a file.
+        mask_file: The name of its mask in the version; None when there is no such file, or when
+            read back.
+        mask: The encoded mask.
     """
 
     detection: int
@@ -74,6 +53,8 @@ class ItemCrop:
     data: bytes = b""
     reason: str | None = None
     member: Member | None = None
+    mask_file: str | None = None
+    mask: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +64,40 @@ class CroppedImage:
     crops: tuple[ItemCrop, ...]
 
 
+def crop_names(
+    deal: str,
+    image: str,
+    segmented: SegmentedImage,
+    refined: RefinedImage,
+    settings: CropSettings,
+) -> dict[int, str]:
+    """What the files of each survivor are called, without suffix, by its detection."""
+    template = ItemNameTemplate(settings.file_name)
+    found = segmented.result.detections
+    return {
+        item.detection: template.name(
+            ItemName(deal, image, number, item.detection, found[item.detection].label or "")
+        )
+        for number, item in enumerate(items_found(segmented, refined), start=1)
+    }
+
+
 def crop_image(
     image: str,
     rgb: RgbImage,
     refined: RefinedImage,
     settings: CropSettings,
+    names: Mapping[int, str],
     missing: Mapping[int, str] | None = None,
 ) -> CroppedImage:
     """Cut out every survivor; one that fails is logged and skipped, the others go on.
 
     Args:
-        image: The photo's id, which the files are called after.
+        image: The photo's id.
         rgb: The photo.
         refined: Its survivors.
         settings: How they are cut out.
+        names: What their files are called: see :func:`crop_names`.
         missing: The detections that stand for nothing, with the reason: they get no crop.
     """
 
@@ -104,14 +105,14 @@ def crop_image(
         if missing and item.detection in missing:
             reason = missing[item.detection]
             return ItemCrop(item.detection, settings.format.value, reason=reason)
-        return _crop_or_reason(rgb, image, item, settings)
+        return _crop_or_reason(rgb, image, item, names[item.detection], settings)
 
     with ThreadPoolExecutor(_THREADS) as threads:
         return CroppedImage(tuple(threads.map(crop, refined.items)))
 
 
 def _crop_or_reason(
-    rgb: RgbImage, image: str, item: RefinedItem, settings: CropSettings
+    rgb: RgbImage, image: str, item: RefinedItem, name: str, settings: CropSettings
 ) -> ItemCrop:
     file_format = settings.format.value
     try:
@@ -121,8 +122,18 @@ def _crop_or_reason(
             item.mask,
             use_mask=settings.use_mask_crops,
             padding_px=settings.padding_px,
+            edge=settings.edge,
+            edge_px=settings.edge_px,
+            decontaminate=settings.decontaminate,
         )
-        data = encode_crop(crop, settings.format, jpeg_quality=settings.jpeg_quality)
+        data = encode_crop(
+            _placed(crop, settings),
+            settings.format,
+            jpeg_quality=settings.jpeg_quality,
+            webp_quality=settings.webp_quality,
+            avif_quality=settings.avif_quality,
+        )
+        mask = _mask_file(rgb, item, crop, settings)
     except (SegpipeError, cv2.error) as error:
         _log.warning("image %r: no crop of detection %d: %s", image, item.detection, error)
         return ItemCrop(item.detection, file_format, reason=str(error))
@@ -130,8 +141,42 @@ def _crop_or_reason(
     return ItemCrop(
         detection=item.detection,
         format=file_format,
-        file=f"crops/{image}/{item.detection:04d}.{file_format}",
+        file=f"crops/{name}.{file_format}",
         kind=crop.kind,
         window=(crop.x, crop.y, width, height),
         data=data,
+        mask_file=f"masks/{name}.png" if mask else None,
+        mask=mask,
     )
+
+
+def _placed(crop: Crop, settings: CropSettings) -> Crop:
+    """The crop on its canvas, or made smaller, where the settings say so."""
+    pixels = crop.pixels
+    if canvas := settings.canvas:
+        pixels = fit_to_canvas(
+            pixels,
+            width=canvas.width,
+            height=canvas.height,
+            margin_percent=canvas.margin_percent,
+            background=background_colour(canvas.background),
+            enlarge=canvas.enlarge,
+        )
+    if settings.max_side_px is not None:
+        pixels = limit_side(pixels, settings.max_side_px)
+    return replace(crop, pixels=pixels)
+
+
+def _mask_file(rgb: RgbImage, item: RefinedItem, crop: Crop, settings: CropSettings) -> bytes:
+    """The mask as the bytes of a file; without one, the box; empty when nobody wants it."""
+    if settings.masks is CropMasks.NONE:
+        return b""
+    height, width = rgb.shape[:2]
+    mask = item.mask
+    if mask is None or mask.is_empty:
+        mask = Mask.from_box(item.box, image_width=width, image_height=height)
+    shown = PixelWindow(0, 0, width, height)
+    if settings.mask_area is MaskArea.BOX:
+        rows, columns = crop.pixels.shape[:2]
+        shown = PixelWindow(crop.x, crop.y, crop.x + columns, crop.y + rows)
+    return window_to_png(mask, shown)

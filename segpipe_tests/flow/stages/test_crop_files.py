@@ -17,9 +17,10 @@ from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.results import DealResults
 from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.crop_files import CROPS_ARCHIVE, crops_place, read_crop
+from segpipe.flow.stages.crop_settings import CropSettings, CropsLayout
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.crops_table import CROPS_SCHEMA, LATER_COLUMNS
-from segpipe.flow.stages.cutting import CropSettings, CropsLayout, ItemCrop
+from segpipe.flow.stages.cutting import ItemCrop
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.pipeline.io_manager import StoredAsset
