@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,16 @@ class Samples:
             items=[row["segmentation"] for row in rows if isinstance(row["segmentation"], list)],
             cut_outs=[Image.open(path).convert("RGBA") for path in cut_outs],
         )
+
+    def masks(self, deal: str, image: str, mode: str) -> list[Image.Image]:
+        """The masks of a photo, each of the whole photo."""
+        out = self._folder / f"{deal}-{mode}-masks"
+        if not out.exists():
+            self._segpipe(
+                *("export", "--format", "masks", "--mode", mode, "--deals", deal),
+                *("--file-names", "{image}_{n:04}", "--out", str(out)),
+            )
+        return [Image.open(path) for path in sorted(out.glob(f"{deal}/{image}_*.png"))]
 
     def contact_sheet(self, deal: str, mode: str) -> Image.Image:
         """The contact sheet that the run made."""
@@ -246,6 +256,11 @@ def draw_all(folder: Path = FOLDER) -> list[Path]:
                 samples.contact_sheet("sample-coins", "find_all").convert("RGBA")
             ),
         }
+    return save_all(pictures, folder)
+
+
+def save_all(pictures: Mapping[str, Image.Image], folder: Path = FOLDER) -> list[Path]:
+    """Save pictures by their names, and give their paths."""
     paths = []
     for name, picture in pictures.items():
         path = folder / f"{name}.webp"
