@@ -24,7 +24,7 @@ from segpipe_tests.goods import BOX, DISC, HEIGHT, PAIR, RING, WIDTH, FixedSegme
 
 DEAL = "lot"
 MASKS = (DISC, RING, PAIR)
-SOFT = {"edge": "soft", "decontaminate": True}
+SOFT: dict[str, Any] = {"edge": "soft", "decontaminate": True}
 CANVAS = {"width": 90, "height": 60, "margin_percent": 10}
 NUMBERS = range(4)
 
@@ -163,7 +163,10 @@ def test_a_new_setting_is_named_when_it_differs_there_and_back(
     run(store, "r2", **change)
     assert todo(store, settings=wanted).state is State.UP_TO_DATE
     back = todo(store, replace_other_settings=True)
-    assert (back.state, back.stages) == (State.SETTINGS_CHANGED, {"crops", "deal_report"})
+    assert (back.state, back.stages) == (
+        State.SETTINGS_CHANGED,
+        frozenset({"crops", "deal_report"}),
+    )
     old, _, new = said.partition(" → ")
     setting, _, before = old.rpartition(" ")
     assert f"{setting} {new} → {before}" in back.reason
