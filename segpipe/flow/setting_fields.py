@@ -20,7 +20,9 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 Values = dict[str, Any]
 
 _KIND = "kind"
-_NOTHING = frozenset({"null", "~", "none"})
+NOTHING = "nothing"
+"""What stands for a setting that has no value."""
+_NOTHING = frozenset({"null", "~", NOTHING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Field:
 def in_words(value: JsonValue) -> str:
     """A value as people type it."""
     if value is None:
-        return "nothing"
+        return NOTHING
     text = value if isinstance(value, str) else str(yaml.safe_dump(value, default_flow_style=True))
     return text.removesuffix("\n").removesuffix("\n...") or "''"
 
@@ -175,10 +177,34 @@ def with_texts(settings: SettingsT, texts: Mapping[str, str]) -> SettingsT:
     Raises:
         ConfigError: A setting is not known (it says which one may be meant), or refuses its value.
     """
+    return parse(type(settings), put_texts(settings, texts))
+
+
+def put_texts(settings: Settings, texts: Mapping[str, str]) -> Values:
+    """The values of :func:`with_texts`, not checked: see :func:`find_faults`.
+
+    Raises:
+        ConfigError: A setting is not known.
+    """
     values = settings.changed()
     for path, text in texts.items():
         _put(type(settings), values, path.split("."), text, settings)
-    return parse(type(settings), values)
+    return values
+
+
+def choose(settings: SettingsT, field: Field, kind: str) -> SettingsT:
+    """The same settings with another kind of a choice, and the first of each that this needs.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    texts = {field.path: kind}
+    if kind in field.kinds:
+        model = _models(field.info)[field.kinds.index(kind)]
+        for name, info in model.model_fields.items():
+            if info.is_required() and _kinds(info):
+                texts[f"{field.path}.{name}"] = _kinds(info)[0]
+    return with_texts(settings, texts)
 
 
 def _put(
@@ -211,12 +237,13 @@ def _put(
 
 def _typed(text: str) -> Any:
     """What somebody typed: a list, a mapping or nothing where it reads so, else the text itself."""
+    if text.strip().lower() in _NOTHING:
+        return None
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    is_nothing = value is None and text.strip().lower() in _NOTHING
-    return value if isinstance(value, list | dict) or is_nothing else text
+    return value if isinstance(value, list | dict) else text
 
 
 def known_path(settings: Settings, path: str) -> str:

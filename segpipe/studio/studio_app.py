@@ -9,13 +9,27 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from segpipe.studio.api import deals_api, pictures_api, preview_api, prompts_api, trial_api
+from segpipe.studio.api import (
+    deals_api,
+    pictures_api,
+    preview_api,
+    prompts_api,
+    settings_api,
+    trial_api,
+)
 from segpipe.studio.dagster_gateway import PATH as DAGSTER_PATH
 from segpipe.studio.dagster_gateway import ShowDagster
 from segpipe.studio.login import RequireLogin
 from segpipe.studio.page_problems import add_page_problems
 from segpipe.studio.page_templates import NavigationEntry, static_url
-from segpipe.studio.pages import annotate_page, deal_page, deals_page, login_page, upload_form
+from segpipe.studio.pages import (
+    annotate_page,
+    deal_page,
+    deals_page,
+    login_page,
+    settings_page,
+    upload_form,
+)
 from segpipe.studio.photo_intake import UploadPlaces
 from segpipe.studio.request_checks import (
     AddSecurityHeaders,
@@ -32,9 +46,9 @@ API_SCHEMA = "/api/openapi.json"
 _MAX_BODY_BYTES = 1_000_000
 _FOREVER = "public, max-age=31536000, immutable"
 
-PAGES = (login_page, deals_page, deal_page, annotate_page, upload_form)
+PAGES = (login_page, deals_page, deal_page, annotate_page, settings_page, upload_form)
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
-API = (deals_api, pictures_api, preview_api, prompts_api, trial_api)
+API = (deals_api, pictures_api, preview_api, prompts_api, settings_api, trial_api)
 """The modules of the API, in the same way."""
 BODY_LIMITS: tuple[tuple[str, int], ...] = (
     (f"{DAGSTER_PATH}/.*", 20_000_000),
