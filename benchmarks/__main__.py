@@ -7,6 +7,7 @@ import sys
 BENCHMARKS = {
     "decode": "decoders of photos",
     "encode": "encoders of crops",
+    "edges": "soft edges of cut-outs beside hard ones, on composites of known alpha",
     "contour": "masks to SVG paths and back, beside OpenCV",
     "dedup": "dedup beside supervision and sahi",
     "tiled": "large photos in tiles, beside sahi's sliced prediction",

@@ -1,5 +1,7 @@
 """The encoders that a crop could be written with: ``python -m benchmarks.encode``.
 
+A lossy encoder may spoil alpha; by how much is told where it does.
+
 Every encoder writes the same cut-outs, in turn, round after round, so that a busy machine slows
 all of them alike. fpng and imagecodecs take part where they are installed.
 """
@@ -20,7 +22,16 @@ from rich.table import Table
 from skimage import data
 
 from benchmarks.timing import median_seconds
-from segpipe.vision.encode import DEFAULT_JPEG_QUALITY, encode_jpeg, encode_png
+from segpipe.vision.encode import (
+    DEFAULT_AVIF_QUALITY,
+    DEFAULT_JPEG_QUALITY,
+    DEFAULT_WEBP_QUALITY,
+    FAST_WEBP_METHOD,
+    encode_avif,
+    encode_jpeg,
+    encode_png,
+    encode_webp,
+)
 from segpipe.vision.image import RgbImage
 
 Encode = Callable[[NDArray[np.uint8]], bytes]
@@ -29,6 +40,8 @@ ROUNDS = 9
 SIDES_PX = (200, 400, 800)
 CAMERA_NOISE = 2.0
 CHOSEN_PNG = "segpipe: filter up, isal 1"
+CHOSEN_WEBP = f"segpipe: pillow, method {FAST_WEBP_METHOD}"
+CHOSEN_AVIF = "segpipe: pillow, 4:4:4, speed 8, lossless alpha"
 CHOSEN_JPEG = "segpipe: simplejpeg 4:2:0"
 
 
@@ -45,6 +58,12 @@ def cut_outs() -> list[NDArray[np.uint8]]:
             cv2.ellipse(alpha, (side // 2, side // 2), axes, 20, 0, 360, (255,), cv2.FILLED)
             made.append(np.dstack([rgb * (alpha[..., None] > 0), alpha]))
     return made
+
+
+def soft_edged(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A cut-out with partly transparent pixels along its edge."""
+    alpha = np.minimum(cv2.GaussianBlur(rgba[..., 3], (0, 0), 2.0), rgba[..., 3])
+    return np.dstack([rgba[..., :3], alpha])
 
 
 def _middle(photo: RgbImage, side: int) -> RgbImage:
@@ -133,6 +152,63 @@ def jpeg_encoders() -> dict[str, Encode]:
     }
 
 
+def webp_encoders() -> dict[str, Encode]:
+    """All at one quality, by how much they try to save."""
+    encoders: dict[str, Encode] = {
+        CHOSEN_WEBP: partial(encode_webp, quality=DEFAULT_WEBP_QUALITY, method=FAST_WEBP_METHOD),
+        "opencv": partial(_opencv, ".webp", cv2.IMWRITE_WEBP_QUALITY, DEFAULT_WEBP_QUALITY),
+    }
+    for method in (0, 4):
+        encoders[f"pillow: method {method}"] = partial(
+            encode_webp, quality=DEFAULT_WEBP_QUALITY, method=method
+        )
+    return encoders
+
+
+def avif_encoders() -> dict[str, Encode]:
+    """All at one quality, by speed."""
+    encoders: dict[str, Encode] = {CHOSEN_AVIF: partial(encode_avif, quality=DEFAULT_AVIF_QUALITY)}
+    for speed in (8, 9):
+        encoders[f"opencv: 4:2:0, speed {speed}"] = partial(
+            _opencv,
+            ".avif",
+            *(cv2.IMWRITE_AVIF_QUALITY, DEFAULT_AVIF_QUALITY, cv2.IMWRITE_AVIF_SPEED, speed),
+        )
+    for speed in (7, 9):
+        encoders[f"pillow: 4:4:4, speed {speed}"] = partial(_pillow_avif, speed)
+    return encoders
+
+
+def _opencv(suffix: str, *settings_and_rgba: object) -> bytes:
+    *settings, rgba = settings_and_rgba
+    bgra = cv2.cvtColor(np.asarray(rgba, np.uint8), cv2.COLOR_RGBA2BGRA)
+    return cv2.imencode(suffix, bgra, [int(str(value)) for value in settings])[1].tobytes()
+
+
+def _pillow_avif(speed: int, rgba: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgba).save(
+        buffer,
+        "AVIF",
+        quality=DEFAULT_AVIF_QUALITY,
+        speed=speed,
+        subsampling="4:4:4",
+        max_threads=1,
+    )
+    return buffer.getvalue()
+
+
+def spoilt_alpha(encode: Encode, pictures: Sequence[NDArray[np.uint8]]) -> int:
+    """The largest error of alpha in levels; of pictures without alpha, none."""
+    worst = 0
+    for picture in pictures:
+        with Image.open(io.BytesIO(encode(picture))) as read:
+            if read.mode == "RGBA":
+                apart = np.asarray(read)[..., 3].astype(int) - picture[..., 3]
+                worst = max(worst, int(np.abs(apart).max()))
+    return worst
+
+
 def comparison(
     title: str, encoders: dict[str, Encode], chosen: str, pictures: Sequence[NDArray[np.uint8]]
 ) -> Table:
@@ -147,7 +223,7 @@ def comparison(
     megapixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures) / 1e6
     table = Table(title=f"{title}: {len(pictures)} cut-outs, {megapixels:.1f} MP")
     table.add_column("encoder")
-    for heading in ("ms", "MP/s", "time ratio", "MB", "size ratio"):
+    for heading in ("ms", "MP/s", "time ratio", "MB", "size ratio", "alpha off by"):
         table.add_column(heading, justify="right")
     for name in sorted(encoders, key=median.__getitem__):
         table.add_row(
@@ -157,6 +233,7 @@ def comparison(
             f"{median[name] / median[chosen]:.2f}",
             f"{size[name] / 1e6:.2f}",
             f"{size[name] / size[chosen]:.2f}",
+            f"{spoilt_alpha(encoders[name], pictures)}",
             style="bold" if name == chosen else None,
         )
     return table
@@ -168,6 +245,11 @@ def main() -> None:
     console = Console()
     console.print(comparison("PNG, lossless", png_encoders(), CHOSEN_PNG, pictures))
     rgb = [np.ascontiguousarray(picture[..., :3]) for picture in pictures]
+    small = [soft_edged(picture) for picture in pictures if len(picture) < max(SIDES_PX)]
+    title = f"WebP, quality {DEFAULT_WEBP_QUALITY}"
+    console.print(comparison(title, webp_encoders(), CHOSEN_WEBP, small))
+    title = f"AVIF, quality {DEFAULT_AVIF_QUALITY}"
+    console.print(comparison(title, avif_encoders(), CHOSEN_AVIF, small))
     title = f"JPEG, quality {DEFAULT_JPEG_QUALITY}"
     console.print(comparison(title, jpeg_encoders(), CHOSEN_JPEG, rgb))
 

@@ -190,7 +190,10 @@ class _Sections:
         if models := self._inner(field):
             return "one of " * (len(models) > 1) + ", ".join(map(self._link, models))
         options = field.get("anyOf", (field,))
-        return " or ".join(dict.fromkeys(_type(option) for option in options))
+        return " or ".join(dict.fromkeys(map(self._choice, options)))
+
+    def _choice(self, option: Schema) -> str:
+        return ", ".join(f"`{name}`" for name in self._enum(option)) or _type(option)
 
     def _enum(self, field: Schema) -> list[str]:
         """The names of an enumeration, as Dagster takes them; the texts of a closed choice."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap
+from segpipe.vision.matte import DEFAULT_EDGE_PX, estimate_matte
 
 HAIRY, SOME_HAIR, SMOOTH = 90, 30, 0
 """How many strands a thing has."""
@@ -57,6 +58,36 @@ def make_composite(
     seen = alpha[..., None] * item + (1 - alpha[..., None]) * table
     noisy = seen + rng.normal(0, _CAMERA_NOISE, seen.shape)
     return Composite(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), alpha, item)
+
+
+def band_of(mask: Bitmap, edge_px: int = DEFAULT_EDGE_PX) -> NDArray[np.bool_]:
+    """Every pixel at most a distance away from the edge, told by distances to pixels."""
+    to_item = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    to_table = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.where(mask > 0, to_table, to_item) <= edge_px + 1e-3
+
+
+def alpha_errors(made: Composite, mask: Bitmap) -> tuple[float, float]:
+    """Mean absolute error of alpha in the band: of the hard mask, and as estimated."""
+    band = band_of(mask)
+    alpha = estimate_matte(made.photo, mask, edge_px=DEFAULT_EDGE_PX).alpha / 255
+    hard, soft = (float(np.abs(one - made.alpha)[band].mean()) for one in (mask, alpha))
+    return hard, soft
+
+
+def colour_errors(made: Composite, mask: Bitmap) -> tuple[float, float]:
+    """Mean absolute error of the rim's colour where item and table are mixed: before and after.
+
+    Pixels count as much as they can be seen.
+    """
+    rim = band_of(mask) & (made.alpha > 0.05) & (made.alpha < 0.95)
+    rgb = estimate_matte(made.photo, mask, edge_px=DEFAULT_EDGE_PX).rgb
+    weight = made.alpha[rim][:, None] * np.ones(3)
+    before, after = (
+        float(np.average(np.abs(one[rim] - made.item[rim]), weights=weight))
+        for one in (made.photo.astype(float), rgb.astype(float))
+    )
+    return before, after
 
 
 def _outline(rng: np.random.Generator, strands: int, side: int) -> NDArray[np.uint8]:

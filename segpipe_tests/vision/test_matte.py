@@ -5,46 +5,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from segpipe.errors import InputError
-from segpipe.vision.mask import Bitmap, disc
+from segpipe.vision.mask import disc
 from segpipe.vision.matte import estimate_matte
-from segpipe_tests.vision.composites import HAIRY, SMOOTH, SOME_HAIR, Composite, make_composite
+from segpipe_tests.vision.composites import (
+    HAIRY,
+    SMOOTH,
+    SOME_HAIR,
+    alpha_errors,
+    band_of,
+    colour_errors,
+    make_composite,
+)
 
-EDGE_PX = 3
 BLURS_PX = (0.0, 0.7, 1.2)
 SEEDS = range(6)
-
-
-def band_of(mask: Bitmap, edge_px: int = EDGE_PX) -> NDArray[np.bool_]:
-    """Every pixel at most a distance away from the edge, told by distances to pixels."""
-    to_item = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    to_table = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.where(mask > 0, to_table, to_item) <= edge_px + 1e-3
-
-
-def alpha_errors(made: Composite, mask: Bitmap) -> tuple[float, float]:
-    """Mean absolute error of alpha in the band: of the hard mask, and as estimated."""
-    band = band_of(mask)
-    alpha = estimate_matte(made.photo, mask, edge_px=EDGE_PX).alpha / 255
-    hard, soft = (float(np.abs(one - made.alpha)[band].mean()) for one in (mask, alpha))
-    return hard, soft
-
-
-def colour_errors(made: Composite, mask: Bitmap) -> tuple[float, float]:
-    """Mean absolute error of the rim's colour where item and table are mixed: before and after.
-
-    Pixels count as much as they can be seen.
-    """
-    rim = band_of(mask) & (made.alpha > 0.05) & (made.alpha < 0.95)
-    rgb = estimate_matte(made.photo, mask, edge_px=EDGE_PX).rgb
-    weight = made.alpha[rim][:, None] * np.ones(3)
-    before, after = (
-        float(np.average(np.abs(one[rim] - made.item[rim]), weights=weight))
-        for one in (made.photo.astype(float), rgb.astype(float))
-    )
-    return before, after
 
 
 @pytest.mark.parametrize("strands", [HAIRY, SOME_HAIR, SMOOTH])

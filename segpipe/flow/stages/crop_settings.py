@@ -115,7 +115,7 @@ class CropSettings(Settings):
         default=DEFAULT_ITEM_NAME,
         description="How files are called, without suffix: text with {deal}, {image}, {n} (from "
         "1), {detection} (from 0), {label}; {n:03} has three digits, a slash makes a folder. In a "
-        "tar the names are always <image>/<detection>.",
+        "tar the names are always {image}/{detection:04}.",
     )
     masks: CropMasks = Field(
         default=CropMasks.NONE,
