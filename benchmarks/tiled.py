@@ -91,8 +91,7 @@ class OverRemembered(DetectionModel):  # type: ignore[misc, unused-ignore]
             shift, full = shift_amount_list, full_shape_list
         found = []
         for one in self._original_predictions:
-            polygons = outline_of(one.mask)
-            if polygons:
+            if one.mask and (polygons := outline_of(one.mask)):
                 found.append(
                     ObjectPrediction(
                         bbox=list(map(float, one.box)),
