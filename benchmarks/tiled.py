@@ -89,20 +89,19 @@ class OverRemembered(DetectionModel):  # type: ignore[misc, unused-ignore]
         shift, full = shift_amount_list[0], full_shape_list[0]
         if isinstance(shift, int):  # of one picture alone
             shift, full = shift_amount_list, full_shape_list
-        found = []
-        for one in self._original_predictions:
-            if one.mask and (polygons := outline_of(one.mask)):
-                found.append(
-                    ObjectPrediction(
-                        bbox=list(map(float, one.box)),
-                        category_id=0,
-                        category_name="item",
-                        segmentation=polygons,
-                        score=one.score,
-                        shift_amount=list(shift),
-                        full_shape=list(full),
-                    )
-                )
+        found = [
+            ObjectPrediction(
+                bbox=list(map(float, one.box)),
+                category_id=0,
+                category_name="item",
+                segmentation=polygons,
+                score=one.score,
+                shift_amount=list(shift),
+                full_shape=list(full),
+            )
+            for one in self._original_predictions
+            if one.mask and (polygons := outline_of(one.mask))
+        ]
         self._object_prediction_list_per_image = [found]
 
 
