@@ -33,7 +33,7 @@ def test_every_setting_can_be_set_by_a_file(tmp_path: Path) -> None:
         name: value + 1 if type(value) in {int, float} else value for name, value in server.items()
     }
     changed |= {"token_env": "MY_TOKEN", "cors_origins": ["https://a.example"], "host": "::1"}
-    changed |= {"everything": False}
+    changed |= {"everything": False, "max_upload_mb": 80, "max_photo_memory_mb": 900}
     assert all(changed[name] != server[name] for name in ServerSettings.model_fields)
     sam3 = {
         "kind": "sam3",
