@@ -222,7 +222,7 @@ def _put(
     info = _known(model, name, path, known)
     value = _typed(text)
     if not (kinds := _kinds(info)):
-        if _models(info) and not isinstance(value, Mapping):
+        if _models(info) and not isinstance(value, Mapping | None):
             inner = f"{path}.{next(iter(_models(info)[0].model_fields))}"
             raise ConfigError(f"{path} has settings inside: set one, such as {inner}", field=path)
         values[name] = value

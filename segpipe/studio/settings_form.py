@@ -108,9 +108,11 @@ def form_groups(
         texts: What stands in fields in place of what is set.
     """
     groups: dict[str, list[FormField]] = {}
-    for field in fields(settings):
-        name = field.path.partition(".")[0]
-        groups.setdefault(name, []).append(_form_field(field, faults or {}, texts or {}))
+    found = list(fields(settings))
+    choices = frozenset(field.path for field in found if field.kinds)
+    for field in found:
+        name, title = field.path.partition(".")[0], _title(field.path, choices)
+        groups.setdefault(name, []).append(_form_field(field, title, faults or {}, texts or {}))
     names = [*_FIRST, *(name for name in groups if name not in {*_FIRST, *_LAST}), *_LAST]
     return [
         FormGroup(name, _TITLES.get(name, name.capitalize()), tuple(groups[name]))
@@ -129,10 +131,11 @@ def read_form(sent: Mapping[str, str]) -> ReadForm:
         ConfigError: A choice is none that there is.
     """
     settings, changed = _chosen(sent)
+    choices = {field.path for field in fields(settings) if field.kinds}
     texts = {
-        field.path: sent[field.path].strip()
-        for field in fields(settings)
-        if not field.kinds and field.path in sent and not field.path.startswith(changed)
+        path: text.strip()
+        for path, text in sent.items()
+        if "." in path and path not in choices and not path.startswith((WAS, *changed))
     }
     values = put_texts(settings, texts)
     faults = find_faults(SavedSettings, values)
@@ -170,7 +173,21 @@ def _by_path(faults: Sequence[SettingFault], texts: Mapping[str, str]) -> dict[s
     return found
 
 
-def _form_field(field: Field, faults: Mapping[str, str], texts: Mapping[str, str]) -> FormField:
+def _title(path: str, choices: frozenset[str]) -> str:
+    """What a setting is called where its group and the choices above it are known."""
+    parts = path.split(".")
+    above = [".".join(parts[: number + 1]) for number in range(len(parts) - 1)]
+    named = [
+        part
+        for number, (part, place) in enumerate(zip(parts, above, strict=False))
+        if number and place not in choices
+    ]
+    return " ".join([*named, parts[-1]]).replace("_", " ").capitalize()
+
+
+def _form_field(
+    field: Field, title: str, faults: Mapping[str, str], texts: Mapping[str, str]
+) -> FormField:
     options = _options(field)
     control = Control.TEXT
     if field.kinds:
@@ -183,7 +200,7 @@ def _form_field(field: Field, faults: Mapping[str, str], texts: Mapping[str, str
     text = texts.get(field.path, own)
     return FormField(
         path=field.path,
-        title=field.path.rpartition(".")[2].replace("_", " ").capitalize(),
+        title=title,
         control=control,
         text=text,
         default=in_words(field.default) if field.is_changed else None,

@@ -28,6 +28,7 @@ from segpipe.studio.pages import (
     deals_page,
     login_page,
     settings_page,
+    test_page,
     upload_form,
 )
 from segpipe.studio.photo_intake import UploadPlaces
@@ -46,7 +47,7 @@ API_SCHEMA = "/api/openapi.json"
 _MAX_BODY_BYTES = 1_000_000
 _FOREVER = "public, max-age=31536000, immutable"
 
-PAGES = (login_page, deals_page, deal_page, annotate_page, settings_page, upload_form)
+PAGES = (login_page, deals_page, deal_page, annotate_page, test_page, settings_page, upload_form)
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
 API = (deals_api, pictures_api, preview_api, prompts_api, settings_api, trial_api)
 """The modules of the API, in the same way."""

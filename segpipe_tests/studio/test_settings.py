@@ -278,6 +278,7 @@ def test_the_form_of_any_settings_gives_them_back() -> None:
         "segmenter.inner.texts": "[ring, bracelet]",
         "refiner": "none",
         "crops.format": "jpg",
+        "crops.canvas": "{width: 640, height: 480}",
     }
     for settings in (SavedSettings(), with_texts(SavedSettings(), chosen)):
         shown = [field for group in form_groups(settings) for field in group.fields]
