@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint types bench docs pictures
+.PHONY: help setup run ui test browser lint types bench docs pictures
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -43,7 +43,20 @@ lint: setup ## Format and lint, checked
 types: setup ## Types, strict
 	$(BIN)/mypy
 
-test: lint types ## Lint, types and tests
+# The studio's tests drive a real one. Where none is installed, root on Debian gets Debian's.
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
+browser:
+	@[ -z "$$SEGPIPE_TEST_BROWSER" ] || exit 0; \
+	for name in $(BROWSERS); do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium > /dev/null; \
+	else \
+		echo "The tests need a browser: install Chromium (Debian: apt-get install chromium)," \
+			"or name its file in SEGPIPE_TEST_BROWSER." >&2; exit 1; \
+	fi
+
+test: browser lint types ## Lint, types and tests
 	$(BIN)/pytest -n 2
 
 # sahi asks for OpenCV's wheel with a screen, which would overwrite the one without.
