@@ -19,6 +19,7 @@ from segpipe.segmenters.classical.lab_planes import (
     Plane,
     diagonal_of,
     disc,
+    filled,
     radius_of,
 )
 from segpipe.segmenters.classical.table_colour import Background
@@ -37,6 +38,8 @@ _SHARP = 0.16
 _SHARP_GOING_ON = 0.09
 _SHARP_IN_SHADE = 0.12  # where it may be the edge of a shadow
 _SHADELESS = 3.0  # standard deviations that no shadow explains, from which there is none
+_RIPPLE = 0.15  # of what is beside it: so much a camera changes colours
+_FAINT = 0.5
 _STEP_WINDOW_PX = 5
 _STEP_FLOOR = 1.5  # Delta E
 
@@ -45,6 +48,7 @@ _LEAK = 0.003  # gaps in an outline through which the table must not run in
 _CRACK = 0.004  # gaps inside an item: stripes in the table's colour, say
 _BROAD = 0.006  # radius of a disc that fits into an item, not into the shadow beside it
 _NEAR = 0.003
+_BESIDE = 0.01
 _MIN_SHARP_PART = 0.65  # of an outline; a shadow beside an item is sharp on one side only
 _TABLE_PART = 0.15  # of a smooth region, from which the region belongs to the table
 _SOBEL_SCALE = 1 / 8
@@ -81,16 +85,21 @@ def mark_foreground(lab: LabImage, background: Background, distance: Plane | Non
     evidence = _weigh(lab, background, distance)
     strong = evidence.unshaded > _STRONG
     weak = evidence.deviations > _WEAK
-    edges = _sharp_edges(evidence)
+    edges = _sharp_edges(evidence, evidence.slope)
     table = _reached_by_table(strong, weak, edges)
+    # A narrow shadow has a sharp edge, too, beside thin goods and where a camera leaves ripples
+    table |= _narrow(weak & ~strong & ~table & _like_shadow(evidence))
 
     shaded = weak & table & ~strong
     goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
     crack = disc(radius_of(_CRACK, diagonal_of(weak.shape)))
-    goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8)
-    goods = without_cast_shadows(without_specks(goods, strong), lab, background.surface)
+    holes = filled(goods) & (1 - goods)
+    goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8) & (1 - holes)
+    goods = without_cast_shadows(
+        without_specks(goods, evidence.deviations > _STRONG), lab, background.surface
+    )
     goods = with_holes(goods, evidence.unshaded)
-    return on_strongest_edges(goods, evidence.slope)
+    return on_strongest_edges(goods, evidence.slope, evidence.unshaded)
 
 
 def colour_distance(lab: LabImage, background: Background) -> Plane:
@@ -115,6 +124,8 @@ def _weigh(lab: LabImage, background: Background, distance: Plane | None) -> _Ev
 def _slope(lab: LabImage) -> Plane:
     across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=_SOBEL_SCALE)
     down = cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=_SOBEL_SCALE)
+    if lab.ndim == 2:
+        return cv2.magnitude(across, down)
     slope: Plane = np.sqrt(_dot(across, across) + _dot(down, down))
     return slope
 
@@ -132,11 +143,29 @@ def _dot(
     return np.asarray(cv2.transform(cv2.multiply(a, b), weights[None]), np.float32)
 
 
-def _sharp_edges(evidence: _Evidence) -> Flags:
+def _like_shadow(evidence: _Evidence) -> Flags:
+    """What is darker than the table, but much less so than something beside it."""
+    side = 2 * radius_of(_BESIDE, diagonal_of(evidence.depth.shape)) + 1
+    beside = np.ones((side, side), np.uint8)
+    unshaded = evidence.unshaded < np.maximum(
+        _SHADELESS, _RIPPLE * cv2.dilate(evidence.unshaded, beside)
+    )
+    like: Flags = unshaded & (evidence.depth < _FAINT * cv2.dilate(evidence.depth, beside))
+    return like
+
+
+def _narrow(flags: Flags) -> Flags:
+    """What of it holds no broad disc."""
+    broad = disc(radius_of(_BROAD, diagonal_of(flags.shape)))
+    narrow: Flags = flags & (cv2.morphologyEx(flags.astype(np.uint8), cv2.MORPH_OPEN, broad) == 0)
+    return narrow
+
+
+def _sharp_edges(evidence: _Evidence, slope: Plane) -> Flags:
     """Edges too sharp for a shadow, followed as far as they go on (hysteresis)."""
     window = np.ones((_STEP_WINDOW_PX, _STEP_WINDOW_PX), np.uint8)
     step = cv2.dilate(evidence.depth, window) + _STEP_FLOOR
-    sharpness = evidence.slope / step
+    sharpness = slope / step
     going_on = np.where(evidence.unshaded > _SHADELESS, _SHARP_GOING_ON, _SHARP_IN_SHADE)
     candidates = (evidence.deviations > _EDGE) & (sharpness > going_on)
     count, lines = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=8)

@@ -21,10 +21,12 @@ _MARGIN = 0.006  # how far an outline may be from the true edge
 _LINE_STRONG_PART = 0.5  # of a line, in the middle of an item or of a thread
 # Of a thin thing's half width, from which it is surely itself:
 _CORE_OF_GOODS = 0.7
+_CLEAR, _CLEAR_PART = 8.0, 0.7  # deviations, and of the clearest pixel near
+_SHADELESS = 3.0  # deviations
 _CORE_OF_HOLE = 0.5
 _CORE_OF_GAP = 0.9  # a gap may be a crack
 
-_MIN_HOLE_FRACTION = 0.00015  # of the picture; less is a spot
+_MIN_HOLE_FRACTION = 0.00003  # of the picture; less is a spot
 _HOLE_SKIN_PX = 2  # what is so near to the rim of a hole shows the rim
 # In standard deviations of the bare table, as far as no shadow explains them:
 _MOST_UNLIKE_TABLE = 0.4  # of a hole, more than the table beside the item
@@ -45,13 +47,13 @@ def without_specks(goods: Bitmap, strong: Flags) -> Bitmap:
         strong: What is surely no table, (h, w).
     """
     broad = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_OPEN, disc(_SPECK_PX)), np.uint8)
-    thin = goods & (1 - broad)
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(thin, connectivity=8)
+    _, shapes, stats, _ = cv2.connectedComponentsWithStats(goods, connectivity=8)
     extent = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
+    is_long = extent > _LINE * diagonal_of(goods.shape)
+    thin = goods & (1 - broad) & is_long[shapes]
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(thin, connectivity=8)
     sure = np.bincount(pieces[strong], minlength=count)
-    is_line = (extent > _LINE * diagonal_of(goods.shape)) & (
-        sure > _LINE_STRONG_PART * stats[:, cv2.CC_STAT_AREA]
-    )
+    is_line = sure > _LINE_STRONG_PART * stats[:, cv2.CC_STAT_AREA]
     is_line[0] = False
     return np.asarray(broad | is_line[pieces], np.uint8)
 
@@ -92,12 +94,13 @@ def with_holes(goods: Bitmap, unshaded: Plane) -> Bitmap:
     return np.asarray(solid & ~keep[holes], np.uint8)
 
 
-def on_strongest_edges(goods: Bitmap, slope: Plane) -> Bitmap:
+def on_strongest_edges(goods: Bitmap, slope: Plane, unshaded: Plane) -> Bitmap:
     """Move each outline, by a small margin at most, to the strongest edge there.
 
     Args:
         goods: Shape (h, w), 0 or 1.
         slope: Change over one pixel, (h, w), Delta E.
+        unshaded: How far each pixel is from the table, shadows aside, (h, w), in deviations.
     """
     margin = radius_of(_MARGIN, diagonal_of(goods.shape))
     markers = np.zeros(goods.shape, np.int32)
@@ -106,9 +109,20 @@ def on_strongest_edges(goods: Bitmap, slope: Plane) -> Bitmap:
     holes = solid - goods
     if holes.any():
         markers[_cores(holes, margin - 1, _CORE_OF_HOLE)] = _TABLE
-    markers[_cores(goods, margin, _CORE_OF_GOODS)] = _GOODS
+    markers[_cores_of_goods(goods, margin, unshaded)] = _GOODS
     relief = np.clip(slope * _RELIEF_STEPS, 0, 255).astype(np.uint8)
     return np.asarray(flood(relief, markers) == _GOODS, np.uint8)
+
+
+def _cores_of_goods(goods: Bitmap, margin: int, unshaded: Plane) -> Flags:
+    """The cores of goods; in the middle of what is thin may be the shadow beside it."""
+    deep = _cores(goods, margin, 1.0)
+    side = 2 * margin + 1
+    clearest = cv2.dilate(unshaded, np.ones((side, side), np.uint8))
+    clear = unshaded > np.maximum(_CLEAR, _CLEAR_PART * clearest)
+    thin = _cores(goods, margin, _CORE_OF_GOODS) & (unshaded > _SHADELESS)
+    cores: Flags = deep | thin | (clear & (goods > 0))
+    return cores
 
 
 def _shows_table(hole: Bitmap, unshaded: Plane) -> bool:

@@ -104,7 +104,7 @@ def _is_moved(item: Bitmap, shade: Bitmap) -> bool:
     ]
     thing, dark = ((np.asarray(part) > 0).astype(np.uint8) for part in small)
     dark = dark & (1 - thing)
-    if not dark.any():
+    if not (dark.any() and thing.any()):
         return False
     across, down = (
         float(np.mean(d) - np.mean(t))

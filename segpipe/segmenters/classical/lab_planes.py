@@ -25,6 +25,7 @@ _WHITE = np.uint8(255)
 _SMOOTHING_PX = 0.8
 _MOST_ELONGATION = 4
 _MIDDLE = np.uint8(128)
+_DEEPEST = 256
 _ON, _OFF = 1, 2  # markers; a pixel between two goes to the higher one
 _SOBEL_SCALE = 1 / 8
 _RELIEF_STEPS = 8.0  # levels of the relief for one Delta E per pixel
@@ -126,22 +127,27 @@ def flood(relief: NDArray[np.uint8], markers: Labels) -> Labels:
         cv2.cvtColor(np.pad(checkered, 1, mode="edge"), cv2.COLOR_GRAY2RGB),
         np.pad(markers, 1).astype(np.int32),
     )
-    return _without_gaps(np.asarray(basins[1:-1, 1:-1], np.int32))
+    return _without_gaps(np.asarray(basins[1:-1, 1:-1], np.int32), relief)
 
 
-def _without_gaps(basins: Labels) -> Labels:
-    """Give what is in no basin to a neighbour, the highest label first.
+def _without_gaps(basins: Labels, relief: NDArray[np.uint8]) -> Labels:
+    """Give what is in no basin to its lowest neighbour, of equal ones to the highest label.
 
     It is the lines that OpenCV leaves between basins, and pixels that such lines enclose.
     """
-    around = np.pad(basins, 1)
-    labels = around[1:-1, 1:-1]
-    while (gaps := np.nonzero(labels <= 0))[0].size:
+    labels = np.pad(basins, 1)
+    inside = labels[1:-1, 1:-1]
+    # Lower and of a higher label is more; no label is nothing
+    depth = np.pad(_DEEPEST - relief.astype(np.int64), 1) * (int(basins.max()) + 1)
+    while (gaps := np.nonzero(inside <= 0))[0].size:
         rows, columns = gaps
-        labels[gaps] = np.max(
-            [around[rows + dy, columns + dx] for dy in range(3) for dx in range(3)], axis=0
-        )
-    return labels.copy()
+        best = np.zeros(rows.size, np.int64)
+        for dy, dx in np.ndindex(3, 3):
+            label = labels[rows + dy, columns + dx]
+            here = np.where(label > 0, depth[rows + dy, columns + dx] + label, 0)
+            best = np.maximum(best, here)
+        inside[gaps] = best % (int(basins.max()) + 1)
+    return inside.copy()
 
 
 def nearer_to(on: NDArray[Any], off: NDArray[Any], lab: LabImage) -> Flags:

@@ -1,5 +1,6 @@
 """Touching items, told apart."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -24,15 +25,16 @@ _SMOOTHING_PX = 1.5  # of the distance: a ragged outline has no peak at every to
 _COLOUR_DIFFERENCE = (3.0, 6.0, 10.0)
 _NECK_OF_ONE_ITEM = (0.46, 0.9, 0.9)
 _NECK_OF_TWO_COLOURS = 0.97
-_NECK_OF_LINKS = 0.3
 _UNEVENNESS_PX = 0.8  # of a distance between pixels: no neck
-_NARROW = 1.3  # of the half width of a neck: what is hardly wider belongs to it
-_SHAFT_AREA = 3.0  # of a neck's half width squared, from which it is long
 _THREAD_PX = 3.6  # half width
-_LIKE_LINKS = 0.6  # of the other's half width: small parts of a chain are alike
+_AS_NARROW = 0.85  # of the necks inside, from which another one is no narrower
+_NARROW = 1.35  # of the half width of a neck: what is hardly wider belongs to it
+# Between what is broad on both sides of a neck: two discs that touch have 1.8 of its half width.
+_SHAFT_LENGTH, _SHAFT_MORE_PX = 3.5, 2.0
 _STEP_REACH_PX = 3  # from the border between two parts, beyond the blur
 _STEP_FLOOR, _STEP_GAIN = 1.0, 2.0  # of it, Delta E: the parts may meet beside the true border
 _TOP = 255
+_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))  # rows and columns to a neighbour
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,25 +45,25 @@ class _Parts:
         depth: Half width of each in pixels, (n,).
         area: Pixels of each, (n,).
         colour: Mean Lab of each, (n, 3).
+        narrowest: Half width of the narrowest neck inside each, (n,).
     """
 
     depth: NDArray[np.float64]
     area: NDArray[np.float64]
     colour: NDArray[np.float64]
-
-    def copy(self) -> "_Parts":
-        return _Parts(self.depth.copy(), self.area.copy(), self.colour.copy())
+    narrowest: NDArray[np.float64]
 
     def difference(self, a: int, b: int) -> float:
         """Delta E between the mean colours of two parts."""
         return float(np.linalg.norm(self.colour[a] - self.colour[b]))
 
-    def merge(self, a: int, b: int) -> None:
-        """Make ``a`` the two parts together."""
+    def merge(self, a: int, b: int, neck: float) -> None:
+        """Make ``a`` the two parts together, with a neck of that half width between them."""
         area = max(self.area[a] + self.area[b], 1.0)
         self.colour[a] = (self.colour[a] * self.area[a] + self.colour[b] * self.area[b]) / area
         self.area[a] = area
         self.depth[a] = max(self.depth[a], self.depth[b])
+        self.narrowest[a] = min(self.narrowest[a], self.narrowest[b], neck)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,15 @@ class _Contact:
     Attributes:
         one: A basin's number.
         other: The other's.
-        saddle: The deepest point between them, pixels.
+        saddle: The half width of the neck between them at its widest, pixels.
+        place: Where that is, (row, column).
         step: How far their colours differ on both sides of the border between them, Delta E.
     """
 
     one: int
     other: int
     saddle: float
+    place: tuple[int, int]
     step: float
 
 
@@ -101,7 +105,7 @@ def split_items(goods: Bitmap, lab: LabImage, *, min_area: float) -> Labels:
     depth: Plane = cv2.GaussianBlur(distance, (0, 0), _SMOOTHING_PX) * solid
     basins = _basins(depth, solid)
     parts = _measure(basins, depth, goods, lab)
-    return _merged(basins, parts, _contacts(basins, depth, lab), min_area) * goods
+    return _merged(basins, depth, parts, _contacts(basins, depth, lab), min_area) * goods
 
 
 def _basins(depth: Plane, goods: Bitmap) -> Labels:
@@ -144,106 +148,121 @@ def _measure(basins: Labels, depth: Plane, goods: Bitmap, lab: LabImage) -> _Par
     basin, colours = basins[shown], lab[shown]
     area = np.bincount(basin, minlength=count).astype(np.float64)
     sums = [np.bincount(basin, colours[:, channel], minlength=count) for channel in range(3)]
-    return _Parts(deepest, area, np.stack(sums, axis=1) / np.maximum(area, 1)[:, None])
+    colour = np.stack(sums, axis=1) / np.maximum(area, 1)[:, None]
+    return _Parts(deepest, area, colour, deepest.copy())
 
 
 def _contacts(basins: Labels, depth: Plane, lab: LabImage) -> list[_Contact]:
     """Where two parts touch, the deepest contact first."""
     count = int(basins.max()) + 1
-    pairs: list[NDArray[np.int64]] = []
-    depths: list[NDArray[np.float32]] = []
-    steps: list[NDArray[np.float32]] = []
-    for axis in (0, 1):
-        near, far = _neighbours(axis)
-        a, b = basins[near], basins[far]
-        rows, columns = np.nonzero((a != b) & (a > 0) & (b > 0))
-        a, b = a[rows, columns], b[rows, columns]
-        pairs.append(np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b))
-        depths.append(np.minimum(depth[near][rows, columns], depth[far][rows, columns]))
-        along = rows if axis == 0 else columns
-        before = np.maximum(along - _STEP_REACH_PX, 0)
-        behind = np.minimum(along + 1 + _STEP_REACH_PX, basins.shape[axis] - 1)
-        step = (
-            lab[behind, columns] - lab[before, columns]
-            if axis == 0
-            else lab[rows, behind] - lab[rows, before]
-        )
-        steps.append(np.where((a < b)[:, None], step, -step))
-    touching, index = np.unique(np.concatenate(pairs), return_inverse=True)
-    saddle = np.zeros(len(touching))
-    np.maximum.at(saddle, index, np.concatenate(depths))
+    found = [_contacts_along(basins, depth, lab, step) for step in _STEPS]
+    pairs, depths, places, steps = (np.concatenate(values) for values in zip(*found, strict=True))
+    deepest_first = np.argsort(-depths, kind="stable")
+    touching, first = np.unique(pairs[deepest_first], return_index=True)
+    index = np.searchsorted(touching, pairs)
     length = np.bincount(index, minlength=len(touching))
-    each_step = np.concatenate(steps)
-    mean = [
-        np.bincount(index, each_step[:, channel], minlength=len(touching)) for channel in range(3)
-    ]
+    mean = [np.bincount(index, steps[:, channel], minlength=len(touching)) for channel in range(3)]
     step_size = np.linalg.norm(np.stack(mean, axis=1), axis=1) / np.maximum(length, 1)
+    saddles = deepest_first[first]
     return [
-        _Contact(*divmod(int(touching[i]), count), float(saddle[i]), float(step_size[i]))
-        for i in np.argsort(-saddle, kind="stable")
+        _Contact(
+            *divmod(int(touching[i]), count),
+            float(depths[saddles[i]]),
+            tuple(places[saddles[i]]),
+            float(step_size[i]),
+        )
+        for i in np.argsort(-depths[saddles], kind="stable")
     ]
 
 
-def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Each pixel but the last along an axis, and the next one."""
-    everything = slice(None)
-    near, far = slice(None, -1), slice(1, None)
+def _contacts_along(
+    basins: Labels, depth: Plane, lab: LabImage, step: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Each pixel whose neighbour so many rows and columns on is of another part.
+
+    Returns:
+        The pair as one number, (n,); the lesser depth of the two pixels, (n,); the place, (n, 2);
+        how the colour changes from the lower number to the higher one, (n, 3).
+    """
+    down, across = step
+    height, width = basins.shape
+    near = np.s_[: height - down, max(0, -across) : width - max(0, across)]
+    far = np.s_[down:, max(0, across) : width - max(0, -across)]
+    a, b = basins[near], basins[far]
+    rows, columns = np.nonzero((a != b) & (a > 0) & (b > 0))
+    a, b = a[rows, columns], b[rows, columns]
+    columns = columns + max(0, -across)
+    end = (rows + down, columns + across)
+
+    def colour(times: int) -> LabImage:
+        y = np.clip(rows + times * down, 0, height - 1)
+        return lab[y, np.clip(columns + times * across, 0, width - 1)]
+
+    change = colour(1 + _STEP_REACH_PX) - colour(-_STEP_REACH_PX)
     return (
-        ((near, everything), (far, everything))
-        if axis == 0
-        else (
-            (everything, near),
-            (everything, far),
-        )
+        np.minimum(a, b).astype(np.int64) * (int(basins.max()) + 1) + np.maximum(a, b),
+        np.minimum(depth[rows, columns], depth[end]),
+        np.stack([rows, columns], axis=1),
+        np.where((a < b)[:, None], change, -change),
     )
 
 
-def _merged(basins: Labels, parts: _Parts, contacts: list[_Contact], min_area: float) -> Labels:
-    items = parts.copy()
-    root = list(range(len(parts.area)))
-
-    def find(part: int) -> int:
-        while root[part] != part:
-            root[part] = root[root[part]]
-            part = root[part]
-        return part
-
+def _merged(
+    basins: Labels, depth: Plane, parts: _Parts, contacts: list[_Contact], min_area: float
+) -> Labels:
+    root = np.arange(len(parts.area))
+    members = [[part] for part in range(len(root))]
     for contact in contacts:
-        a, b = sorted((find(contact.one), find(contact.other)))
-        if a != b and _are_one_item(parts, items, contact, (a, b), min_area):
-            items.merge(a, b)
-            root[b] = a
+        a, b = sorted((int(root[contact.one]), int(root[contact.other])))
+        if a == b:
+            continue
+        # Shading changes the mean colour too, but not at the border between two parts.
+        difference = min(parts.difference(a, b), _STEP_FLOOR + _STEP_GAIN * contact.step)
+        if _are_one_item(parts, contact, (a, b), difference, min_area) or (
+            difference <= _COLOUR_DIFFERENCE[-1] and _is_shaft(basins, depth, root, contact)
+        ):
+            parts.merge(a, b, contact.saddle)
+            root[members[b]] = a
+            members[a] += members[b]
 
-    found = np.array([find(part) for part in range(len(root))])
-    _, numbers = np.unique(found, return_inverse=True)
+    _, numbers = np.unique(root, return_inverse=True)
     # Part 0, no item, is its own root and sorts first: it stays 0.
     merged: Labels = numbers.astype(np.int32)[basins]
     return merged
 
 
 def _are_one_item(
-    parts: _Parts, items: _Parts, contact: _Contact, touching: tuple[int, int], min_area: float
+    items: _Parts,
+    contact: _Contact,
+    touching: tuple[int, int],
+    difference: float,
+    min_area: float,
 ) -> bool:
     """Whether what was merged so far around two touching basins belongs together."""
     a, b = touching
+    if min(items.area[a], items.area[b]) < min_area:
+        return True  # it is too small to be an item of its own: a link, a thread, a fragment
+    if contact.saddle >= _AS_NARROW * max(items.narrowest[a], items.narrowest[b]):
+        return True  # both have such necks inside: it is one more link of a chain
     thinner = min(items.depth[a], items.depth[b])
-    # Shading changes the mean colour too, but not at the border between two parts.
-    difference = min(items.difference(a, b), _STEP_FLOOR + _STEP_GAIN * contact.step)
-    # The colour of a fragment or a thread says little.
-    says_little = min(items.area[a], items.area[b]) <= min_area
     if thinner < _THREAD_PX:
         neck = _NECK_OF_ONE_ITEM[0]
-    elif difference > _COLOUR_DIFFERENCE[-1] and not says_little:
+    elif difference > _COLOUR_DIFFERENCE[-1]:
         neck = _NECK_OF_TWO_COLOURS
     else:
         neck = float(np.interp(difference, _COLOUR_DIFFERENCE, _NECK_OF_ONE_ITEM))
-
-    # A neck that is long is the shaft of a bone, whose ends are thick again
-    ends = (contact.one, contact.other)
-    narrow = [part for part in ends if parts.depth[part] <= _NARROW * contact.saddle]
-    shallow = min(float(parts.depth[part]) for part in ends)
-    if sum(parts.area[part] for part in narrow) >= _SHAFT_AREA * contact.saddle**2:
-        thinner = shallow
-    elif min(parts.area[part] for part in ends) < min_area and shallow > _LIKE_LINKS * thinner:
-        thinner, neck = shallow, min(neck, _NECK_OF_LINKS)
     return bool(contact.saddle >= min(neck * thinner, thinner - _UNEVENNESS_PX))
+
+
+def _is_shaft(basins: Labels, depth: Plane, root: NDArray[np.int64], contact: _Contact) -> bool:
+    """Whether a neck is long: two goods that touch are broad on both its sides."""
+    least = _SHAFT_LENGTH * contact.saddle + _SHAFT_MORE_PX
+    reach = math.ceil(least)
+    view = tuple(slice(max(0, at - reach), at + reach + 1) for at in contact.place)
+    broad = depth[view] > _NARROW * contact.saddle
+    owner = root[basins[view]]
+    one, other = (broad & (owner == root[part]) for part in (contact.one, contact.other))
+    if not (one.any() and other.any()):
+        return True
+    away = cv2.distanceTransform((~one).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return bool(away[other].min() >= least)
