@@ -124,8 +124,6 @@ def _weigh(lab: LabImage, background: Background, distance: Plane | None) -> _Ev
 def _slope(lab: LabImage) -> Plane:
     across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=_SOBEL_SCALE)
     down = cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=_SOBEL_SCALE)
-    if lab.ndim == 2:
-        return cv2.magnitude(across, down)
     slope: Plane = np.sqrt(_dot(across, across) + _dot(down, down))
     return slope
 

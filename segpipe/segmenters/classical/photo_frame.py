@@ -1,4 +1,4 @@
-"""A dark frame around a photo, as scanners, apps and films leave it."""
+"""A frame around a photo, or bars at two of its sides, as scanners, apps and films leave them."""
 
 import cv2
 import numpy as np
@@ -8,11 +8,13 @@ from segpipe.segmenters.classical.lab_planes import Flags, LabImage
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.mask import Bitmap
 
-_DEEPEST = 0.16  # of a side of the photo; what is deeper is no frame
-_LIGHTER = 8.0  # L* by which the picture is lighter than its frame, at least
-_LIGHTEST_FRAME = 40.0  # L*
+_DEEPEST = 0.23  # of a side of the photo; what is deeper is no frame
+_APART = 8.0  # Delta E by which the picture's outermost lines differ from the frame, at least
 _EVEN = 4.0  # Delta E within which a frame has one colour
+_FLAT = 0.6  # standard deviation of L* in a light frame: it was drawn, no camera saw it
+_DARK = 40.0  # L*
 _EVEN_PART = 0.97  # of a line of the frame
+_BESIDE_BAR = 0.5  # of a line of the picture
 _SOFT_EDGE_PX = 3  # between frame and picture
 
 
@@ -22,10 +24,11 @@ def whole_of(lab: LabImage) -> PixelWindow:
 
 
 def inside_frame(lab: LabImage) -> PixelWindow:
-    """The picture inside a dark frame of one colour; all of it where there is no frame.
+    """The picture inside a frame of one colour; all of it where there is no frame.
 
-    A frame is dark, of one colour, and straight to the pixel. It lies on all four sides, or on two
-    that face each other, as the bars of a film do.
+    A frame is of one colour, and straight to the pixel. It lies on all four sides, or on two that
+    face each other, as the bars of a film do. A light one is perfectly flat, too: nobody lights a
+    table like that.
 
     Args:
         lab: Shape (h, w, 3), CIE Lab.
@@ -44,11 +47,13 @@ def inside_frame(lab: LabImage) -> PixelWindow:
     inner = PixelWindow(left, top, width - right, height - bottom)
     outside = np.ones((height, width), np.bool_)
     outside[inner.y1 : inner.y2, inner.x1 : inner.x2] = False
-    # Its outermost lines are all lighter than the frame: things on a dark table leave gaps.
-    picture = lab[inner.y1 : inner.y2, inner.x1 : inner.x2, 0]
-    light = picture > np.median(lab[outside][:, 0]) + _LIGHTER
-    sides = [light[0], light[-1]] * bool(top) + [light[:, 0], light[:, -1]] * bool(left)
-    return inner if all(side.mean() >= _EVEN_PART for side in sides) else whole
+    # All its outermost lines differ from the frame: things on a table leave gaps. The light may
+    # have burnt out a part of the table beside a bar.
+    least = _EVEN_PART if top and left else _BESIDE_BAR
+    picture = lab[inner.y1 : inner.y2, inner.x1 : inner.x2]
+    other = np.linalg.norm(picture - np.median(lab[outside], axis=0), axis=2) > _APART
+    sides = [other[0], other[-1]] * bool(top) + [other[:, 0], other[:, -1]] * bool(left)
+    return inner if all(side.mean() >= least for side in sides) else whole
 
 
 def without_frame(lab: LabImage, inner: PixelWindow) -> LabImage:
@@ -79,9 +84,8 @@ def _depth(lab: LabImage) -> int:
     deepest = int(_DEEPEST * lab.shape[0])
     strip = lab[: deepest + 1]
     colour: NDArray[np.float32] = np.median(strip[0], axis=0)
-    if colour[0] > _LIGHTEST_FRAME:
-        return 0
     alike: Flags = np.linalg.norm(strip - colour, axis=2) < _EVEN
     is_frame = alike.mean(axis=1) >= _EVEN_PART
     depth = int(np.argmin(is_frame)) if not is_frame.all() else 0
-    return depth + _SOFT_EDGE_PX if depth else 0
+    flat = colour[0] < _DARK or strip[: max(1, depth - 1), :, 0].std() < _FLAT
+    return depth + _SOFT_EDGE_PX if depth and flat else 0

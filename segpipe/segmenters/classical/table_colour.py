@@ -22,8 +22,9 @@ _REACH = 12.0  # Delta E from the border's surface within which a pixel can be t
 _RIDGE = 1e-6
 # A wall behind the table, or a second table:
 _TWO_COLOURS = 9.0  # Delta E between them
-_MOST_BETWEEN = 0.08  # of the border's pixels: one colour under uneven light has more
-_WHOLE_SIDE = 0.9  # of a side of the photo
+_STEP_LENGTH = 3  # pixels of the coarse grid
+_LASTING = 0.5  # of the step at the wall's edge
+_UNLIKE_STEPS = 0.5  # of a step, by which that at the other side of the photo may differ
 _WALL_REACH = 15.0  # Delta E from the wall's surface
 _LENS_BLUR_PX = 1.1
 _NOISE_FLOOR = np.array([0.8, 1.2, 1.2])  # Lab; JPEG leaves about that much even on plain colour
@@ -81,35 +82,46 @@ def _surface(samples: Samples, border: NDArray[np.bool_], grid: tuple[int, int])
 def _parts_of_border(samples: Samples, grid: tuple[int, int]) -> list[Flags]:
     """The border, or its part on the table and its part on a wall of another colour, (h, w).
 
-    Two colours are two parts when hardly anything is between them, and each has a whole side of the
-    photo: an item at the border has not.
+    A wall ends at a line from one side of the photo to the other, at both ends of which the colour
+    changes by the same step, for good: at an item on the border it changes back again.
     """
     border = _border(grid)
-    rim = samples[border.ravel()]
-    centred = rim - rim.mean(axis=0)
-    # Along the direction in which they differ most, the two halves on both sides of the middle
-    along = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    split = (along.min() + along.max()) / 2
-    for _ in range(_ROUNDS):
-        low, high = along[along <= split], along[along > split]
-        if not (len(low) and len(high)):
-            return [border]
-        split = (np.median(low) + np.median(high)) / 2
-    apart = np.median(high) - np.median(low)
-    between = np.abs(along - split) < apart / 4
-    if apart < _TWO_COLOURS or between.mean() > _MOST_BETWEEN:
-        return [border]
-    is_high = np.zeros(grid, np.bool_)
-    is_high[border] = along > split
-    parts = [border & ~is_high, border & is_high]
-    if not all(_has_a_side(part) for part in parts):
-        return [border]
-    return sorted(parts, key=np.count_nonzero, reverse=True)
+    band = _band(grid)
+    picture = samples.reshape(*grid, 3)
+    for turned in (picture, picture.transpose(1, 0, 2)):
+        left, right = (
+            _lasting_step(np.median(side, axis=1)) for side in (turned[:, :band], turned[:, -band:])
+        )
+        if left is None or right is None:
+            continue
+        (begin, one), (end, other) = left, right
+        if np.linalg.norm(one - other) > _UNLIKE_STEPS * np.linalg.norm(one):
+            continue
+        rows, columns = np.indices(turned.shape[:2])
+        above = rows < begin + (end - begin) * columns / (turned.shape[1] - 1)
+        is_above = above if turned is picture else above.T
+        return sorted((border & is_above, border & ~is_above), key=np.count_nonzero, reverse=True)
+    return [border]
 
 
-def _has_a_side(part: Flags) -> bool:
-    sides = (part[0], part[-1], part[:, 0], part[:, -1])
-    return any(side.mean() >= _WHOLE_SIDE for side in sides)
+def _lasting_step(profile: Samples) -> tuple[int, NDArray[np.float64]] | None:
+    """Where the colours along a side, (n, 3), change most, and how; None where not for good."""
+    steps = np.array(
+        [
+            profile[at : at + _STEP_LENGTH].mean(axis=0)
+            - profile[at - _STEP_LENGTH : at].mean(axis=0)
+            for at in range(_STEP_LENGTH, len(profile) - _STEP_LENGTH + 1)
+        ]
+    )
+    if not len(steps):
+        return None
+    largest = int(np.argmax(np.linalg.norm(steps, axis=1)))
+    at, step = largest + _STEP_LENGTH, steps[largest]
+    lasting = np.median(profile[at:], axis=0) - np.median(profile[:at], axis=0)
+    size = float(step @ step)
+    if size < _TWO_COLOURS**2 or float(lasting @ step) < _LASTING * size:
+        return None
+    return at, step
 
 
 def _side_by_side(lab: LabImage, table: LabImage, wall: LabImage) -> LabImage:
