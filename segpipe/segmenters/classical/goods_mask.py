@@ -49,6 +49,7 @@ _CRACK = 0.004  # gaps inside an item: stripes in the table's colour, say
 _BROAD = 0.006  # radius of a disc that fits into an item, not into the shadow beside it
 _NEAR = 0.003
 _BESIDE = 0.01
+_LINK = 0.012  # radius of a disc that fits into no link of a chain
 _MIN_SHARP_PART = 0.65  # of an outline; a shadow beside an item is sharp on one side only
 _TABLE_PART = 0.15  # of a smooth region, from which the region belongs to the table
 _SOBEL_SCALE = 1 / 8
@@ -93,8 +94,10 @@ def mark_foreground(lab: LabImage, background: Background, distance: Plane | Non
     shaded = weak & table & ~strong
     goods = (strong | (weak & ~table) | _enclosed(shaded, edges)).astype(np.uint8)
     crack = disc(radius_of(_CRACK, diagonal_of(weak.shape)))
-    holes = filled(goods) & (1 - goods)
-    goods = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8) & (1 - holes)
+    closed = np.asarray(cv2.morphologyEx(goods, cv2.MORPH_CLOSE, crack), np.uint8)
+    # Cracks are open to the outside, or dark; not so the holes of thin links
+    holes = (filled(goods) > goods) & (~weak | _narrow(closed > 0, _LINK))
+    goods = np.asarray(closed & ~holes, np.uint8)
     goods = without_cast_shadows(
         without_specks(goods, evidence.deviations > _STRONG), lab, background.surface
     )
@@ -152,9 +155,9 @@ def _like_shadow(evidence: _Evidence) -> Flags:
     return like
 
 
-def _narrow(flags: Flags) -> Flags:
+def _narrow(flags: Flags, broad_fraction: float = _BROAD) -> Flags:
     """What of it holds no broad disc."""
-    broad = disc(radius_of(_BROAD, diagonal_of(flags.shape)))
+    broad = disc(radius_of(broad_fraction, diagonal_of(flags.shape)))
     narrow: Flags = flags & (cv2.morphologyEx(flags.astype(np.uint8), cv2.MORPH_OPEN, broad) == 0)
     return narrow
 
