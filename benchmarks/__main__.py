@@ -15,6 +15,7 @@ BENCHMARKS = {
     "hq_sam": "refinement of 30 masks at 12 MP, beside the full canvas; on a GPU both models",
     "service": "200 images against the service with a model of 50 ms",
     "local": "SAM 3 in process beside transformers alone",
+    "scenes": "the default segmenter on scenes with exact truth, beside release 0.1",
     "sensor": "a look of the sensor at 20,000 deals",
     "backfill": "200 deals by the real daemon, beside plain functions",
 }

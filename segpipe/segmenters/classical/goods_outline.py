@@ -30,7 +30,8 @@ _MIN_HOLE_FRACTION = 0.00003  # of the picture; less is a spot
 _HOLE_SKIN_PX = 2  # what is so near to the rim of a hole shows the rim
 # In standard deviations of the bare table, as far as no shadow explains them:
 _MOST_UNLIKE_TABLE = 0.4  # of a hole, more than the table beside the item
-_USUAL_TABLE = 0.5  # where nothing is bare beside the item
+_USUAL_TABLE = 0.5  # a table of one colour, well fitted
+_AROUND = 0.04  # of the diagonal: how far around a hole the table is compared
 # Bands side by side in the table's colour are a pattern, not holes.
 _PATTERN_BANDS = 3
 _BAND_ELONGATION = 3.0
@@ -82,7 +83,7 @@ def with_holes(goods: Bitmap, unshaded: Plane) -> Bitmap:
         x, y, width, height, _ = (int(value) for value in stats[number])
         view = (slice(y, y + height), slice(x, x + width))
         hole = (holes[view] == number).astype(np.uint8)
-        if not _shows_table(hole, unshaded[view]):
+        if not _shows_table(hole, unshaded[view], _beside(view, solid, unshaded)):
             continue
         open_holes.append(number)
         if _is_band(hole):
@@ -125,10 +126,18 @@ def _cores_of_goods(goods: Bitmap, margin: int, unshaded: Plane) -> Flags:
     return cores
 
 
-def _shows_table(hole: Bitmap, unshaded: Plane) -> bool:
+def _beside(view: tuple[slice, slice], solid: Bitmap, unshaded: Plane) -> float:
+    """What the table around a hole has, a misfit of its colour included."""
+    reach = _AROUND * diagonal_of(solid.shape)
+    around = tuple(slice(max(0, int(side.start - reach)), int(side.stop + reach)) for side in view)
+    table = unshaded[around][solid[around] == 0]
+    return float(np.median(table)) if table.size else _USUAL_TABLE
+
+
+def _shows_table(hole: Bitmap, unshaded: Plane, beside: float) -> bool:
     inside = cv2.erode(np.pad(hole, 1), disc(_HOLE_SKIN_PX))[1:-1, 1:-1] > 0
     seen = unshaded[inside if inside.any() else hole > 0]
-    return bool(np.median(seen) <= _USUAL_TABLE + _MOST_UNLIKE_TABLE)
+    return bool(np.median(seen) <= max(_USUAL_TABLE, beside) + _MOST_UNLIKE_TABLE)
 
 
 def _is_band(hole: Bitmap) -> bool:

@@ -11,7 +11,8 @@ from segpipe.vision.mask import Bitmap
 _DEEPEST = 0.23  # of a side of the photo; what is deeper is no frame
 _APART = 8.0  # Delta E by which the picture's outermost lines differ from the frame, at least
 _EVEN = 4.0  # Delta E within which a frame has one colour
-_FLAT = 0.6  # standard deviation of L* in a light frame: it was drawn, no camera saw it
+# Of a light frame, L* by which most pixels differ from its middle, JPEG's ringing at its edge aside
+_FLAT, _FLAT_PART = 0.1, 0.6
 _DARK = 40.0  # L*
 _EVEN_PART = 0.97  # of a line of the frame
 _BESIDE_BAR = 0.5  # of a line of the picture
@@ -45,6 +46,8 @@ def inside_frame(lab: LabImage) -> PixelWindow:
     if not (top or left):
         return whole
     inner = PixelWindow(left, top, width - right, height - bottom)
+    if inner.is_empty:
+        return whole
     outside = np.ones((height, width), np.bool_)
     outside[inner.y1 : inner.y2, inner.x1 : inner.x2] = False
     # All its outermost lines differ from the frame: things on a table leave gaps. The light may
@@ -87,5 +90,7 @@ def _depth(lab: LabImage) -> int:
     alike: Flags = np.linalg.norm(strip - colour, axis=2) < _EVEN
     is_frame = alike.mean(axis=1) >= _EVEN_PART
     depth = int(np.argmin(is_frame)) if not is_frame.all() else 0
-    flat = colour[0] < _DARK or strip[: max(1, depth - 1), :, 0].std() < _FLAT
+    lightness = strip[: max(1, depth), :, 0]
+    away = np.quantile(np.abs(lightness - np.median(lightness)), _FLAT_PART)
+    flat = colour[0] < _DARK or away < _FLAT
     return depth + _SOFT_EDGE_PX if depth and flat else 0

@@ -17,7 +17,9 @@ from segpipe_tests.scenes import MATCH_IOU, Scene, iou, match
 from segpipe_tests.scenes.difficult import KINDS
 from segpipe_tests.scenes.fields import FullMask
 
+ROUNDING = 1e-9
 SEEDS = range(4)
+"""The whole table is that of ``python -m benchmarks scenes``."""
 
 
 def found_in(image: RgbImage) -> list[FullMask]:
@@ -43,22 +45,30 @@ def mean_iou(masks: Sequence[FullMask], truth: Iterable[FullMask]) -> float:
 @pytest.mark.parametrize(
     ("kind", "least_f1", "least_iou"),
     [
-        ("rings", 0.9, 0.8),
-        ("necklace", 1.0, 0.6),
-        ("chair", 1.0, 0.85),
-        ("brackets", 1.0, 0.85),
+        ("rings", 0.9, 0.85),
+        ("handles", 0.95, 0.9),
+        ("scissors", 0.9, 0.8),
+        ("spectacles", 0.9, 0.8),
+        ("necklace", 1.0, 0.65),
+        ("bracelets", 0.9, 0.8),
+        ("thin_goods", 0.9, 0.85),
+        ("chair", 1.0, 0.95),
+        ("brackets", 1.0, 0.95),
+        ("waists", 1.0, 0.95),
         ("corner_ball", 1.0, 0.95),
-        ("waists", 0.95, 0.85),
-        ("bracelets", 0.7, 0.8),
-        ("thin_goods", 0.65, 0.7),
+        ("cut_off", 1.0, 0.95),
         ("framed", 1.0, 0.95),
-        ("hard_shadows", 1.0, 0.9),
+        ("light_frame", 1.0, 0.95),
+        ("letterbox", 1.0, 0.95),
+        ("cut_outs", 1.0, 0.99),
+        ("hard_shadows", 1.0, 0.95),
         ("table_and_wall", 0.95, 0.95),
+        ("striped_shirt", 0.25, 0.25),
     ],
 )
 def test_difficult_goods_are_found(kind: str, least_f1: float, least_iou: float) -> None:
     matchings = [match(found_in(scene.image), scene.masks) for scene in scenes(kind)]
-    assert np.mean([one.f1 for one in matchings]) >= least_f1
+    assert np.mean([one.f1 for one in matchings]) >= least_f1 - ROUNDING
     assert np.mean([one.mean_iou for one in matchings]) >= least_iou
 
 

@@ -40,6 +40,29 @@ def test_one_side_alone_or_half_the_photo_is_no_frame(sides: tuple[int, int, int
     assert inside_frame(to_lab(image)) == PixelWindow(0, 0, 320, 240)
 
 
+@pytest.mark.parametrize("sides", [(30, 30, 0, 0), (0, 0, 40, 40), (12, 40, 12, 12)], ids=str)
+def test_white_bars_and_frames_are_told_and_a_table_that_a_camera_saw_is_none(
+    sides: tuple[int, int, int, int],
+) -> None:
+    top, bottom, left, right = sides
+    image = np.full_like(table(), 255)
+    view = (slice(top, 240 - bottom), slice(left, 320 - right))
+    image[view] = table()[view]
+    expected = PixelWindow(left, top, 320 - right, 240 - bottom)
+    assert np.abs(np.subtract(inside_frame(to_lab(image)), expected)).max() <= EDGE_PX
+    noise = np.random.default_rng(0).normal(0, 5, image.shape)
+    seen = np.clip(image - 10 + noise, 0, 255).astype(np.uint8)
+    assert inside_frame(to_lab(seen)) == PixelWindow(0, 0, 320, 240)
+
+
+@pytest.mark.parametrize("side", [3, 5, 20])
+def test_a_tiny_picture_has_no_frame(side: int) -> None:
+    image = np.zeros((side, side, 3), np.uint8)
+    image[1:-1, 1:-1] = 255
+    inner = inside_frame(to_lab(image))
+    assert not inner.is_empty
+
+
 def test_goods_on_a_dark_table_are_no_picture_in_a_frame() -> None:
     image = np.full((240, 320, 3), BLACK, np.uint8)
     truths = [disc(image, 90, 120, 60), disc(image, 230, 120, 60, BLUE)]

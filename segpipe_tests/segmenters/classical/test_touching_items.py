@@ -122,3 +122,26 @@ def test_a_thread_is_one_item(width: int) -> None:
     labels = split(image, goods)
     assert len(numbers(labels)) == 2
     assert np.array_equal(labels > 0, goods > 0)
+
+
+@pytest.mark.parametrize("gap", [20, 36])
+def test_two_rings_with_a_bridge_are_one_item_and_two_that_touch_are_two(gap: int) -> None:
+    def items(between: int) -> int:
+        image = table()
+        left, right = 155 - between // 2 - 50, 155 + between // 2 + 50
+        goods = disc(image, left, 120, 50) | disc(image, right, 120, 50)
+        goods -= disc(image, left, 120, 43) | disc(image, right, 120, 43)
+        goods[117:123, left + 48 : right - 48] = 1
+        image[goods > 0] = RED
+        return len(numbers(split(image, goods))) - 1
+
+    assert items(gap) == 1
+    assert items(-2) == 2
+
+
+def test_parts_that_meet_at_a_corner_are_one_thread() -> None:
+    image = table()
+    goods = np.zeros(image.shape[:2], np.uint8)
+    for at in range(40, 200):
+        goods[at, at] = 1
+    assert numbers(split(image, goods)) == [0, 1]
