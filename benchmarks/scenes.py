@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from numpy.typing import NDArray
 from skimage import data
 
 from segpipe.prompt import Prompt
@@ -85,7 +86,8 @@ def main() -> None:
         )
     console = Console()
     console.print(table)
-    coins = np.repeat(data.coins()[..., None], 3, axis=2)
+    grey: NDArray[np.uint8] = getattr(data, "coins")()  # noqa: B009 (it has no types)
+    coins = np.repeat(grey[..., None], 3, axis=2)
     console.print(f"coins: {len(found_in(coins))} of {COINS}")
 
 
