@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from numpy.typing import NDArray
 from skimage import data
 
 from segpipe.prompt import Prompt
