@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK_BYTES)
 _MODE = 0o644
-_MAX_PLAIN_NAME = tarfile.LENGTH_NAME
+_MAX_PLAIN_SIZE = 8**11 - 1
 
 
 class Member(NamedTuple):
@@ -71,6 +71,7 @@ class ArchiveWriter:
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(self._staging.open(self._asset, self._name))
+        self._stack.push(self._end)
         return self
 
     def __exit__(
@@ -79,11 +80,11 @@ class ArchiveWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        with ExitStack() as closing:
-            closing.push(self._stack)
-            if kind is None and self._file:
-                self._file.write(_END)
-        return closing.__exit__(kind, error, trace)
+        return self._stack.__exit__(kind, error, trace)
+
+    def _end(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._file:
+            self._file.write(_END)
 
     def add(self, name: str, data: bytes) -> Member:
         """Append a member.
@@ -115,8 +116,22 @@ def _header(name: str, size: int) -> bytes:
 
     https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
     """
+    if not name.isascii() or len(name) > tarfile.LENGTH_NAME or size > _MAX_PLAIN_SIZE:
+        return _member(name, size).tobuf(tarfile.PAX_FORMAT, "utf-8")
+    # What most need is a plain header, and to fill one in takes a tenth of making it.
+    named, sized = name.encode().ljust(tarfile.LENGTH_NAME, b"\0"), b"%011o\0" % size
+    checksum = b"%06o\0 " % (_PLAIN_SUM + sum(named) + sum(sized))
+    return b"".join((named, _PLAIN[_MODE_AT], sized, _PLAIN[_TIME_AT], checksum, _PLAIN[_REST_AT]))
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, _MODE
-    # A name that is short and plain needs no extended header, and half the time to look for one.
-    is_plain = name.isascii() and len(name) <= _MAX_PLAIN_NAME
-    return member.tobuf(tarfile.USTAR_FORMAT if is_plain else tarfile.PAX_FORMAT, "utf-8")
+    return member
+
+
+_PLAIN = _member("", 0).tobuf(tarfile.USTAR_FORMAT)
+# Where its parts lie; between them are the name, the size and the checksum.
+_MODE_AT, _TIME_AT, _REST_AT = slice(100, 124), slice(136, 148), slice(156, None)
+# While it is summed, the place of the checksum holds spaces.
+_PLAIN_SUM = sum(map(sum, (_PLAIN[_MODE_AT], _PLAIN[_TIME_AT], _PLAIN[_REST_AT], b" " * 8)))

@@ -18,7 +18,7 @@ _PLANE_AXES = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """The pixels of one item.
+    """The pixels of one item, which never change.
 
     Attributes:
         x: Left column of the bitmap in the image.
@@ -37,6 +37,7 @@ class Mask:
     bits: Bitmap = field(repr=False)
     image_width: int
     image_height: int
+    _tight: PixelWindow | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.bits.ndim != _PLANE_AXES or self.bits.dtype != np.uint8:
@@ -121,7 +122,7 @@ class Mask:
     @property
     def is_empty(self) -> bool:
         """Whether no pixel is inside the mask."""
-        return not self.bits.any()
+        return self._tight_window().is_empty
 
     @property
     def box(self) -> Box | None:
@@ -159,11 +160,16 @@ class Mask:
         return cropped
 
     def _tight_window(self) -> PixelWindow:
-        if self.bits.size == 0:
-            return PixelWindow(0, 0, 0, 0)
-        left, top, width, height = cv2.boundingRect(self.bits)
-        x1, y1 = self.x + left, self.y + top
-        return PixelWindow(x1, y1, x1 + width, y1 + height)
+        """The smallest window around the pixels; looked for once, as every stage asks."""
+        if self._tight is None:
+            window = PixelWindow(0, 0, 0, 0)
+            if self.bits.size:
+                left, top, width, height = cv2.boundingRect(self.bits)
+                x1, y1 = self.x + left, self.y + top
+                window = PixelWindow(x1, y1, x1 + width, y1 + height)
+            object.__setattr__(self, "_tight", window)
+            return window
+        return self._tight
 
     def _view(self, window: PixelWindow) -> Bitmap:
         """The bitmap under a window that lies inside it."""

@@ -33,6 +33,8 @@ from segpipe.store.staging import Staging
 CROPS_ARCHIVE = "crops.tar"
 CROPS_FOLDER = "crops"
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def packs_crops(settings: CropSettings, staging: Staging) -> bool:
     """Whether the crops of a version become one tar."""
@@ -100,7 +102,7 @@ def _packed(
             item = items[crop.detection]
             detection = found[crop.detection]
             about = _about(deal, image, item, detection.score, detection.label)
-            archive.add(f"{name}.json", json.dumps(about, ensure_ascii=False).encode())
+            archive.add(f"{name}.json", _to_json(about).encode())
             if crop.mask:
                 archive.add(f"{name}.mask.png", crop.mask)
             file = f"{CROPS_FOLDER}/{name}.{crop.format}"

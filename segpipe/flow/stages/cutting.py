@@ -22,7 +22,7 @@ from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import window_to_png
 
 # Encoding releases the GIL: one on each core.
-_THREADS = os.cpu_count()
+_THREADS = os.cpu_count() or 1
 
 _log = logging.getLogger(__name__)
 
@@ -107,8 +107,15 @@ def crop_image(
             return ItemCrop(item.detection, settings.format.value, reason=reason)
         return _crop_or_reason(rgb, image, item, names[item.detection], settings)
 
+    def crop_share(first: int) -> list[ItemCrop]:
+        return [crop(item) for item in refined.items[first::_THREADS]]
+
+    # A share for each thread, as to hand over each item costs more than a small one's crop.
+    crops = [ItemCrop(item.detection, settings.format.value) for item in refined.items]
     with ThreadPoolExecutor(_THREADS) as threads:
-        return CroppedImage(tuple(threads.map(crop, refined.items)))
+        for first, share in enumerate(threads.map(crop_share, range(_THREADS))):
+            crops[first::_THREADS] = share
+    return CroppedImage(tuple(crops))
 
 
 def _crop_or_reason(
