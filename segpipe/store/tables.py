@@ -46,6 +46,8 @@ DEAL_FIELD = pa.field("deal", pa.dictionary(pa.int32(), pa.string()), nullable=F
 """What a file has before the columns of its schema; files of earlier releases do not."""
 
 _COMPRESSION = "zstd"
+# The numbers of a photo: to compress so few takes longer than to write them.
+_UNCOMPRESSED = "NONE"
 _ROW_GROUPS_KEY = "segpipe.row_groups"
 
 
@@ -105,7 +107,7 @@ class TableWriter:
                 pq.ParquetWriter(
                     file,
                     self._file_schema,
-                    compression=_COMPRESSION,
+                    compression=_compressions(self._file_schema),
                     # Packed masks never repeat: a dictionary of them would only cost.
                     use_dictionary=[
                         DEAL_FIELD.name,
@@ -161,6 +163,21 @@ class TableWriter:
         if any(value.as_py() != image for value in rows["image"].unique()):
             return "they name another image"
         return None
+
+
+def _compressions(schema: pa.Schema) -> dict[str, str]:
+    """How each column is compressed, by its path in the file: texts and bitmaps are."""
+    ways = {}
+    for field in schema:
+        leaves = (
+            [(f"{field.name}.{leaf.name}", leaf.type) for leaf in field.type]
+            if pa.types.is_struct(field.type)
+            else [(field.name, field.type)]
+        )
+        for path, kind in leaves:
+            is_number = pa.types.is_primitive(kind)
+            ways[path] = _UNCOMPRESSED if is_number else _COMPRESSION
+    return ways
 
 
 class TableReader:

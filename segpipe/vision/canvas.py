@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +19,11 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 INK: Colour = (32, 32, 36)
 PAPER: Colour = (250, 250, 248)
 MIN_FONT_PX = 11
+_WHITE: Colour = (255, 255, 255)
+_FULL = 255
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_DARK_TEXT_FROM_LUMA = 140
+_KEPT_PLATES = 1024
 _NEAR = 1.5  # up to this ratio a bilinear reduction shows no aliasing
 _ODD_LINE_SHOWS_PX = 128  # in a smaller picture, a row or column left out by halving would
 
@@ -98,3 +104,33 @@ def font_of(size: int) -> Font:
         # not on every machine.
         return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
     return font
+
+
+class TextPlate(NamedTuple):
+    """A line of text on a plate with round corners.
+
+    Attributes:
+        size: Its height and width; its edges are drawn on both sides, so pixels have one more.
+        pixels: Shape (height + 1, width + 1, 3).
+        plate: Which of them are the plate's, the same without channels.
+    """
+
+    size: tuple[int, int]
+    pixels: RgbImage
+    plate: NDArray[np.uint8]
+
+
+@lru_cache(maxsize=_KEPT_PLATES)
+def text_plate(text: str, colour: Colour, size: int, padding: int, room_px: int) -> TextPlate:
+    """A line of text on a plate; it is kept, as the numbers of one photo are those of the next."""
+    font = font_of(size)
+    text = fitted(printable(text), font, room_px - 2 * padding)
+    width, height = round(font.getlength(text)) + 2 * padding, size + 2 * padding
+    plate = Image.new("L", (width + 1, height + 1))
+    ImageDraw.Draw(plate).rounded_rectangle((0, 0, width, height), padding, fill=_FULL)
+    picture = Image.new("RGB", plate.size, colour)
+    is_light = float(_LUMA @ np.array(colour)) >= _DARK_TEXT_FROM_LUMA
+    ink = INK if is_light else _WHITE
+    middle = (width / 2, height / 2)
+    ImageDraw.Draw(picture).text(middle, text, fill=ink, font=font, anchor="mm")
+    return TextPlate((height, width), np.array(picture, np.uint8), np.array(plate, np.uint8))

@@ -128,14 +128,14 @@ def crop_item(
     reach_px = edge_px if edge is CropEdge.SOFT else 0
     window = tight.grown(max(padding_px, reach_px)).intersect(whole)
     if edge is CropEdge.HARD and not decontaminate:
-        return Crop(_cut(_view(image, window), mask.crop_to(*window)), *window[:2], "mask")
+        return Crop(_cut(_view(image, window), mask.shown_in(window)), *window[:2], "mask")
 
     looked_at = tight.grown(max(padding_px, edge_px + CONTEXT_PX)).intersect(whole)
     matte = estimate_matte(_view(image, looked_at), mask.crop_to(*looked_at), edge_px=edge_px)
     shown = window.seen_from(looked_at)
     rgb = _view(matte.rgb, shown) if decontaminate else _view(image, window)
     if edge is CropEdge.HARD:
-        return Crop(_cut(rgb, mask.crop_to(*window)), *window[:2], "mask")
+        return Crop(_cut(rgb, mask.shown_in(window)), *window[:2], "mask")
     alpha = _view(matte.alpha, shown)
     pixels = _cut(rgb, alpha)
     pixels[..., 3] = alpha

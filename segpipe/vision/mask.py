@@ -159,6 +159,10 @@ class Mask:
             )
         return cropped
 
+    def shown_in(self, window: PixelWindow) -> Bitmap:
+        """What :meth:`crop_to` gives, to read only: it may be the mask's own bitmap."""
+        return self.bits if window == self.window else self.crop_to(*window)
+
     def _tight_window(self) -> PixelWindow:
         """The smallest window around the pixels; looked for once, as every stage asks."""
         if self._tight is None:

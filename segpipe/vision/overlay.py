@@ -3,13 +3,13 @@
 import colorsys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from segpipe.errors import ConfigError
 from segpipe.vision.boxes import Box, PixelWindow, pixel_window
@@ -18,12 +18,10 @@ from segpipe.vision.canvas import (
     MIN_FONT_PX,
     Colour,
     blank,
-    fitted,
-    font_of,
-    printable,
     reduce_to,
     shrink,
     text_line,
+    text_plate,
 )
 from segpipe.vision.encode import encode_webp
 from segpipe.vision.image import RgbImage
@@ -33,14 +31,11 @@ Outline = NDArray[np.int32]
 """Shape (n, 2), the corners of a closed line as x, y."""
 
 _CELL: Colour = (236, 236, 232)
-_WHITE: Colour = (255, 255, 255)
 _REJECTED_LINE: Colour = (225, 225, 225)
 _REJECTED_PLATE: Colour = (70, 70, 74)
 
 _FULL = 255
 _GOLDEN_RATIO = 0.618034
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-_DARK_TEXT_FROM_LUMA = 140
 
 _FILL_OPACITY = 0.35
 _REJECTED_OPACITY = 0.7
@@ -49,6 +44,7 @@ _MIN_STROKE_PX = 2
 _DASH_STROKES = 4
 _FONT_PER_SIDE = 1 / 75
 _SMOOTHING_PX = 0.8
+_KEPT_LABELS = 1024
 _PLATE_SHARE = 4  # an item is at least so many times as large as its plate
 
 _PREVIEW_SIDES_PX = (960, 800, 640, 480, 360, 270, 200, 150, 100, 64, 32)
@@ -256,9 +252,16 @@ def _tint(canvas: RgbImage, figure: _Figure) -> None:
     if figure.bits.size == 0:
         return
     under = canvas[figure.y : figure.y + height, figure.x : figure.x + width]
-    paint = np.full_like(under, figure.colour)
-    tinted = cv2.addWeighted(paint, _FILL_OPACITY, under, 1 - _FILL_OPACITY, 0)
-    cv2.copyTo(tinted, figure.bits, under)
+    cv2.copyTo(cv2.LUT(under, _tints(figure.colour)), figure.bits, under)
+
+
+@lru_cache(maxsize=_KEPT_LABELS)
+def _tints(colour: Colour) -> NDArray[np.uint8]:
+    """What becomes of each level of each channel under the colour, shape (1, 256, 3)."""
+    levels = np.repeat(np.arange(_FULL + 1, dtype=np.uint8)[:, None], 3, axis=1)[None]
+    paint = np.full_like(levels, colour)
+    tinted = cv2.addWeighted(paint, _FILL_OPACITY, levels, 1 - _FILL_OPACITY, 0)
+    return np.asarray(tinted, np.uint8)
 
 
 def _dashes(outline: Outline, dash_px: int) -> list[Outline]:
@@ -299,27 +302,20 @@ def _with_labels(
     padding = size // 4
     plate_area = (size + 2 * padding) ** 2  # of the shortest label
     labelled = [figure for figure in figures if figure.bits.size >= _PLATE_SHARE * plate_area]
-    if not labelled:
-        return canvas.copy()
-    picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    font = font_of(size)
+    picture = canvas.copy()
     for figure in labelled:
-        text = fitted(printable(figure.label), font, canvas.shape[1] - 2 * padding)
-        colour = plate or figure.colour
-        width = round(font.getlength(text)) + 2 * padding
-        height = size + 2 * padding
+        label = text_plate(figure.label, plate or figure.colour, size, padding, canvas.shape[1])
+        height, width = label.size
         x, y = figure.x, figure.y
         if corner == "bottom right":
             x, y = x + figure.bits.shape[1] - width, y + figure.bits.shape[0] - height
         # A plate that would reach over the edge is moved inside.
         x = max(0, min(x, canvas.shape[1] - width))
         y = max(0, min(y, canvas.shape[0] - height))
-        draw.rounded_rectangle((x, y, x + width, y + height), padding, fill=colour)
-        is_light = float(_LUMA @ np.array(colour)) >= _DARK_TEXT_FROM_LUMA
-        ink = INK if is_light else _WHITE
-        draw.text((x + width / 2, y + height / 2), text, fill=ink, font=font, anchor="mm")
-    return np.array(picture, np.uint8)
+        under = picture[y : y + height + 1, x : x + width + 1]
+        rows, columns = under.shape[:2]  # at the edge the last of them has no room
+        cv2.copyTo(label.pixels[:rows, :columns], label.plate[:rows, :columns], under)
+    return picture
 
 
 def _tile(picture: RgbImage, caption: str, tile_px: int, caption_px: int) -> RgbImage:
