@@ -34,7 +34,7 @@ from benchmarks.timing import median_seconds, median_times, ratio_table
 from segpipe.detection import Detection, PassStats, SegmentationResult, Thresholds
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.run_settings import FlowSettings, RunSettings
-from segpipe.flow.stages.cutting import CropSettings, CropsLayout
+from segpipe.flow.stages.crop_settings import CropSettings, CropsLayout
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
