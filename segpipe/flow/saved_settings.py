@@ -33,7 +33,7 @@ _MAX_NAMED = 5
 class BudgetSettings(Settings):
     """What runs with saved settings may spend; a limit of the segmenter's own holds, too."""
 
-    operational = frozenset({"max_paid_calls_per_run", "max_cost_per_run"})
+    operational = frozenset({"max_paid_calls_per_run", "max_cost_per_run", "max_cost_per_day"})
 
     max_paid_calls_per_run: int = Field(
         default=0, ge=0, description="Paid calls of one run at most; 0 is no limit."
@@ -43,6 +43,13 @@ class BudgetSettings(Settings):
         ge=0,
         allow_inf_nan=False,
         description="Credits that one run may cost at most; 0 is no limit.",
+    )
+    max_cost_per_day: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Credits that all runs of a day together may cost at most, by UTC; 0 is no "
+        "limit.",
     )
 
 
@@ -90,6 +97,7 @@ def within_budget(segmenter: AnySegmenterConfig, budget: BudgetSettings) -> AnyS
             limits = {
                 "max_paid_calls": _lower(backend.max_paid_calls, budget.max_paid_calls_per_run),
                 "max_cost": _lower(backend.max_cost, budget.max_cost_per_run),
+                "max_cost_per_day": _lower(backend.max_cost_per_day, budget.max_cost_per_day),
             }
             limited = inner.model_copy(update={"backend": backend.model_copy(update=limits)})
             return with_innermost(segmenter, limited)

@@ -6,6 +6,7 @@ changes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from segpipe.detection import Detection
 from segpipe.errors import DealNotFoundError
@@ -29,8 +30,13 @@ from segpipe.vision.dedup import Rejection
 from segpipe.vision.image import DecodedImage, RgbImage
 from segpipe.vision.overlay import OverlayItem, contact_sheet, draw_overlay
 
-TRIAL_RUN = "trial"
-"""The run that the ledger and 'segpipe costs' name for paid calls of trials."""
+
+def trial_run() -> str:
+    """The run that the ledger and 'segpipe costs' name for paid calls of today's trials.
+
+    A limit of a run is that of a day of trials.
+    """
+    return f"trial-{datetime.now(UTC):%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ async def try_photo(
         SegmenterError: The segmenter failed.
         PromptError: The segmenter cannot follow the prompt.
     """
-    with call_context(TRIAL_RUN, deal, image):
+    with call_context(trial_run(), deal, image):
         segmented = await segment_image(decoded, segmenter, asked)
     deduped = await finish_in_thread(dedup_image, segmented, dedup) if dedup else None
     outlines = await finish_in_thread(_outlines, segmented.result.detections)

@@ -16,6 +16,7 @@ from segpipe.store.numbered_files import NumberedFiles
 from segpipe.store.storage import Storage, store_errors
 
 _MAX_TRIES = 64
+_NO_GENERATION = 10**10  # has no name
 HOW_TO_RESTORE = (
     "bring an earlier generation back with 'segpipe settings restore GENERATION' (see 'segpipe "
     "settings history'), or the defaults with 'segpipe settings reset'"
@@ -72,7 +73,7 @@ class SettingsFiles:
             SavedSettingsError: There is none, or it cannot be read.
         """
         with store_errors():
-            data = self._files.read(generation)
+            data = self._files.read(generation) if 0 < generation < _NO_GENERATION else None
         if data is None:
             raise SavedSettingsError(f"there is no generation {generation} of the saved settings")
         return _read(data, generation)

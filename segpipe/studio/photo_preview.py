@@ -16,7 +16,7 @@ from segpipe.detection import NO_EVIDENCE, Candidate
 from segpipe.errors import SavedSettingsError, SegpipeError
 from segpipe.flow.photo import LoadedPhoto, load_photo
 from segpipe.flow.saved_settings import Saved, read_saved, within_budget
-from segpipe.flow.try_photo import TRIAL_RUN, Trial, prompt_of_deal, try_photo
+from segpipe.flow.try_photo import Trial, prompt_of_deal, trial_run, try_photo
 from segpipe.prompt import Mode, Point, require_points
 from segpipe.segmenters.build_segmenter import (
     AnySegmenterConfig,
@@ -123,7 +123,7 @@ class PhotoPreview:
             loaded = await self._load(deal, photo, saved)
             placed = require_points(points, loaded.info.width, loaded.info.height)
             picture = await finish_in_thread(with_backdrop, loaded.decoded)
-            with call_context(TRIAL_RUN, deal, photo.image):
+            with call_context(trial_run(), deal, photo.image):
                 readings = await segmenter.candidates(picture, placed)
             return await finish_in_thread(_readings, readings)
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from segpipe.flow.saved_settings import SavedSettings, save
+from segpipe.flow.setting_fields import with_texts
 from segpipe.studio.api.trial_api import PATH
 from segpipe.studio.trials import MAX_UPLOAD_BYTES
 from segpipe.vision.boxes import Box
@@ -210,9 +212,29 @@ def test_a_paid_call_has_a_line_in_the_ledger_and_nothing_else_is_written(
     assert again.json()["usage"]["calls"] == 1
     assert tree(trials.root) == before
     (ledger,) = (trials.root / "ledger").glob("*.jsonl")
-    assert ledger.name == "trial.jsonl"
+    assert ledger.name.startswith("trial-20")
     assert '"deal": "lot"' in ledger.read_text()
     assert "sg-canary" not in ledger.read_text() + answer.text
+
+
+def test_a_budget_of_the_saved_settings_stops_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGMIND_API_KEY", "sg-canary")
+    make_deal(tmp_path, "lot", (2,))
+    reply = json_reply({"masks": []}, headers={"x-cost": "0.01"})
+    with running_studio(tmp_path) as running, Loopback(reply) as server:
+        config = {"kind": "sam3", "backend": {"kind": "segmind", "endpoint": server.url}}
+        for budget, field in (
+            ({"max_paid_calls_per_run": "1"}, "max_paid_calls"),
+            ({"max_cost_per_day": "0.025"}, "max_cost_per_day"),
+        ):
+            texts = {f"budget.{name}": text for name, text in budget.items()}
+            save(running.store, with_texts(SavedSettings(), texts))
+            assert ask(running, DEAL, segmenter_config=config).status_code == 200
+            over = ask(running, DEAL, segmenter_config=config)
+            assert (over.status_code, over.json()["field"]) == (409, field)
+        assert len(server.requests) == 2
 
 
 def test_a_backend_that_fails_is_told(

@@ -23,6 +23,7 @@ from filelock import FileLock
 from segpipe.detection import Usage
 from segpipe.errors import BudgetExceededError, StoreError
 from segpipe.segmenters.http import Attempt, Outcome
+from segpipe.segmenters.sam3.segmind.ledger_costs import cost_of_day
 from segpipe.segmenters.segmenter import CallContext
 
 _NO_RUN = "no-run"
@@ -43,12 +44,14 @@ class Budget:
     Attributes:
         max_paid_calls: Calls that were billed or may have been.
         max_cost: Credits.
+        max_cost_per_day: Credits of all runs of a day of UTC together.
         cost_per_call: What a call is thought to cost before any cost is known, in credits.
     """
 
     max_paid_calls: int = 0
     max_cost: float = 0.0
     cost_per_call: float = 0.0
+    max_cost_per_day: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,16 @@ class Ledger:
                 f"credits, more than the {budget.max_cost:g} allowed; {none_made}. {spent}",
                 field="max_cost",
             )
+        if budget.max_cost_per_day:
+            today = cost_of_day(self.path.parent, datetime.now(UTC).date(), unknown=assumed)
+            if today + assumed * more > budget.max_cost_per_day + _ROUNDING:
+                raise BudgetExceededError(
+                    f"with the next{of_which} call{'s' * (more > 1)} all runs of today may cost "
+                    f"{today + assumed * more:.6g} credits, more than the "
+                    f"{budget.max_cost_per_day:g} allowed a day; {none_made}. 'segpipe costs' "
+                    "shows what has been spent; days are those of UTC",
+                    field="max_cost_per_day",
+                )
 
 
 class Bill:
@@ -229,7 +242,8 @@ class Bill:
         self._ledger.require_budget(calls, self._budget)
 
     def _must_take_turns(self) -> bool:
-        return self._budget.max_cost > 0 and not self._ledger.knows_a_cost()
+        has_limit = self._budget.max_cost > 0 or self._budget.max_cost_per_day > 0
+        return has_limit and not self._ledger.knows_a_cost()
 
     def observe(self, attempt: Attempt) -> None:
         """Write an attempt into the ledger, before it is sent and afterwards.

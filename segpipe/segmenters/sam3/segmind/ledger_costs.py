@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,9 +60,31 @@ def read_costs(folder: Path) -> list[DealCost]:
     return sorted(costs, key=lambda cost: (cost.started, cost.deal))
 
 
-def _lines(folder: Path) -> Iterator[_Line]:
+def cost_of_day(folder: Path, day: date, *, unknown: float) -> float:
+    """What the calls of all runs have cost that were sent on a day of UTC, in credits.
+
+    Args:
+        folder: The ledgers.
+        day: The day.
+        unknown: What a call counts of which no cost is known.
+
+    Raises:
+        StoreError: A ledger cannot be read.
+    """
+    since = datetime.combine(day, time(), UTC).timestamp()
+    costs: dict[str, float | None] = {}
+    for line in _lines(folder, since):
+        if line.time.startswith(day.isoformat()):
+            costs[line.call] = line.cost
+    return sum(unknown if cost is None else cost for cost in costs.values())
+
+
+def _lines(folder: Path, since: float = 0) -> Iterator[_Line]:
+    """Every line of the ledgers that were written to since a time, seconds since 1970."""
     for path in sorted(folder.glob("*.jsonl")):
         try:
+            if path.stat().st_mtime < since:
+                continue
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(f"the ledger {path} cannot be read: {error}") from error

@@ -51,7 +51,12 @@ class SegmindSegmenter(Segmenter):
         self._config = config
         self._key = read_api_key(config)
         self._api = SegmindApi(config, self._key)
-        self._budget = Budget(config.max_paid_calls, config.max_cost, config.cost_per_call)
+        self._budget = Budget(
+            config.max_paid_calls,
+            config.max_cost,
+            config.cost_per_call,
+            config.max_cost_per_day,
+        )
         self._ledgers: dict[str, Ledger] = {}
 
     @property

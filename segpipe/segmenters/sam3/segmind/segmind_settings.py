@@ -43,6 +43,7 @@ class SegmindConfig(Settings):
             "poll_interval_s",
             "max_paid_calls",
             "max_cost",
+            "max_cost_per_day",
             "cost_per_call",
             "ledger_folder",
             "resend_uncertain",
@@ -113,6 +114,13 @@ class SegmindConfig(Settings):
         allow_inf_nan=False,
         description="Credits that one run may cost at most; 0 is no limit. With a limit, and "
         "until the service has told what a call costs, calls are made one after the other.",
+    )
+    max_cost_per_day: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Credits that all runs of a day together may cost at most, by UTC; 0 is no "
+        "limit.",
     )
     cost_per_call: float = Field(
         default=0.005,

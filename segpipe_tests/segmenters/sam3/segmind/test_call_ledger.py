@@ -3,6 +3,7 @@
 import asyncio
 import json
 import multiprocessing
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,24 @@ def test_the_file_is_only_ever_appended_to(tmp_path: Path) -> None:
     bill.observe(answered())
     assert file.read_bytes().startswith(before)
     assert file.stat().st_ino == inode
+
+
+def test_a_limit_of_a_day_counts_the_calls_of_all_runs_of_today(tmp_path: Path) -> None:
+    def call(run: str) -> None:
+        bill = Bill(
+            Ledger(tmp_path, run),
+            Budget(max_cost_per_day=0.3, cost_per_call=0.1),
+            CallContext(run_id=run),
+        )
+        bill.observe(SENT)
+        bill.observe(answered())
+
+    for run in ("run-1", "run-2", "run-3"):
+        call(run)
+    with pytest.raises(BudgetExceededError, match="allowed a day") as caught:
+        call("run-4")
+    assert caught.value.field == "max_cost_per_day"
+    # What was spent on other days does not count.
+    text = (tmp_path / "run-1.jsonl").read_text()
+    (tmp_path / "run-1.jsonl").write_text(re.sub(r"\d{4}-\d\d-\d\dT", "2020-01-01T", text))
+    call("run-4")
