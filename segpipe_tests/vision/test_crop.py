@@ -4,7 +4,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -213,6 +213,7 @@ def test_alpha_is_lossless_and_holes_stay_holes_in_every_format(wanted: CropForm
 BOX = Box(0, 0, 1, 1)
 
 
+@settings(deadline=None)
 @given(photos_with_a_mask(), paddings, st.integers(1, 4), st.sampled_from(CropEdge), st.booleans())
 def test_an_edge_changes_pixels_near_the_edge_alone(
     photo_and_mask: tuple[NDArray[np.uint8], NDArray[np.bool_]],

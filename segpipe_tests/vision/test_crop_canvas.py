@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -32,6 +32,7 @@ def item(height: int, width: int, *, hole: bool = False) -> NDArray[np.uint8]:
     return pixels
 
 
+@settings(deadline=None)
 @given(sides, sides, st.integers(0, 40), sides, sides, st.floats(0, 49))
 def test_the_item_fills_its_room_and_lies_in_the_middle(
     height: int, width: int, padding: int, canvas_height: int, canvas_width: int, margin: float

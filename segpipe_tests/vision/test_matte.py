@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import InputError
@@ -45,6 +45,7 @@ def test_alpha_is_at_most_half_as_wrong_as_the_mask_and_the_rim_a_third(
     assert all(soft <= hard for hard, soft in alpha)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 999), st.integers(1, 6), st.booleans())
 def test_nothing_changes_outside_the_band(seed: int, edge_px: int, is_cut_off: bool) -> None:
     made = make_composite(seed, strands=5, side_px=60)
