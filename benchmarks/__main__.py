@@ -16,6 +16,7 @@ BENCHMARKS = {
     "service": "200 images against the service with a model of 50 ms",
     "local": "SAM 3 in process beside transformers alone",
     "scenes": "the default segmenter on scenes with exact truth, beside release 0.1",
+    "studio_canvas": "drawing on a 12 MP photo in a browser, beside a bare page and Konva",
     "sensor": "a look of the sensor at 20,000 deals",
     "backfill": "200 deals by the real daemon, beside plain functions",
 }

@@ -21,6 +21,11 @@ router = APIRouter(include_in_schema=False)
 
 _NOT_FOUND = 404
 _SHOWN_SIDE_PX = 2560
+_MODULES = (
+    *("annotate_keys", "candidates", "draw", "editor", "gestures", "history", "panel", "prompts"),
+    *("saving", "scene", "surface", "sync", "unsaved", "view", "workplace"),
+)
+"""What the page's module imports, and they: fetched at once and not one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ def show(request: Request, studio: Serving, person: Asking, deal: str, image: st
         strip=strip,
         place=place,
         facts=facts,
+        modules=_MODULES,
         categories=_categories(known),
         is_paid=studio.preview.may_cost(),
         previous=link("/deals/{}/annotate/{}", deal, before) if before else None,

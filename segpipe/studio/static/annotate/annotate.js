@@ -259,5 +259,12 @@ if (facts.fault) toast(facts.fault, { kind: "bad" });
 root.querySelector(".strip [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 draw();
 showFound();
+// A page that is left behind keeps neither pictures nor timers; one that is come back to begins anew.
+addEventListener("pagehide", () => {
+  sync.close();
+  dealSync.close();
+  work.close();
+});
+addEventListener("pageshow", (event) => event.persisted && location.reload());
 saveLeftovers([sync.url, dealSync.url]);
 root.dataset.ready = "true";

@@ -122,6 +122,12 @@ export class Workplace extends EventTarget {
     this.candidates.clear();
   }
 
+  /** Let go of what takes memory. */
+  close() {
+    this.surface.close();
+    this.surface.image.removeAttribute("src");
+  }
+
   /** Leave what one is in the middle of, or let go of what is picked. */
   escape() {
     if (this.candidates.points.length) this.candidates.clear();
