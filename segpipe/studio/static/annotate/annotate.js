@@ -238,6 +238,13 @@ async function sharpen({ scale }) {
   if (isFull) one("photo").src = facts.full;
 }
 
+/** Scroll the film strip alone: on a small screen the page would be scrolled with it. */
+function showInStrip(photo) {
+  const strip = root.querySelector(".strip");
+  const { left, width } = photo.getBoundingClientRect();
+  strip.scrollLeft += left + width / 2 - strip.getBoundingClientRect().left - strip.clientWidth / 2;
+}
+
 async function showFound() {
   try {
     work.showFound((await ask(`/found?mode=${facts.mode}`)).items);
@@ -256,7 +263,7 @@ dealSync.addEventListener("change", draw);
 work.addEventListener("refused", ({ detail }) => toast(detail, { kind: "bad" }));
 work.addEventListener("done", ({ detail }) => say(`${detail}: done`));
 if (facts.fault) toast(facts.fault, { kind: "bad" });
-root.querySelector(".strip [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+showInStrip(root.querySelector(".strip [aria-current]"));
 draw();
 showFound();
 // A page that is left behind keeps neither pictures nor timers; one that is come back to begins anew.
