@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(f"{name:10}{subject}" for name, subject in BENCHMARKS.items()),
+        epilog="\n".join(f"{name:14}{subject}" for name, subject in BENCHMARKS.items()),
     )
     parser.add_argument("name", nargs="*", help="all of them when none is named")
     names = parser.parse_args().name or list(BENCHMARKS)
