@@ -6,7 +6,7 @@ A path names the fields on the way, without the kinds: ``segmenter.backend.thres
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import JsonValue, ValidationError
@@ -220,7 +220,7 @@ def _put(
         values = inner
     name = parts[-1]
     info = _known(model, name, path, known)
-    value = _typed(text)
+    value = _typed(text, info)
     if not (kinds := _kinds(info)):
         if _models(info) and not isinstance(value, Mapping | None):
             inner = f"{path}.{next(iter(_models(info)[0].model_fields))}"
@@ -235,10 +235,13 @@ def _put(
     values[name] = {**before, **chosen} if is_same else dict(chosen)
 
 
-def _typed(text: str) -> Any:
+def _typed(text: str, info: FieldInfo) -> Any:
     """What somebody typed: a list, a mapping or nothing where it reads so, else the text itself."""
-    if text.strip().lower() in _NOTHING:
+    parts = (info.annotation, *get_args(info.annotation))
+    if text.strip().lower() in _NOTHING and (info.annotation is not str):
         return None
+    if str in parts and get_origin(info.annotation) is not list:
+        return text
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from segpipe.secret_names import enter_secret
 from segpipe.store.store import DealStore
 from segpipe_tests.cli.conftest import Cli
 from segpipe_tests.deals import current, make_deal
+from segpipe_tests.loopback.reply import json_reply
+from segpipe_tests.loopback.server import Loopback
+
+CANARY = "sg-canary-0123456789"
 
 
 def test_settings_are_shown_saved_compared_reset_and_restored(cli: Cli) -> None:
@@ -116,3 +121,44 @@ def test_settings_that_cannot_be_used_stop_commands_and_say_how_to_go_on(
     assert "cannot be used" in cli("settings", "history").stdout
     assert cli("settings", "reset").exit_code == 0
     assert cli("list").exit_code == 0
+
+
+def test_a_key_is_seen_nowhere_of_a_run(
+    cli: Cli,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Not in the data root, nor in Dagster's databases below it, nor in what commands say."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SEGPIPE_SECRETS_FILE", str(home / "secrets.json"))
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    enter_secret("SEGMIND_API_KEY", CANARY, data_root=root)
+    make_deal(root, "lot", (1,))
+    said = []
+    with Loopback(json_reply({"masks": []}, headers={"x-cost": "0.01"})) as server:
+        backend = ("segmenter", "sam3", "segmenter.backend", "segmind")
+        endpoint = ("segmenter.backend.endpoint", server.url)
+        for words in (
+            ("settings", "set", *backend, *endpoint),
+            ("run",),
+            ("settings", "set", "segmenter.backend.api_key_env", CANARY),
+            ("settings", "show", "--json"),
+            ("settings", "history"),
+            ("doctor",),
+            ("costs",),
+            ("settings", "set", "segmenter.backend.endpoint", "https://evil.example.org"),
+            ("run", "--force"),
+        ):
+            result = cli(*words)
+            said += [result.stdout, result.stderr]
+        asked = [one.headers for one in server.requests]
+    assert asked
+    assert all(CANARY in str(headers) for headers in asked)
+    assert "may not be sent to https://evil.example.org" in said[-1]
+    out = capfd.readouterr()
+    assert CANARY not in "".join([*said, out.out, out.err])
+    assert (root / "dagster").is_dir()
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []

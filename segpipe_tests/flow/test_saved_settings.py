@@ -191,6 +191,7 @@ def test_every_setting_comes_back_from_what_is_kept_of_it() -> None:
         ("segmenter", "sam3", "has to be set, to one of segmind, internal, local"),
         ("segmenter.texts", "[ring]", "there is no setting"),
         ("dedup.iou_threshold", "much", "number"),
+        ("crops.file_name", "{deal}", "names no files"),
     ],
 )
 def test_a_setting_that_is_not_known_or_refuses_its_value_is_told(
