@@ -91,10 +91,13 @@ def build_family(
         tools = build_tools(segmenter, refiner, settings, store.data_folder)
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
         retried = _retried_runs(context)
-        tell = LogProgress(context.log, progress)
 
         failures: list[DealFailedError] = []
-        with interrupts_end_the_step(), _event_loop(tools) as runner:
+        with (
+            interrupts_end_the_step(),
+            LogProgress(context.log, progress) as tell,
+            _event_loop(tools) as runner,
+        ):
             for deal in context.partition_keys:
                 task = DealTask(
                     deal=deal,

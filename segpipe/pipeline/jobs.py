@@ -25,9 +25,15 @@ def everything_job_name(mode: Mode) -> str:
     return f"{mode.value}_everything"
 
 
-def only_stale(mode: Mode) -> dict[str, Any]:
-    """Run config for runs of no settings in particular: they replace only what is out of date."""
-    return {"ops": {mode.value: {"config": dict(ONLY_STALE)}}}
+def only_stale(mode: Mode, *, replace_other_settings: bool = False) -> dict[str, Any]:
+    """Run config for runs of no settings in particular: they replace only what is out of date.
+
+    Args:
+        mode: The mode.
+        replace_other_settings: Whether what was made with other settings is out of date.
+    """
+    options = {**ONLY_STALE, "keep_other_settings": not replace_other_settings}
+    return {"ops": {mode.value: {"config": options}}}
 
 
 def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:

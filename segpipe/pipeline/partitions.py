@@ -1,6 +1,7 @@
 """The partition key of everything: the deal."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ DEALS = dg.DynamicPartitionsDefinition(name="deals")
 DEALS_PER_RUN = 25
 """How many deals one run handles: a run of its own for each costs seconds of start-up."""
 
+_PARTITION_TAG = "dagster/partition"
 _RANGE_START_TAG = "dagster/asset_partition_range_start"
 _RANGE_END_TAG = "dagster/asset_partition_range_end"
 
@@ -62,6 +64,25 @@ def deal_tags(deals: Sequence[str]) -> dict[str, str]:
 def range_tags(batch: Sequence[str]) -> dict[str, str]:
     """The run tags that make a run cover a batch."""
     return {_RANGE_START_TAG: batch[0], _RANGE_END_TAG: batch[-1]}
+
+
+def deals_of_tags(tags: Mapping[str, str], places: Mapping[str, int]) -> tuple[str, ...]:
+    """The deals that a run covers, by its tags; none where they do not say.
+
+    Args:
+        tags: Those of the run.
+        places: The place of every partition, in the order in which they were added.
+
+    >>> deals_of_tags(range_tags(["b", "c"]), {"a": 0, "b": 1, "c": 2, "d": 3})
+    ('b', 'c')
+    """
+    if _PARTITION_TAG in tags:
+        return (tags[_PARTITION_TAG],)
+    first = places.get(tags.get(_RANGE_START_TAG, ""))
+    last = places.get(tags.get(_RANGE_END_TAG, ""))
+    if first is None or last is None:
+        return tuple(filter(None, tags.get(DEALS_TAG, "").split(", ")))
+    return tuple(islice(places, first, last + 1))
 
 
 def tag_run(

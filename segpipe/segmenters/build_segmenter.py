@@ -8,6 +8,7 @@ from pydantic import Field
 
 from segpipe.errors import ConfigError
 from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
+from segpipe.segmenters.cache.kept_only import AsksNobody
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.each_text import EachText
 from segpipe.segmenters.recursive import RecursiveSegmenter
@@ -216,8 +217,25 @@ def _tile_px(config: TilesInPassesConfig) -> int:
     return config.tile_px or most
 
 
+def build_kept_only(config: Sam3Config, data_folder: Path) -> tuple[Segmenter, AsksNobody]:
+    """A segmenter that gives kept answers only, and what counts the others.
+
+    Args:
+        config: Those of the segmenter; its cache is on.
+        data_folder: Where relative folders of answers begin.
+
+    Raises:
+        ConfigError: A setting cannot work, or a key is missing.
+    """
+    backend = AsksNobody(_build_backend(config.backend, data_folder))
+    return _around(backend, config, data_folder), backend
+
+
 def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
-    segmenter = _build_backend(config.backend, data_folder)
+    return _around(_build_backend(config.backend, data_folder), config, data_folder)
+
+
+def _around(segmenter: Segmenter, config: Sam3Config, data_folder: Path) -> Segmenter:
     # Kept answers are those of one text each, so that another list of texts asks for new ones only.
     if config.cache.enabled:
         segmenter = CachedSegmenter(

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -47,6 +48,7 @@ _SOCKET = "location.sock"
 _POLL_S = 0.1
 _START_LIMIT_S = 180.0
 _RETRY_AFTER_S = 2
+_ANSWER_LIMIT_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -132,10 +134,25 @@ class DagsterGateway:
             page.headers["Refresh"] = page.headers["Retry-After"] = str(_RETRY_AFTER_S)
             await page(scope, receive, send)
         else:
-            not_yet = unavailable(
-                "DagsterStarts", "Dagster is not there (yet)", retry_after_s=_RETRY_AFTER_S
+            await refuse(not_there(), scope, receive, send)
+
+    def client(self) -> httpx.AsyncClient:
+        """Asks Dagster's webserver, the one here or the one elsewhere: ``post("/graphql")``.
+
+        Raises:
+            RefusedError: There is none (yet): 503.
+        """
+        if self._app:
+            # The app of this process; the host is none that anybody looks up.
+            return httpx.AsyncClient(
+                transport=httpx.ASGITransport(self._app),
+                base_url=f"http://studio{PATH}",
+                timeout=_ANSWER_LIMIT_S,
             )
-            await refuse(not_yet, scope, receive, send)
+        if self._settings.dagster_url:
+            place = self._settings.dagster_url.rstrip("/")
+            return httpx.AsyncClient(base_url=place, timeout=_ANSWER_LIMIT_S)
+        raise not_there()
 
     async def _start(self, scratch: Path) -> None:
         if not (self._settings.daemon or self._settings.dagster):
@@ -218,6 +235,11 @@ class ShowDagster:
         await (self._gateway if is_dagster and self._gateway.has_pages else self._app)(
             scope, receive, send
         )
+
+
+def not_there() -> RefusedError:
+    """What is told while Dagster does not answer."""
+    return unavailable("DagsterStarts", "Dagster is not there (yet)", retry_after_s=_RETRY_AFTER_S)
 
 
 def _is_data(scope: Scope) -> bool:

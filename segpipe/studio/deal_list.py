@@ -19,6 +19,7 @@ from segpipe.prompt import Mode
 from segpipe.studio.deal_status import DealStatus, StatusReader, Tone
 
 _BATCH = 50
+_FEW = 500
 _SHORTEST_PAUSE_S = 3.0
 _SHARE_OF_TIME = 0.05  # of one core, for reading anew
 _IDLE_AFTER_S = 600.0
@@ -120,6 +121,15 @@ class DealList:
             following=None if is_last or not shown else shown[-1],
             tones=tones,
         )
+
+    def everything(self) -> list[DealStatus]:
+        """How all deals stand: as it is now where they are few, else as it was a little ago."""
+        self._used_at = time.monotonic()
+        names = self._reader.store.deals()
+        if len(names) <= _FEW:
+            return self._read(names)
+        self._read_unknown(names)
+        return [status for name in names if (status := self._known.get(name))]
 
     def forget(self, deal: str) -> None:
         """Read a deal anew when it is next asked for: something about it has changed."""

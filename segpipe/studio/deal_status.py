@@ -7,6 +7,7 @@ from enum import StrEnum
 from segpipe.errors import DealNotFoundError, SegpipeError
 from segpipe.flow.saved_settings import Saved, read_saved
 from segpipe.flow.stages.report import REPORT
+from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.todo import State, todo_by_saved_settings
 from segpipe.progress import NO_COUNTS, Counts
 from segpipe.prompt import Mode
@@ -54,6 +55,7 @@ class ModeStatus:
         run_id: The run that made it current.
         counts: What its report counts; zeros without a report.
         has_failed: Whether the last run promoted nothing.
+        asks_segmenter: Whether a run would look for items anew.
     """
 
     mode: Mode
@@ -65,6 +67,7 @@ class ModeStatus:
     run_id: str | None = None
     counts: Counts = NO_COUNTS
     has_failed: bool = False
+    asks_segmenter: bool = False
 
     @property
     def tone(self) -> Tone:
@@ -171,4 +174,5 @@ class StatusReader:
             run_id=snapshot.commit.run_id if snapshot else None,
             counts=summary.counts if summary else NO_COUNTS,
             has_failed=has_failed,
+            asks_segmenter=SEGMENTATION.name in todo.stages,
         )

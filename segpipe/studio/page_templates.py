@@ -63,7 +63,12 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals |= {"static": static_url, "modes": MODE_TITLES, "Role": Role}
-        self._templates.filters |= {"ago": ago, "moment": moment, "number": number}
+        self._templates.filters |= {
+            "ago": ago,
+            "duration": duration,
+            "moment": moment,
+            "number": number,
+        }
 
     def draw(
         self, request: Request, template: str, *, status_code: int = 200, **shown: Any
@@ -147,6 +152,22 @@ def number(value: int | None) -> str:
     ('12,345', '-')
     """
     return "-" if value is None else f"{value:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """How long something takes, for people.
+
+    >>> duration(7.2), duration(95), duration(7300), duration(None)
+    ('7 s', '1 min 35 s', '2 h 1 min', '-')
+    """
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    return f"{whole // _HOUR_S:,} h {whole % _HOUR_S // _MINUTE_S} min"
 
 
 def moment(value: datetime | None) -> str:

@@ -9,6 +9,7 @@ import uvicorn
 
 from segpipe.studio.studio_app import create_studio_app
 from segpipe.studio.studio_settings import StudioSettings
+from segpipe.studio.studio_state import Studio
 from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
 
 _KEEPALIVE_S = 30
@@ -19,12 +20,14 @@ class StudioServer(uvicorn.Server):
     """A server that says where it is once it answers.
 
     Args:
-        config: What it serves, and how.
+        config: How it serves.
+        studio: What it serves.
         tell: Is told the address.
     """
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, studio: Studio, tell: Callable[[str], None]) -> None:
         super().__init__(config)
+        self._studio = studio
         self._tell = tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -32,6 +35,11 @@ class StudioServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._tell(self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: whoever listens for what runs do is let go first, as they would stay for ever."""
+        await self._studio.runs.close()
+        await super().shutdown(sockets)
 
     @property
     def address(self) -> str:
@@ -52,8 +60,9 @@ def build_studio_server(
     Raises:
         ConfigError: A setting cannot work.
     """
+    app = create_studio_app(settings)
     config = uvicorn.Config(
-        create_studio_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         timeout_keep_alive=_KEEPALIVE_S,
@@ -66,7 +75,7 @@ def build_studio_server(
         http=protocol_within(settings.connection_limits),
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
-    return StudioServer(config, tell)
+    return StudioServer(config, app.state.studio, tell)
 
 
 def _is_no_refused_websocket(record: logging.LogRecord) -> bool:

@@ -14,6 +14,7 @@ from segpipe.studio.api import (
     pictures_api,
     preview_api,
     prompts_api,
+    runs_api,
     settings_api,
     trial_api,
 )
@@ -24,9 +25,12 @@ from segpipe.studio.page_problems import add_page_problems
 from segpipe.studio.page_templates import NavigationEntry, static_url
 from segpipe.studio.pages import (
     annotate_page,
+    costs_page,
     deal_page,
     deals_page,
     login_page,
+    process_page,
+    runs_page,
     settings_page,
     test_page,
     upload_form,
@@ -47,9 +51,20 @@ API_SCHEMA = "/api/openapi.json"
 _MAX_BODY_BYTES = 1_000_000
 _FOREVER = "public, max-age=31536000, immutable"
 
-PAGES = (login_page, deals_page, deal_page, annotate_page, test_page, settings_page, upload_form)
+PAGES = (
+    login_page,
+    deals_page,
+    deal_page,
+    annotate_page,
+    test_page,
+    process_page,
+    runs_page,
+    costs_page,
+    settings_page,
+    upload_form,
+)
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
-API = (deals_api, pictures_api, preview_api, prompts_api, settings_api, trial_api)
+API = (deals_api, pictures_api, preview_api, prompts_api, runs_api, settings_api, trial_api)
 """The modules of the API, in the same way."""
 BODY_LIMITS: tuple[tuple[str, int], ...] = (
     (f"{DAGSTER_PATH}/.*", 20_000_000),
@@ -87,6 +102,7 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
             await stack.enter_async_context(studio.dagster.running())
             await stack.enter_async_context(studio.deals.kept_warm())
             stack.push_async_callback(studio.preview.aclose)
+            await stack.enter_async_context(studio.requests.ready())
             yield
 
     app = FastAPI(

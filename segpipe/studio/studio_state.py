@@ -18,6 +18,8 @@ from segpipe.studio.page_templates import Pages
 from segpipe.studio.photo_facts import PhotoFacts
 from segpipe.studio.photo_preview import PhotoPreview
 from segpipe.studio.pictures import Pictures
+from segpipe.studio.run_requests import RunRequests
+from segpipe.studio.run_watch import RunWatch
 from segpipe.studio.studio_settings import StudioSettings
 from segpipe.studio.trials import Trials
 
@@ -41,7 +43,10 @@ class Studio:
         deals: The list of all deals.
         dagster: Dagster's instance, pages and processes.
         trials: Tries settings on one photo.
-        folder: For what the studio keeps beside the deals, on this machine.
+        requests: Starts and ends runs.
+        runs: What runs there are, and how far they are.
+        data_folder: Where runs keep answers and accounts, on this machine.
+        folder: For what the studio keeps beside the deals, in it.
     """
 
     settings: StudioSettings
@@ -56,6 +61,9 @@ class Studio:
     deals: DealList
     dagster: DagsterGateway
     trials: Trials
+    requests: RunRequests
+    runs: RunWatch
+    data_folder: Path
     folder: Path
 
 
@@ -72,6 +80,8 @@ def build_studio(settings: StudioSettings) -> Studio:
     pages = Pages(login.kind)
     dagster = DagsterGateway(settings, folder, pages)
     pages.banners.append(lambda _: dagster.fault())
+    requests = RunRequests(store, dagster)
+    pages.banners.append(lambda _: requests.fault)
     return Studio(
         settings=settings,
         store=store,
@@ -89,6 +99,9 @@ def build_studio(settings: StudioSettings) -> Studio:
         deals=DealList(status),
         dagster=dagster,
         trials=Trials(store, local_folder(settings.root)),
+        requests=requests,
+        runs=RunWatch(dagster),
+        data_folder=local_folder(settings.root),
         folder=folder,
     )
 

@@ -18,21 +18,21 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from fastapi import Response
 from fastapi.sse import format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from segpipe.errors import InputError
-from segpipe.progress import Event, Tell
 from segpipe.web.problems import RefusedError, refusal_of, too_slow
 
 _log = logging.getLogger(__name__)
 
-Work = Callable[[Tell], Awaitable[bytes]]
+Told = TypeVar("Told")
+Work = Callable[[Callable[[Told], None]], Awaitable[bytes]]
 """What a stream waits for: it tells how far it is, and gives the data of the ``final`` event."""
-Show = Callable[[Event], bytes | None]
+Show = Callable[[Told], bytes | None]
 """The data of the ``progress`` event of what was told; None where clients are told nothing."""
 End = Literal["final", "error", "left"]
 """How a stream ended: with its answer, with an error, or without its client."""
@@ -44,7 +44,7 @@ _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """No proxy may keep events back; the second header is nginx's."""
 
 
-class EventStream(Response):
+class EventStream(Response, Generic[Told]):
     """Answers with ``progress`` events while the work goes on, then ``final`` or ``error``.
 
     The data of an event is one line of JSON. The work is cancelled when its client leaves or it
@@ -63,8 +63,8 @@ class EventStream(Response):
 
     def __init__(
         self,
-        work: Work,
-        show: Show,
+        work: Work[Told],
+        show: Show[Told],
         on_end: Callable[[End], None],
         *,
         timeout_s: float,
@@ -120,7 +120,7 @@ class EventStream(Response):
     async def _in_time(self) -> bytes:
         loop = asyncio.get_running_loop()
 
-        def tell(event: Event) -> None:
+        def tell(event: Told) -> None:
             data = self._show(event)
             if data is not None:
                 self._unsent.append(_event(PROGRESS, data))

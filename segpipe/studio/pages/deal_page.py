@@ -8,6 +8,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from segpipe.flow.stages.crops import CROPS
 from segpipe.prompt import Mode
+from segpipe.segmenters.sam3.segmind.ledger_costs import read_costs
+from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
+from segpipe.studio.costs import costs_of
 from segpipe.studio.deal_contents import CropPage, DealContents, read_contents, read_crops_page
 from segpipe.studio.deal_history import read_history, roll_back
 from segpipe.studio.page_templates import Link, mode_of
@@ -29,9 +32,16 @@ class Tab(StrEnum):
     CROPS = "crops"
     REPORT = "report"
     HISTORY = "history"
+    COSTS = "costs"
 
 
-TABS = {Tab.PHOTOS: "Photos", Tab.CROPS: "Crops", Tab.REPORT: "Report", Tab.HISTORY: "History"}
+TABS = {
+    Tab.PHOTOS: "Photos",
+    Tab.CROPS: "Crops",
+    Tab.REPORT: "Report",
+    Tab.HISTORY: "History",
+    Tab.COSTS: "Costs",
+}
 
 router = APIRouter(include_in_schema=False)
 
@@ -96,5 +106,8 @@ def _of_tab(
             return {"crops": crops}
         case Tab.HISTORY:
             return {"history": read_history(studio.store, deal, mode)}
+        case Tab.COSTS:
+            spent = read_costs(studio.data_folder / LEDGER_FOLDER)
+            return {"costs": costs_of(cost for cost in spent if cost.deal == deal)}
         case Tab.REPORT:
             return {}

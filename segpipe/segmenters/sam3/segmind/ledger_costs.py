@@ -1,7 +1,7 @@
 """What the ledgers say that runs and deals have cost."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -45,6 +45,45 @@ class DealCost:
     cost: float
     unknown: int
     remaining_credits: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CostSum:
+    """What was spent on one thing: a day, a deal, a run.
+
+    Attributes:
+        of: The thing.
+        calls: Calls that were sent.
+        cost: What they are known to have cost, in credits.
+        unknown: Calls whose cost is not known.
+    """
+
+    of: str
+    calls: int
+    cost: float
+    unknown: int
+
+
+def sum_costs(costs: Iterable[DealCost], of: Callable[[DealCost], str]) -> list[CostSum]:
+    """What was spent on each thing that costs have in common, in the order of their first calls.
+
+    >>> spent = [DealCost("run-1", deal, "2026-01-01T09:00:00", 2, 0.01, 0, None)
+    ...          for deal in ("a", "b")]
+    >>> sum_costs(spent, of=lambda cost: cost.started[:10])
+    [CostSum(of='2026-01-01', calls=4, cost=0.02, unknown=0)]
+    """
+    groups: dict[str, list[DealCost]] = {}
+    for cost in costs:
+        groups.setdefault(of(cost), []).append(cost)
+    return [
+        CostSum(
+            name,
+            calls=sum(each.calls for each in group),
+            cost=sum(each.cost for each in group),
+            unknown=sum(each.unknown for each in group),
+        )
+        for name, group in groups.items()
+    ]
 
 
 def read_costs(folder: Path) -> list[DealCost]:
