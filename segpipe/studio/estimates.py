@@ -115,7 +115,8 @@ async def estimate_of(
     segmenter = innermost(chosen)
     if not isinstance(segmenter, Sam3Config) or isinstance(segmenter.backend, LocalConfig):
         return Estimate(**facts)
-    if segmenter is not chosen and not isinstance(chosen, RecursiveConfig):
+    is_around = isinstance(chosen, RecursiveConfig) and chosen.inner is segmenter
+    if segmenter is not chosen and not is_around:
         return Estimate(**facts, unknown="each tile is asked about by itself")
     facts["is_more"] = isinstance(chosen, RecursiveConfig) and chosen.max_passes > 1
     try:

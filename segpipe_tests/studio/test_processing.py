@@ -1,0 +1,208 @@
+"""Deals processed from the studio, through a real daemon: the operator's story, and single steps."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from segpipe.pipeline.chosen_settings import SETTINGS_TAG
+from segpipe.prompt import Mode
+from segpipe.studio.run_requests import REQUEST_TAG
+from segpipe.vision.encode import encode_png
+from segpipe_tests.deals import put_photos
+from segpipe_tests.goods import goods_image, goods_photo
+from segpipe_tests.studio.drawing_page import SIDES, DrawingPage
+from segpipe_tests.studio.running_studio import (
+    RunningStudio,
+    Watch,
+    assert_accessible,
+    running_studio,
+    wait_until,
+    watched_context,
+)
+
+pytestmark = pytest.mark.timeout(300)
+
+START_LIMIT_S = 120.0
+RUN_LIMIT_S = 120.0
+RUN_LIMIT_MS = RUN_LIMIT_S * 1000
+
+
+@pytest.fixture(scope="module")
+def processing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudio]:
+    """A studio with Dagster's pages and daemon, without a deal."""
+    root = tmp_path_factory.mktemp("processing") / "data"
+    root.mkdir()
+    with running_studio(root, dagster=True, daemon=True) as running:
+        wait_until(lambda: running.studio.dagster.is_ready, patience_s=START_LIMIT_S)
+        yield running
+
+
+@pytest.fixture
+def operator(processing: RunningStudio, browser: Browser, watch: Watch) -> Iterator[Page]:
+    """A page of a fresh browser."""
+    with watched_context(browser, watch, base_url=processing.url) as context:
+        yield context.new_page()
+
+
+def wait_for_run(page: Page) -> None:
+    """Look at the page of a run until it says that the run is done; nobody reloads it."""
+    expect(page.locator(".head .chip")).to_have_text("done", timeout=RUN_LIMIT_MS)
+
+
+def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_back(
+    processing: RunningStudio, operator: Page, tmp_path: Path
+) -> None:
+    page = operator
+    photo = tmp_path / "a.png"
+    photo.write_bytes(encode_png(goods_image(5, width=SIDES[0], height=SIDES[1])))
+    page.goto("/deals")
+    page.get_by_label("Name of the deal").fill("spring")
+    page.get_by_label("Photos", exact=True).set_input_files(photo)
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("heading", name="spring")).to_be_visible()
+
+    # Two boxes are drawn, and tried before anything is run.
+    at = DrawingPage(page, "spring").open(Mode.INSIDE_BOX)
+    at.drag((2, 15), (18, 40))
+    at.drag((22, 15), (38, 40))
+    at.saved()
+    with processing.client() as client:
+        edges = ("x1", "y1", "x2", "y2")
+        boxes = [
+            {**dict(zip(edges, box, strict=True)), "positive": True}
+            for box in ((2, 15, 18, 40), (22, 15, 38, 40))
+        ]
+        question = {
+            "image": {"kind": "deal_image", "deal_id": "spring", "image_id": "a"},
+            "segmenter_config": {"kind": "classical"},
+            "params": {"mode": "inside_box", "boxes": boxes},
+        }
+        tried = client.post("/admin/api/test/segmentation?return_masks=false", json=question)
+        assert len(tried.json()["detections"]) == 2, tried.text
+
+    page.goto("/process?mode=inside_box")
+    expect(page.locator(".estimate").first).to_contain_text("1 photos in 1 deals")
+    expect(page.get_by_label("Deals that need a run")).to_contain_text("never made")
+    assert_accessible(page)
+    page.get_by_role("button", name="Process 1 changed").click()
+    expect(page.get_by_role("heading", name=re.compile(r"^Run \w{8}$"))).to_be_visible()
+    expect(page.get_by_text("the defaults, as none are saved")).to_be_visible()
+    wait_for_run(page)
+    expect(page.get_by_label("Deals of the run")).to_contain_text("1 of 1")
+    assert_accessible(page)
+    page.get_by_role("link", name="spring").click()
+    expect(page.locator(".crops img")).to_have_count(2)
+    before = page.locator(".crops img").first.evaluate(
+        "image => image.decode().then(() => image.naturalWidth)"
+    )
+
+    # Other settings make it out of date; nothing runs by saving.
+    page.goto("/settings?mode=inside_box")
+    page.get_by_label("Padding px").fill("4")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".done-note")).to_contain_text("Generation 1 is saved")
+    page.get_by_role("link", name="Deals", exact=True).click()
+    page.get_by_label("Select spring").check()
+    page.get_by_role("button", name="Process selected").click()
+    selected = page.get_by_role("form", name="Process the selected deals")
+    expect(selected).to_contain_text("crops.padding_px 0 → 4")
+    expect(selected.locator(".estimate")).to_contain_text("looked for anew in 0 of them")
+    selected.get_by_role("button", name="Process 1 selected").click()
+    expect(page.get_by_text("Settings: generation 1")).to_be_visible()
+    wait_for_run(page)
+    page.get_by_role("link", name="spring").click()
+    crop = page.locator(".crops img").first
+    assert crop.evaluate("image => image.decode().then(() => image.naturalWidth)") == before + 8
+
+    page.get_by_role("link", name="History").click()
+    page.get_by_role("button", name="Make generation 1 current").click()
+    page.get_by_role("link", name="Crops").click()
+    crop = page.locator(".crops img").first
+    assert crop.evaluate("image => image.decode().then(() => image.naturalWidth)") == before
+    page.goto("/process?mode=inside_box")
+    expect(page.get_by_text("Everything is up to date, at rest, or under way")).to_be_visible()
+    done = [line["what"] for line in processing.studio.audit.lines()]
+    assert [what for what in done if what == "started runs"] == ["started runs"] * 2
+
+
+def test_a_second_click_starts_nothing_and_the_runs_of_a_request_share_their_settings(
+    processing: RunningStudio, operator: Page
+) -> None:
+    for deal in ("twice-1", "twice-2", "twice-4"):
+        put_photos(processing.root, deal, {"a.png": goods_photo(2)})
+    wanted = {
+        "mode": "find_all",
+        "deals": ["twice-1", "twice-2", "twice-4"],
+        "request_id": "the-same-click",
+    }
+    with processing.client() as client:
+        begun = time.monotonic()
+        first = client.post("/api/runs", json=wanted)
+        print(f"click to run id: {time.monotonic() - begun:.2f} s")
+        assert first.status_code == 202, first.text
+        again = client.post("/api/runs", json=wanted).json()
+        assert again == {**first.json(), "is_new": False}
+        place = f"/api/runs/{first.json()['run_id']}"
+        operator.goto(f"/runs/{first.json()['run_id']}")
+
+        def settled() -> list[str]:
+            return [each["stand"] for each in client.get(place).json()["progress"]]
+
+        # What the page shows follows what is so: nobody reloads it.
+        for count in range(1, 4):
+            wait_until(lambda count=count: settled().count("done") >= count, patience_s=RUN_LIMIT_S)
+            begun = time.monotonic()
+            shown = operator.locator("td .chip.good")
+            wait_until(lambda count=count: shown.count() >= count)
+            print(f"shown after {time.monotonic() - begun:.2f} s")
+        wait_for_run(operator)
+    instance = processing.studio.dagster.instance()
+    runs = [run for run in instance.get_runs() if run.tags.get(REQUEST_TAG) == "the-same-click"]
+    assert len(runs) == 1
+    assert {run.tags[SETTINGS_TAG] for run in runs} == {
+        str(processing.store.settings.newest_generation())
+    }
+
+
+def test_a_run_is_cancelled_on_its_page_and_started_without_scripts(
+    processing: RunningStudio, browser_without_scripts: Page
+) -> None:
+    page = browser_without_scripts
+    put_photos(processing.root, "quiet", {"a.png": goods_photo(2)})
+    page.goto(f"{processing.url}/process?deal=quiet")
+    page.get_by_role("link", name="What will it take?").first.click()
+    expect(page.get_by_text("1 photos in 1 deals")).to_be_visible()
+    page.go_back()
+    page.get_by_role("button", name="Process 1 selected").click()
+    expect(page.get_by_label("Deals of the run")).to_contain_text("quiet")
+    page.get_by_role("button", name="Cancel this run").click()
+    wait_until(
+        lambda: bool(page.reload()) and page.locator(".head .chip").inner_text() == "cancelled",
+        patience_s=RUN_LIMIT_S,
+    )
+    assert processing.store.current("quiet", Mode.FIND_ALL) is None
+    page.get_by_role("link", name="Runs", exact=True).first.click()
+    over = page.get_by_label("Runs that are over")
+    expect(over.get_by_role("row", name=re.compile("quiet"))).to_contain_text("cancelled")
+
+
+def test_who_may_run_what(processing: RunningStudio, tmp_path: Path) -> None:
+    tokens = {"SEGPIPE_STUDIO_TOKEN": "a", "SEGPIPE_STUDIO_REVIEWER_TOKEN": "r"}
+    put_photos(tmp_path, "lot", {"a.png": goods_photo(2)})
+    with running_studio(tmp_path, tokens) as running:
+        for scope, anew, status in (
+            ("all", False, 403),
+            ("changed", True, 403),
+            ("changed", False, 503),
+        ):
+            with running.client(Authorization="Bearer r") as client:
+                body = {"mode": "find_all", "scope": scope, "anew": anew}
+                answer = client.post("/api/runs", json=body)
+                assert answer.status_code == status, answer.text
+                page = client.get("/process").text
+                assert "Process all" not in page
+                assert "segpipe run" in page
