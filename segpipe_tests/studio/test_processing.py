@@ -1,8 +1,9 @@
-"""Deals processed from the studio, through a real daemon: the operator's story, and single steps."""
+"""Deals processed from the studio through a real daemon: the operator's story, and its steps."""
 
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.timeout(300)
 
 START_LIMIT_S = 120.0
 RUN_LIMIT_S = 120.0
+RUN_ID_LIMIT_S = 2.0  # of this process's time, which other work on the machine does not stretch
+SHOWN_LIMIT_S = 9.0  # three times what is promised on a machine that does nothing else
 RUN_LIMIT_MS = RUN_LIMIT_S * 1000
 
 
@@ -53,6 +56,29 @@ def wait_for_run(page: Page) -> None:
     expect(page.locator(".head .chip")).to_have_text("done", timeout=RUN_LIMIT_MS)
 
 
+def count_found(studio: RunningStudio) -> int:
+    """How many items a trial finds in the two boxes."""
+    with studio.client() as client:
+        edges = ("x1", "y1", "x2", "y2")
+        boxes = [
+            {**dict(zip(edges, box, strict=True)), "positive": True}
+            for box in ((2, 15, 18, 40), (22, 15, 38, 40))
+        ]
+        question = {
+            "image": {"kind": "deal_image", "deal_id": "spring", "image_id": "a"},
+            "segmenter_config": {"kind": "classical"},
+            "params": {"mode": "inside_box", "boxes": boxes},
+        }
+        tried = client.post("/admin/api/test/segmentation?return_masks=false", json=question)
+        return len(tried.json()["detections"])
+
+
+def width_of_crop(page: Page) -> int:
+    """Pixels of the first cut-out on a deal's page."""
+    first = page.locator(".crops img").first
+    return int(first.evaluate("image => image.decode().then(() => image.naturalWidth)"))
+
+
 def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_back(
     processing: RunningStudio, operator: Page, tmp_path: Path
 ) -> None:
@@ -70,19 +96,7 @@ def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_bac
     at.drag((2, 15), (18, 40))
     at.drag((22, 15), (38, 40))
     at.saved()
-    with processing.client() as client:
-        edges = ("x1", "y1", "x2", "y2")
-        boxes = [
-            {**dict(zip(edges, box, strict=True)), "positive": True}
-            for box in ((2, 15, 18, 40), (22, 15, 38, 40))
-        ]
-        question = {
-            "image": {"kind": "deal_image", "deal_id": "spring", "image_id": "a"},
-            "segmenter_config": {"kind": "classical"},
-            "params": {"mode": "inside_box", "boxes": boxes},
-        }
-        tried = client.post("/admin/api/test/segmentation?return_masks=false", json=question)
-        assert len(tried.json()["detections"]) == 2, tried.text
+    assert count_found(processing) == 2
 
     page.goto("/process?mode=inside_box")
     expect(page.locator(".estimate").first).to_contain_text("1 photos in 1 deals")
@@ -96,9 +110,7 @@ def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_bac
     assert_accessible(page)
     page.get_by_role("link", name="spring").click()
     expect(page.locator(".crops img")).to_have_count(2)
-    before = page.locator(".crops img").first.evaluate(
-        "image => image.decode().then(() => image.naturalWidth)"
-    )
+    before = width_of_crop(page)
 
     # Other settings make it out of date; nothing runs by saving.
     page.goto("/settings?mode=inside_box")
@@ -115,14 +127,11 @@ def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_bac
     expect(page.get_by_text("Settings: generation 1")).to_be_visible()
     wait_for_run(page)
     page.get_by_role("link", name="spring").click()
-    crop = page.locator(".crops img").first
-    assert crop.evaluate("image => image.decode().then(() => image.naturalWidth)") == before + 8
-
+    assert width_of_crop(page) == before + 8
     page.get_by_role("link", name="History").click()
     page.get_by_role("button", name="Make generation 1 current").click()
     page.get_by_role("link", name="Crops").click()
-    crop = page.locator(".crops img").first
-    assert crop.evaluate("image => image.decode().then(() => image.naturalWidth)") == before
+    assert width_of_crop(page) == before
     page.goto("/process?mode=inside_box")
     expect(page.get_by_text("Everything is up to date, at rest, or under way")).to_be_visible()
     done = [line["what"] for line in processing.studio.audit.lines()]
@@ -140,25 +149,25 @@ def test_a_second_click_starts_nothing_and_the_runs_of_a_request_share_their_set
         "request_id": "the-same-click",
     }
     with processing.client() as client:
-        begun = time.monotonic()
+        begun = time.process_time()
         first = client.post("/api/runs", json=wanted)
-        print(f"click to run id: {time.monotonic() - begun:.2f} s")
+        assert time.process_time() - begun < RUN_ID_LIMIT_S
         assert first.status_code == 202, first.text
         again = client.post("/api/runs", json=wanted).json()
         assert again == {**first.json(), "is_new": False}
         place = f"/api/runs/{first.json()['run_id']}"
         operator.goto(f"/runs/{first.json()['run_id']}")
 
-        def settled() -> list[str]:
-            return [each["stand"] for each in client.get(place).json()["progress"]]
+        def done() -> int:
+            told = client.get(place).json()["progress"]
+            return sum(each["stand"] == "done" for each in told)
 
+        chips = operator.locator("td .chip.good")
         # What the page shows follows what is so: nobody reloads it.
         for count in range(1, 4):
-            wait_until(lambda count=count: settled().count("done") >= count, patience_s=RUN_LIMIT_S)
-            begun = time.monotonic()
-            shown = operator.locator("td .chip.good")
-            wait_until(lambda count=count: shown.count() >= count)
-            print(f"shown after {time.monotonic() - begun:.2f} s")
+            wait_until(partial(lambda least: done() >= least, count), patience_s=RUN_LIMIT_S)
+            shown = partial(lambda least: chips.count() >= least, count)
+            wait_until(shown, patience_s=SHOWN_LIMIT_S)
         wait_for_run(operator)
     instance = processing.studio.dagster.instance()
     runs = [run for run in instance.get_runs() if run.tags.get(REQUEST_TAG) == "the-same-click"]

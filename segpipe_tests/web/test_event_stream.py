@@ -49,7 +49,7 @@ class Client:
 
 def stream_of(
     work: Callable[[Tell], Awaitable[bytes]], ends: list[End], *, timeout_s: float = 10
-) -> tuple[EventStream, list[str]]:
+) -> tuple[EventStream[Event], list[str]]:
     """A stream that holds something, and what became of that."""
     stream = EventStream(work, show, ends.append, timeout_s=timeout_s, heartbeat_s=10)
     held, log = ExitStack(), list[str]()
