@@ -31,7 +31,7 @@ EVENTS = "/events"
 _LISTEN_S = 600.0
 _HEARTBEAT_S = 15.0
 _MAX_DEAL_CHARS = 255
-RunId = Annotated[str, Path(max_length=64, description="Dagster's id of the run.")]
+RunId = Annotated[str, Path(description="Dagster's id of the run.")]
 
 
 class Wanted(BaseModel):
