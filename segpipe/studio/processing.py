@@ -1,5 +1,6 @@
 """Which deals somebody wants processed, and the starting and ending of their runs."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ REQUEST_ID_PATTERN = r"[0-9A-Za-z_-]{8,64}"
 MAX_DEALS = 20_000
 """Deals that one request names at most."""
 _NOT_FOUND = 404
-_MAX_ID_CHARS = 64
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Scope(StrEnum):
@@ -130,7 +131,7 @@ async def start(
 
 def existing_run(studio: Studio, run_id: str) -> WatchedRun:
     """A run that there is; RefusedError (404) where there is none."""
-    run = studio.runs.run(run_id) if len(run_id) <= _MAX_ID_CHARS else None
+    run = studio.runs.run(run_id) if _RUN_ID.fullmatch(run_id) else None
     if run is None:
         raise RefusedError(_NOT_FOUND, "NotFound", "there is no such run")
     return run
