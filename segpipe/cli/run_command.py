@@ -124,6 +124,7 @@ def _todos(
             mode,
             config.settings,
             replace_other_settings=not config.keeps_other_settings,
+            saved_at=config.saved_at,
         )
         for deal in deals
     }

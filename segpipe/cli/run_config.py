@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,12 +42,14 @@ class RunConfig:
         settings: What decides the results.
         skips_up_to_date: Whether only what is missing or older is made.
         keeps_other_settings: Whether what differs by its settings only is left alone.
+        saved_at: When they were saved, where nobody gave others.
     """
 
     values: dict[str, Any]
     settings: RunSettings
     skips_up_to_date: bool
     keeps_other_settings: bool
+    saved_at: datetime | None = None
 
 
 def read_run_config(path: Path | None) -> dict[str, Any]:

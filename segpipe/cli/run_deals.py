@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -129,7 +129,10 @@ def check_config(
     generation = store.settings.newest_generation()
     keeps = not config and not generation
     options = {} if force else {"skip_up_to_date": True, "keep_other_settings": keeps}
-    return checked(_definitions(root), mode, config, options, store, generation)
+    settings = checked(_definitions(root), mode, config, options, store, generation)
+    if config or not generation:
+        return settings
+    return replace(settings, saved_at=store.settings.read(generation).created_at)
 
 
 def run_deals(

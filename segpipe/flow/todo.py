@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from segpipe.errors import SegpipeError
@@ -89,6 +90,7 @@ def todo_of(
     settings: RunSettings,
     *,
     replace_other_settings: bool = False,
+    saved_at: datetime | None = None,
     photos_fingerprint: str | None = None,
 ) -> Todo:
     """What a run of a deal would have to do. Never raises for what is wrong with the deal.
@@ -104,13 +106,14 @@ def todo_of(
         settings: Those that a run would have.
         replace_other_settings: Whether the caller asks for these settings: then what was made
             with others is made anew, and what could not be used before is tried again.
+        saved_at: When these settings were saved: what could not be used since is not tried again.
         photos_fingerprint: That of the photos, where the caller has listed them. Then no photo is
             opened, and photos that were only touched count as changed; else the photos are read
             when their sizes or times differ from those on record.
     """
     try:
         comparison = _Comparison(store, deal, mode, settings, photos_fingerprint)
-        return comparison.todo(replace_other_settings=replace_other_settings)
+        return comparison.todo(replace_other_settings=replace_other_settings, saved_at=saved_at)
     except SegpipeError as error:
         return Todo(State.UNREADABLE, STAGES.names, f"it cannot be read: {error.message}")
 
@@ -122,7 +125,9 @@ def todo_by_saved_settings(store: DealStore, deal: str, mode: Mode, saved: Saved
     than the defaults stays.
     """
     settings = saved.settings.of_run(saved.generation)
-    return todo_of(store, deal, mode, settings, replace_other_settings=saved.generation > 0)
+    saved_at = saved.document.created_at if saved.document else None
+    replaces = saved.document is not None
+    return todo_of(store, deal, mode, settings, replace_other_settings=replaces, saved_at=saved_at)
 
 
 def in_words(todos: Mapping[str, Todo]) -> list[str]:
@@ -178,12 +183,14 @@ class _Comparison:
         self._settings = settings
         self._photos_fingerprint = photos_fingerprint
 
-    def todo(self, *, replace_other_settings: bool) -> Todo:
+    def todo(self, *, replace_other_settings: bool, saved_at: datetime | None) -> Todo:
         if nothing := nothing_to_ask(self._store, self._deal, self._mode):
             return nothing
         failure = self._store.last_failure(self._deal, self._mode)
         is_as_it_failed = failure is not None and self._is_as_before(failure)
-        if failure and is_as_it_failed and not (failure.retryable or replace_other_settings):
+        is_new = failure is None or saved_at is None or failure.created_at < saved_at
+        may_help = replace_other_settings and is_new
+        if failure and is_as_it_failed and not (failure.retryable or may_help):
             said = f"the last run could not use it, and nothing changed since: {_said(failure)}"
             return Todo(State.KNOWN_BAD, _NOTHING, said)
         snapshot = self._store.current(self._deal, self._mode)

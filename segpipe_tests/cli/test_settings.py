@@ -8,7 +8,7 @@ import pytest
 from segpipe.secret_names import enter_secret
 from segpipe.store.store import DealStore
 from segpipe_tests.cli.conftest import Cli
-from segpipe_tests.deals import current, make_deal
+from segpipe_tests.deals import current, make_deal, put_photos
 from segpipe_tests.loopback.reply import json_reply
 from segpipe_tests.loopback.server import Loopback
 
@@ -104,6 +104,20 @@ def test_a_plain_run_uses_the_saved_settings_and_the_list_compares_with_them(
     assert current(store, "lot").version("segmentation").run_id != (
         current(store, "lot").version("crops").run_id
     )
+
+
+def test_a_bad_photo_is_tried_again_once_after_a_save_that_may_help(cli: Cli, root: Path) -> None:
+    put_photos(root, "bad", {"a.jpg": b"text"})
+    cli("settings", "set", "crops.padding_px", "4")
+    assert cli("run").exit_code == 1
+    assert "known to be bad" in cli("list", "--mode", "find_all").stdout
+    again = cli("run")
+    assert again.exit_code == 1
+    assert "nothing changed since" in again.stderr
+    cli("settings", "set", "photos.max_megapixels", "90")
+    assert "failed before" in cli("list", "--mode", "find_all").stdout
+    assert "nothing changed since" not in cli("run").stderr
+    assert "known to be bad" in cli("list", "--mode", "find_all").stdout
 
 
 def test_settings_that_cannot_be_used_stop_commands_and_say_how_to_go_on(
