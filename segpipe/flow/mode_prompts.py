@@ -15,6 +15,7 @@ from segpipe.store.prompts import (
     DealPrompts,
     ImagePrompts,
     PromptType,
+    common_category,
     prompts_version,
 )
 from segpipe.store.store import DealStore
@@ -46,12 +47,14 @@ class PhotoPrompt:
         prompt: For the segmenter; None when there is nothing to ask: no box to look into.
         box_ids: The ids of the annotations that its boxes are, in their order.
         categories: The class of each of its boxes, None where it has none; empty when no box has.
+        category: The class of all that is found: that of the examples, when they have one.
         notes: What of the photo's prompts is not used, in sentences.
     """
 
     prompt: Prompt | None
     box_ids: tuple[str, ...] = ()
     categories: tuple[str | None, ...] = ()
+    category: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -201,4 +204,4 @@ def _asked(mode: Mode, text: str | None, annotations: Sequence[Annotation]) -> P
         points=tuple(points),
         exemplars=tuple(exemplars),
     )
-    return PhotoPrompt(prompt, tuple(boxes), tuple(categories))
+    return PhotoPrompt(prompt, tuple(boxes), tuple(categories), common_category(annotations))

@@ -130,20 +130,20 @@ async def segment_image(
             for index, found in enumerate(result.detections)
             if found.score == NO_EVIDENCE or found.mask is None or found.mask.is_empty
         }
-        categories = asked.categories or (None,) * len(prompt.boxes)
-        result = replace(
-            result,
-            detections=tuple(
-                replace(
-                    found,
-                    mask=None if index in missing else found.mask,
-                    label=category or found.label,
-                )
-                for index, (found, category) in enumerate(
-                    zip(result.detections, categories, strict=True)
-                )
-            ),
-        )
+    categories = asked.categories or (asked.category,) * len(result.detections)
+    result = replace(
+        result,
+        detections=tuple(
+            replace(
+                found,
+                mask=None if index in missing else found.mask,
+                label=category or found.label,
+            )
+            for index, (found, category) in enumerate(
+                zip(result.detections, categories, strict=True)
+            )
+        ),
+    )
     return SegmentedImage(
         warnings=(*decoded.warnings, *result.notes),
         prompt=prompt,

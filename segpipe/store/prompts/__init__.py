@@ -7,6 +7,7 @@ from segpipe.store.prompts.prompt_documents import (
     ImagePrompts,
     PromptType,
     Source,
+    common_category,
     prompts_version,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "ImagePrompts",
     "PromptType",
     "Source",
+    "common_category",
     "prompts_version",
 ]

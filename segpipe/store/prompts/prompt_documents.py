@@ -97,7 +97,8 @@ class Annotation(BaseModel):
         point: ``x, y``, pixels of the upright photo; for ``point`` alone.
         label: For ``point`` alone: 1 on the item, 0 off it.
         category: The class of what it marks, as labelling tools have it; with ``inside_box`` it is
-            the label of what is found in the box.
+            the label of what is found in the box, and where all examples have one, it is that of
+            all that is found.
         source: Who made it.
         created_by: The user's name, or the run's id.
         created_at: When, in UTC; None when that was not written down.
@@ -293,6 +294,13 @@ def prompts_version(deal: DealPrompts, images: Mapping[str, ImagePrompts], mode:
     return settings_digest({"text": text, "images": {name: of for name, of in said.items() if of}})
 
 
+def common_category(annotations: Sequence[Annotation]) -> str | None:
+    """The class that all examples of what to find have; None when they have none, or several."""
+    examples = [each for each in annotations if each.prompt_type is PromptType.POSITIVE_EXEMPLAR]
+    categories = {each.category for each in examples}
+    return categories.pop() if len(categories) == 1 else None
+
+
 def _said(prompts: ImagePrompts, deal_text: str | None, mode: Mode) -> dict[str, object]:
     """What decides the answer for one photo; empty when nothing does."""
     said: dict[str, object] = {}
@@ -310,6 +318,8 @@ def _said(prompts: ImagePrompts, deal_text: str | None, mode: Mode) -> dict[str,
         ]
         if any(categories):
             said["categories"] = categories
+    elif category := common_category(prompts.counted(mode)):
+        said["category"] = category
     for prompt_type, values in marks.items():
         is_ordered = prompt_type is PromptType.SEGMENT
         # Adding zero makes a plain zero of a negative one.
