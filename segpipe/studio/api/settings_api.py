@@ -19,13 +19,17 @@ from segpipe.studio.studio_state import Serving, Studio
 from segpipe.web.problems import RefusedError
 from segpipe.wire.inference import Problem
 
-_CONFLICT, _PRECONDITION_FAILED, _UNUSABLE = 409, 412, 422
+_CONFLICT, _PRECONDITION_FAILED = 409, 412
 _MAX_NOTE = 200
 
 router = APIRouter(prefix="/api/settings", tags=["settings"])
 _admin = [Depends(needs(Role.ADMIN))]
 IfMatch = Annotated[
-    str | None, Header(description='The generation that was edited: "7". Without it, all is taken.')
+    str | None,
+    Header(
+        description='The generation that was edited: "7". Without it the last save wins.',
+        pattern=r'^(\*|(W/)?"?[0-9]{1,10}"?)$',
+    ),
 ]
 
 
@@ -77,6 +81,7 @@ class KeptGeneration(BaseModel):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The request is malformed."},
     409: {"model": Problem, "description": "What is saved cannot be used."},
     412: {"model": SettingsConflict, "description": "Somebody else saved first."},
     422: {"model": FaultyRequest, "description": "Settings cannot be used."},
@@ -206,17 +211,9 @@ def _conflict(error: SettingsConflictError) -> JSONResponse:
 
 
 def _expected(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
+    if if_match is None or if_match == "*":
         return None
-    text = if_match.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdecimal()):
-        raise RefusedError(
-            _PRECONDITION_FAILED,
-            "SettingsConflictError",
-            'If-Match has to name a generation: "7"',
-            field="if-match",
-        )
-    return int(text)
+    return int(if_match.removeprefix("W/").strip('"'))
 
 
 def _key_faults(secrets: dict[str, str | None]) -> list[SettingFault]:

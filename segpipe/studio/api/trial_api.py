@@ -63,7 +63,7 @@ class FaultyRequest(Wire):
     error: str
     detail: str
     field: str | None
-    fields: list[FaultyField]
+    fields: list[FaultyField] = []
 
 
 class UnusableError(Exception):
@@ -75,6 +75,7 @@ class UnusableError(Exception):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The request is malformed."},
     404: {"model": Problem, "description": "There is no such deal or photo."},
     409: {"model": Problem, "description": "A key is missing, or may not be sent there."},
     413: {"model": Problem, "description": "The photo is too large."},
