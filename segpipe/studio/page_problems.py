@@ -1,9 +1,12 @@
 """Every error of the studio as one kind of answer: a problem in JSON, or a page that says it."""
 
-from fastapi import FastAPI, Request
+from collections.abc import Iterable
+
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 
 from segpipe.errors import (
     DealNotFoundError,
@@ -20,6 +23,7 @@ from segpipe.studio.page_templates import Pages
 from segpipe.web.problems import BAD_REQUEST, RefusedError, malformed, refusal_of
 
 _NOT_FOUND, _CONFLICT, _PRECONDITION_FAILED = 404, 409, 412
+_NO_SUCH_METHOD = 405
 _NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 _STATUS: dict[type[SegpipeError], int] = {
     DealNotFoundError: _NOT_FOUND,
@@ -56,6 +60,8 @@ def add_page_problems(app: FastAPI, pages: Pages) -> None:
 
     def answer(request: Request, error: Exception) -> Response:
         refusal = studio_refusal(error)
+        if refusal.status == _NO_SUCH_METHOD:
+            refusal.headers["Allow"] = ", ".join(_methods_of(request, app.router.routes))
         if not wants_page(request) or request.url.path.startswith("/api/"):
             return refusal.answer()
         page = pages.draw(
@@ -67,3 +73,14 @@ def add_page_problems(app: FastAPI, pages: Pages) -> None:
     kinds = (RefusedError, RequestValidationError, InputError, HTTPException, *_STATUS, Exception)
     for kind in kinds:
         app.exception_handler(kind)(answer)
+
+
+def _methods_of(request: Request, routes: Iterable[BaseRoute]) -> list[str]:
+    """What an address takes: the framework tells of one of its routes alone."""
+    methods: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+        elif isinstance(included := getattr(route, "original_router", None), APIRouter):
+            methods.update(_methods_of(request, included.routes))
+    return sorted(methods)

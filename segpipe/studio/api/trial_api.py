@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from segpipe.errors import PromptError
 from segpipe.flow.saved_settings import SavedSettings
@@ -63,7 +63,7 @@ class FaultyRequest(Wire):
     error: str
     detail: str
     field: str | None
-    fields: list[FaultyField] = []
+    fields: list[FaultyField] = Field(default=[])
 
 
 class UnusableError(Exception):
