@@ -1,9 +1,7 @@
 """Cutting: the picture of each survivor, and its mask, as the bytes of files."""
 
 import logging
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -14,6 +12,7 @@ from segpipe.flow.stages.refinement import RefinedImage, RefinedItem, items_foun
 from segpipe.flow.stages.segmentation import SegmentedImage
 from segpipe.formats.item_names import ItemName, ItemNameTemplate
 from segpipe.store.archives import Member
+from segpipe.threads import share_range
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.crop import Crop, MaskArea, crop_item, encode_crop
 from segpipe.vision.crop_canvas import background_colour, fit_to_canvas, limit_side
@@ -21,8 +20,7 @@ from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import window_to_png
 
-# Encoding releases the GIL: one on each core.
-_THREADS = os.cpu_count() or 1
+_LEAST_CROPS = 2  # of a thread
 
 _log = logging.getLogger(__name__)
 
@@ -107,15 +105,14 @@ def crop_image(
             return ItemCrop(item.detection, settings.format.value, reason=reason)
         return _crop_or_reason(rgb, image, item, names[item.detection], settings)
 
-    def crop_share(first: int) -> list[ItemCrop]:
-        return [crop(item) for item in refined.items[first::_THREADS]]
+    crops: dict[int, ItemCrop] = {}
 
-    # A share for each thread, as to hand over each item costs more than a small one's crop.
-    crops = [ItemCrop(item.detection, settings.format.value) for item in refined.items]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for first, share in enumerate(threads.map(crop_share, range(_THREADS))):
-            crops[first::_THREADS] = share
-    return CroppedImage(tuple(crops))
+    def crop_part(start: int, stop: int) -> None:
+        crops.update({item.detection: crop(item) for item in refined.items[start:stop]})
+
+    # Encoding releases the GIL.
+    share_range(crop_part, len(refined.items), least=_LEAST_CROPS)
+    return CroppedImage(tuple(crops[item.detection] for item in refined.items))
 
 
 def _crop_or_reason(
