@@ -16,7 +16,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -128,9 +127,9 @@ class KnowingSegmenter(Segmenter):
     ) -> SegmentationResult:
         height, width = image.shape[:2]
         stats = PassStats(len(self._found), len(self._found), 0.0)
-        # What a mask remembers of itself must not outlast a run.
-        found = tuple(replace(item, mask=item.mask and replace(item.mask)) for item in self._found)
-        return SegmentationResult(found, width, height, self.id, 0.0, (stats,))
+        for item in self._found:  # what a mask remembers of itself must not outlast a run
+            object.__setattr__(item.mask, "_tight", None)
+        return SegmentationResult(self._found, width, height, self.id, 0.0, (stats,))
 
     async def aclose(self) -> None:
         pass

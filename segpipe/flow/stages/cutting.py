@@ -156,6 +156,8 @@ def _crop_or_reason(
 
 def _placed(crop: Crop, settings: CropSettings) -> Crop:
     """The crop on its canvas, or made smaller, where the settings say so."""
+    if settings.canvas is None and settings.max_side_px is None:
+        return crop
     pixels = crop.pixels
     if canvas := settings.canvas:
         pixels = fit_to_canvas(
