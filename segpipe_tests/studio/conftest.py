@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from segpipe_tests.deals import make_deal, run_deal
 from segpipe_tests.studio.running_studio import (
+    PATIENCE_S,
     RunningStudio,
     Watch,
     find_browser,
@@ -14,6 +15,8 @@ from segpipe_tests.studio.running_studio import (
     running_studio,
     watched_context,
 )
+
+expect.set_options(timeout=PATIENCE_S * 1000)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.finds import write_finds
 from segpipe.prompt import Mode
 from segpipe.store.prompts import PromptType
+from segpipe.vision.encode import encode_png
 from segpipe_tests.deals import default_tools, put_photos
 from segpipe_tests.studio.drawing_page import DrawingPage, drawn, make_photos, said
 from segpipe_tests.studio.running_studio import (
@@ -302,6 +304,24 @@ def test_everything_is_done_with_the_keyboard(studio: RunningStudio, page: Page)
     at.stage.focus()
     press("Tab")
     expect(at.stage).not_to_be_focused()
+
+
+def test_whoever_looks_closely_sees_the_photo_in_full(studio: RunningStudio, page: Page) -> None:
+    photo = np.full((1200, 3000, 3), 90, np.uint8)
+    put_photos(studio.root, "large", {"a.png": encode_png(photo)})
+    at = DrawingPage(page, "large", width=3000).open()
+    image = page.locator("[data-photo]")
+    expect(image).to_have_js_property("naturalWidth", 2560)
+    before = at.on_screen((1500, 600))
+    for _ in range(4):
+        at.do("zoom-in")
+    expect(image).to_have_js_property("naturalWidth", 3000)
+    assert at.on_screen((1500, 600)) == pytest.approx(before, abs=2)
+    at.do("fit")
+    expect(page.locator("[data-stage] canvas")).to_have_attribute(
+        "style", re.compile(r"scale\(1\)")
+    )
+    assert at.on_screen((1500, 600)) == pytest.approx(before, abs=2)
 
 
 def test_single_keys_can_be_changed_and_switched_off(studio: RunningStudio, page: Page) -> None:
