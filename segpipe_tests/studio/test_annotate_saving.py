@@ -137,12 +137,13 @@ def test_what_is_drawn_while_the_server_is_dead_is_saved_once_when_it_is_back(
         # Also what a page left behind that was closed meanwhile.
         draw_some(at, 3, 120)
         expect(at.status).to_contain_text("kept in this browser")
+        draw_some(at, 2, 160)
         page.close()
         with studio_at(root, port):
             other = DrawingPage(context.new_page(), "lot", "b").open(Mode.INSIDE_BOX)
             wait_until(lambda: other.page.evaluate("localStorage.length") == 0)
         boxes = [place for _, place, _ in said(store.prompts.of_image("lot", "a"))]
-        assert len(boxes) == len(set(boxes)) == 23
+        assert len(boxes) == len(set(boxes)) == 25
 
 
 def test_twenty_edits_without_a_network_are_saved_once_though_an_answer_was_lost(

@@ -29,7 +29,7 @@ export class PromptSync extends EventTarget {
   /** @type {Prompts | null} */ #shown = null;
   /** @type {State} */ #state = "saved";
   #detail = "";
-  #isSending = false;
+  /** @type {Promise<void> | null} */ #sending = null;
   #retry = FIRST_RETRY_MS;
   #timer = 0;
   #poll = 0;
@@ -80,7 +80,7 @@ export class PromptSync extends EventTarget {
     }
     this.#persist();
     this.#changed();
-    if (!this.#isSending && this.#state === "saved") this.#say("saving");
+    if (!this.#sending && this.#state === "saved") this.#say("saving");
     else this.#tell();
     if (this.#state !== "offline" && this.#state !== "broken") this.#later(SEND_AFTER_MS);
   }
@@ -98,8 +98,12 @@ export class PromptSync extends EventTarget {
   /** Save now, and wait for the answer; true when everything is saved. */
   async flush() {
     clearTimeout(this.#timer);
-    await this.#send();
-    return this.#state === "saved";
+    let before;
+    do {
+      before = this.#batches.length;
+      await this.#send();
+    } while (this.#batches.length && this.#batches.length < before);
+    return !this.#batches.length && this.#state === "saved";
   }
 
   /** Try again at once: the network is back, or somebody came back to the page. */
@@ -125,19 +129,22 @@ export class PromptSync extends EventTarget {
     }, POLL_MS);
   }
 
+  /** Send the first batch, or wait for the answer to it. @returns {Promise<void>} */
   async #send() {
-    if (this.#isSending || this.#asked.length) return;
-    const batch = this.#batches[0];
-    if (!batch) {
-      if (this.#state !== "saved") await this.#look();
-      return;
+    if (this.#asked.length) return;
+    if (this.#sending || this.#batches.length) {
+      this.#sending ??= this.#sendFirst().finally(() => (this.#sending = null));
+      await this.#sending;
+    } else if (this.#state !== "saved") {
+      await this.#look();
     }
-    this.#isSending = true;
+  }
+
+  async #sendFirst() {
+    const batch = this.#batches[0];
     if (this.#batches.length === 1) this.#isOpen = false;
     if (this.#state === "saved") this.#say("saving");
-    const answer = await this.#ask("PATCH", { operations: batch });
-    this.#isSending = false;
-    await this.#take(answer, batch);
+    await this.#take(await this.#ask("PATCH", { operations: batch }), batch);
   }
 
   async #take(answer, batch) {
@@ -192,10 +199,10 @@ export class PromptSync extends EventTarget {
 
   /** See whether somebody else has changed something. */
   async #look() {
-    if (this.#isSending || globalThis.document?.hidden) return;
+    if (this.#sending || globalThis.document?.hidden) return;
     if (this.#batches.length || this.#asked.length) return;
     const answer = await this.#ask("GET");
-    if (this.#isSending || this.#batches.length || this.#asked.length) return;
+    if (this.#sending || this.#batches.length || this.#asked.length) return;
     if (!answer) this.#say("offline", "The studio does not answer.");
     else if (answer.status === 304) this.#say("saved");
     else if (answer.ok) {
