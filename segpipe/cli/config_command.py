@@ -93,9 +93,9 @@ def _field(name: str, field: FieldInfo, value: Any) -> Iterator[str]:
             lines = list(_choice(each, value if isinstance(value, each) else None))
             yield from _indented(lines if each is chosen else _commented(lines), 2)
     elif models:
-        lines = list(_settings(models[0], value if isinstance(value, BaseModel) else None))
-        yield f"{name}:" if lines else f"{name}: {{}}"
-        yield from _indented(lines, 2)
+        inner = list(_settings(models[0], value if isinstance(value, BaseModel) else None))
+        lines = [f"{name}:" if inner else f"{name}: {{}}", *_indented(inner, 2)]
+        yield from _commented(lines) if value is None else lines
     elif value is None or field.is_required():
         yield f"# {name}: {'(required)' if field.is_required() else ''}".rstrip()
     else:
