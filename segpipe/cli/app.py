@@ -76,6 +76,12 @@ COMMANDS = {
         "List all deals: what is current, what is out of date and why, what failed and why.",
         "segpipe list",
     ),
+    "status": _Listed(
+        "show_command",
+        "status",
+        "Tell how all deals stand, as 'list' does, and what waits or is under way in Dagster.",
+        "segpipe status --json",
+    ),
     "show": _Listed(
         "show_command",
         "show",

@@ -69,6 +69,27 @@ class DealList:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedRun:
+    """A run of Dagster that waits or is under way, and the deals that it is for."""
+
+    run_id: str
+    status: str
+    modes: tuple[str, ...]
+    deals: tuple[str, ...]
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """``segpipe status``: ``segpipe list``, and the runs that have not ended."""
+
+    root: str
+    deals: tuple[DealState, ...]
+    no_deals: tuple[NoDeal, ...]
+    runs: tuple[UnfinishedRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What became of a photo; ``crops_folder`` is None when nothing was cut out of it."""
 

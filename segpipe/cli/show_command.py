@@ -1,5 +1,6 @@
 """The commands that show how deals stand: all of them, or one photo by photo."""
 
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -15,7 +16,16 @@ from segpipe.cli.console import (
     warn,
 )
 from segpipe.cli.deal_facts import read_deal, read_state, short
-from segpipe.cli.facts import DealFacts, DealList, DealState, FailureFacts, ModeFacts, NoDeal
+from segpipe.cli.facts import (
+    DealFacts,
+    DealList,
+    DealState,
+    FailureFacts,
+    ModeFacts,
+    NoDeal,
+    StatusFacts,
+    UnfinishedRun,
+)
 from segpipe.cli.options import ROOT, AnyMode, Json, Root, existing, existing_root
 from segpipe.errors import describe
 from segpipe.flow.saved_settings import read_saved
@@ -23,6 +33,7 @@ from segpipe.flow.todo import State
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
+_MAX_NAMED = 5
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _OBVIOUS = frozenset({str(State.UP_TO_DATE), str(State.NEVER_MADE), str(State.NOTHING_TO_ASK)})
 _AS_IT_SHOULD_BE = frozenset({str(State.UP_TO_DATE), str(State.OTHER_SETTINGS)})
@@ -61,6 +72,57 @@ def list_deals(
 ) -> None:
     """List all deals: what is current, what is out of date and why, what failed and why."""
     store = existing_root(root)
+    found = _read_deals(store, mode, needs_run=needs_run)
+    if as_json:
+        print_json(found)
+    else:
+        _print_deals(found, mode)
+
+
+def status(root: Root = ROOT, mode: AnyMode = None, as_json: Json = False) -> None:
+    """Tell how all deals stand, as 'list' does, and what waits or is under way in Dagster.
+
+    At the end it counts how many deals are in each state. Dagster is only asked where it has been
+    used before.
+    """
+    store = existing_root(root)
+    found = _read_deals(store, mode)
+    runs = _unfinished_runs(root)
+    if as_json:
+        print_json(StatusFacts(found.root, found.deals, found.no_deals, runs))
+        return
+    _print_deals(found, mode)
+    for run in runs:
+        named = ", ".join(run.deals[:_MAX_NAMED])
+        more = f" and {len(run.deals) - _MAX_NAMED} more" if len(run.deals) > _MAX_NAMED else ""
+        say(f"run {run.run_id} {run.status}, mode {' and '.join(run.modes)}: {named}{more}")
+    for each in [mode] if mode else Mode:
+        counts = Counter(state.state for state in found.deals if state.mode == each)
+        say(f"{each}: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+
+
+def _unfinished_runs(root: str) -> tuple[UnfinishedRun, ...]:
+    """What waits or is under way; nothing where Dagster was never used."""
+    # Here alone: Dagster takes a second to import, and the other commands do without.
+    from segpipe.cli.instance import instance_folder, open_instance  # noqa: PLC0415
+    from segpipe.pipeline.under_way import runs_under_way  # noqa: PLC0415
+
+    if not instance_folder(root).exists():
+        return ()
+    with open_instance(root) as instance:
+        return tuple(
+            UnfinishedRun(
+                run_id=run.record.dagster_run.run_id,
+                status="is under way" if run.has_begun else "waits",
+                modes=tuple(str(each) for each in run.modes),
+                deals=run.deals,
+                asked_at=run.record.create_timestamp,
+            )
+            for run in runs_under_way(instance)
+        )
+
+
+def _read_deals(store: DealStore, mode: Mode | None, *, needs_run: bool = False) -> DealList:
     saved = read_saved(store)
     states = [
         read_state(store, deal, each, saved)
@@ -70,10 +132,11 @@ def list_deals(
     if needs_run:
         states = [state for state in states if state.needs_run or state.failure]
     no_deals = [NoDeal(name, describe(why)) for name, why in store.invalid_deals().items()]
-    if as_json:
-        print_json(DealList(str(store.root), tuple(states), tuple(no_deals)))
-        return
-    for folder in no_deals:
+    return DealList(str(store.root), tuple(states), tuple(no_deals))
+
+
+def _print_deals(found: DealList, mode: Mode | None) -> None:
+    for folder in found.no_deals:
         warn(f"no deal: {folder.name!r}: {folder.reason}")
     rows = [
         (
@@ -85,7 +148,7 @@ def list_deals(
             state.crops,
             "" if state.state in _OBVIOUS else state.reason,
         )
-        for state in states
+        for state in found.deals
         if mode or _is_worth_a_line(state)
     ]
     print_listings(Listing(_STATE_COLUMNS, rows))

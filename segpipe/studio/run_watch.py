@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,8 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
 from segpipe.pipeline.log_progress import DealProgress, RunProgress
-from segpipe.pipeline.partitions import DEALS, MODE_TAG, deals_of_tags
+from segpipe.pipeline.partitions import MODE_TAG, deals_of_tags
+from segpipe.pipeline.under_way import modes_of_tags, places_of_deals, runs_under_way
 from segpipe.prompt import Mode
 from segpipe.studio.dagster_gateway import DagsterGateway
 from segpipe.studio.deal_status import Tone
@@ -29,7 +30,6 @@ from segpipe.threads import finish_in_thread
 _PAUSE_S = 0.5
 _SHARE_OF_TIME = 0.2  # of one core, for looking
 _FRESH_S = 0.4
-_MOST_UNDER_WAY = 1000
 _LINES_AT_ONCE = 1000
 _KEPT_LOGS = 64
 _MODES = [*Mode, ", ".join(Mode), ", ".join(reversed(Mode))]
@@ -90,7 +90,7 @@ class WatchedRun:
     @property
     def modes(self) -> tuple[Mode, ...]:
         """The modes of its steps."""
-        return tuple(mode for mode in Mode if mode in self.run.tags.get(MODE_TAG, "").split(", "))
+        return modes_of_tags(self.run.tags)
 
     @property
     def generation(self) -> int | None:
@@ -149,11 +149,8 @@ class RunWatch:
         """The runs that wait or are under way, the first to begin first; at most 0.4 s old."""
         with self._lock:
             if time.monotonic() - self._looked_at > _FRESH_S:
-                instance = self._gateway.instance()
-                filters = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
-                records = instance.get_run_records(filters, limit=_MOST_UNDER_WAY, ascending=True)
-                places = _places(instance) if records else {}
-                self._unfinished = tuple(self._watched(each, places) for each in records)
+                found = runs_under_way(self._gateway.instance())
+                self._unfinished = tuple(self._watched(each.record, each.deals) for each in found)
                 self._looked_at = time.monotonic()
             return self._unfinished
 
@@ -178,8 +175,10 @@ class RunWatch:
         over = [status for status in _Status if status not in NOT_FINISHED_STATUSES]
         filters = dg.RunsFilter(statuses=over, tags={MODE_TAG: [str(mode) for mode in _MODES]})
         records = instance.get_run_records(filters, limit=limit, cursor=before)
-        places = _places(instance)
-        return [_watched(each, places, ()) for each in records]
+        places = places_of_deals(instance)
+        return [
+            _watched(each, deals_of_tags(each.dagster_run.tags, places), ()) for each in records
+        ]
 
     def run(self, run_id: str) -> WatchedRun | None:
         """One run with its progress; None where there is no such run."""
@@ -187,9 +186,9 @@ class RunWatch:
         record = instance.get_run_record_by_id(run_id)
         if record is None:
             return None
-        places = _places(instance)
+        deals = deals_of_tags(record.dagster_run.tags, places_of_deals(instance))
         with self._lock:
-            return self._watched(record, places, reads=True)
+            return self._watched(record, deals, reads=True)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["News"]:
@@ -235,10 +234,10 @@ class RunWatch:
             self._poller = None
 
     def _watched(
-        self, record: dg.RunRecord, places: Mapping[str, int], *, reads: bool = False
+        self, record: dg.RunRecord, deals: tuple[str, ...], *, reads: bool = False
     ) -> WatchedRun:
         reads = reads or record.dagster_run.status is _Status.STARTED
-        return _watched(record, places, self._progress(record.dagster_run) if reads else ())
+        return _watched(record, deals, self._progress(record.dagster_run) if reads else ())
 
     def _progress(self, run: dg.DagsterRun) -> tuple[DealProgress, ...]:
         log = self._logs.setdefault(run.run_id, _Log())
@@ -282,22 +281,16 @@ class _Log:
 
 
 def _watched(
-    record: dg.RunRecord, places: Mapping[str, int], progress: tuple[DealProgress, ...]
+    record: dg.RunRecord, deals: tuple[str, ...], progress: tuple[DealProgress, ...]
 ) -> WatchedRun:
     return WatchedRun(
         run=record.dagster_run,
-        deals=deals_of_tags(record.dagster_run.tags, places),
+        deals=deals,
         created_at=record.create_timestamp.replace(tzinfo=UTC),
         started_at=_moment(record.start_time),
         ended_at=_moment(record.end_time),
         progress=progress,
     )
-
-
-def _places(instance: dg.DagsterInstance) -> dict[str, int]:
-    """The place of every partition, in the order in which they were added."""
-    names = instance.get_dynamic_partitions(DEALS.name or "")
-    return {deal: place for place, deal in enumerate(names)}
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -4,6 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+
+from segpipe.cli.instance import open_instance
+from segpipe.pipeline.defs import build_defs
+from segpipe.pipeline.partitions import run_tags
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe_tests.cli.conftest import Cli
@@ -46,6 +51,30 @@ def test_the_list_says_what_is_current_out_of_date_and_failed_and_why(cli: Cli, 
     ]
     assert {deal for deal, _ in states(cli, "--needs-run")} == {"bad", "changed", "new"}
     assert {mode for _, mode in states(cli, "--mode", "Inside_Box")} == {"inside_box"}
+
+
+def test_the_status_is_the_list_with_counts_and_what_waits_in_dagster(cli: Cli, root: Path) -> None:
+    for deal in ("lot-1", "lot-2"):
+        make_deal(root, deal)
+    first = json.loads(cli("status", "--json").stdout)
+    assert first["runs"] == []
+    assert not (root / "dagster").exists()  # it was never used, so it is not made for that
+    assert cli("run", "lot-1").exit_code == 0
+    with open_instance(root) as instance:
+        instance.create_run_for_job(
+            build_defs().resolve_job_def("find_all_everything"),
+            status=dg.DagsterRunStatus.NOT_STARTED,
+            tags={**run_tags(Mode.FIND_ALL, ["lot-1"]), "segpipe/asked_by": "Ada"},
+        )
+    told = json.loads(cli("status", "--json").stdout)
+    assert told["deals"] == json.loads(cli("list", "--json").stdout)["deals"]
+    (run,) = told["runs"]
+    assert (run["status"], run["modes"], run["deals"]) == ("waits", ["find_all"], ["lot-1"])
+    lines = cli("status", "--mode", "find_all").stdout.splitlines()
+    assert lines[-2:] == [
+        f"run {run['run_id']} waits, mode find_all: lot-1",
+        "find_all: 1 up to date, 1 never made",
+    ]
 
 
 def test_a_folder_that_is_no_deal_is_told_by_the_list(cli: Cli, root: Path) -> None:
