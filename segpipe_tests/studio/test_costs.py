@@ -40,7 +40,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def paid_reply() -> Reply:
-    mask = Mask.from_box(Box(4, 20, 16, 36), 160, 120)
+    mask = Mask.from_box(Box(4, 20, 16, 36), image_width=160, image_height=120)
     return json_reply({"masks": [to_base64(mask)]}, headers={"x-cost": "0.01"})
 
 
