@@ -1,6 +1,6 @@
 """Which deals a run that waits or is under way is for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -48,7 +48,7 @@ def places_of_deals(instance: dg.DagsterInstance) -> dict[str, int]:
     return {deal: place for place, deal in enumerate(names)}
 
 
-def modes_of_tags(tags: dict[str, str]) -> tuple[Mode, ...]:
+def modes_of_tags(tags: Mapping[str, str]) -> tuple[Mode, ...]:
     """The modes of a run's steps.
 
     >>> modes_of_tags({"segpipe/mode": "inside_box, find_all"})

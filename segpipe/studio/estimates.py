@@ -5,9 +5,11 @@ sample is looked at, and the rest is taken to be like it.
 """
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +122,11 @@ async def estimate_of(
         return Estimate(**facts, unknown="each tile is asked about by itself")
     facts["is_more"] = isinstance(chosen, RecursiveConfig) and chosen.max_passes > 1
     try:
-        photos = await finish_in_thread(_photos, store, asking)
+        photos = await finish_in_thread(_some_photos, store, asking)
         sample = await _look(store, data_folder, mode, settings, segmenter, photos)
     except SegpipeError as error:
         return Estimate(**facts, unknown=error.message)
-    share = len(photos) / sample.photos if sample.photos else 0
+    share = facts["asked"] / sample.photos if sample.photos else 0
     calls = round(sample.calls * share)
     facts |= {"not_kept": round(sample.not_kept * share), "is_sampled": share > 1}
     if isinstance(segmenter.backend, SegmindConfig):
@@ -141,12 +143,11 @@ async def _look(
     config: Sam3Config,
     photos: Sequence[tuple[str, Photo]],
 ) -> _Sample:
-    """Look whether the answers for some of the photos are kept."""
-    step = max(1, -(-len(photos) // _SAMPLE))
+    """Look whether the answers for some photos are kept."""
     kept, counter = build_kept_only(config, data_folder)
     seen = not_kept = 0
     try:
-        for deal, photo in photos[::step]:
+        for deal, photo in photos:
             try:
                 is_kept = await _is_kept(store, mode, settings, kept, counter, deal, photo)
             except SegpipeError as error:
@@ -181,8 +182,18 @@ async def _is_kept(
     return counter.not_kept == before
 
 
-def _photos(store: DealStore, deals: Sequence[DealStatus]) -> list[tuple[str, Photo]]:
-    return [(deal.deal, photo) for deal in deals for photo in store.photos(deal.deal)]
+def _some_photos(store: DealStore, deals: Sequence[DealStatus]) -> list[tuple[str, Photo]]:
+    """All photos of deals where they are few, else as many as a sample has, evenly spread."""
+    ends = list(accumulate(deal.photos for deal in deals))
+    total = ends[-1] if ends else 0
+    found = []
+    for place in range(0, total, max(1, -(-total // _SAMPLE))):
+        index = bisect_right(ends, place)
+        photos = store.photos(deals[index].deal)
+        within = place - (ends[index] - deals[index].photos)
+        if within < len(photos):  # some may have gone since they were counted
+            found.append((deals[index].deal, photos[within]))
+    return found
 
 
 def _price(data_folder: Path, config: SegmindConfig) -> float:

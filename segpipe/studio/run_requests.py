@@ -96,7 +96,10 @@ class RunRequests:
                 return before
             batches, generation = await finish_in_thread(self._prepare, request)
             if not batches:
-                raise RefusedError(BAD_REQUEST, "NothingToDo", "there is no deal to run")
+                said = (
+                    "there is no deal to run: nothing is asked of them, or a run has them already"
+                )
+                raise RefusedError(BAD_REQUEST, "NothingToDo", said)
             tags = {
                 SETTINGS_TAG: str(generation),
                 REQUEST_TAG: request.id,

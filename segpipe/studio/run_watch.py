@@ -5,10 +5,11 @@ photo (:mod:`segpipe.pipeline.log_progress`), and here the log is read on from w
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ _SHARE_OF_TIME = 0.2  # of one core, for looking
 _FRESH_S = 0.4
 _LINES_AT_ONCE = 1000
 _KEPT_LOGS = 64
+_log = logging.getLogger(__name__)
 _MODES = [*Mode, ", ".join(Mode), ", ".join(reversed(Mode))]
 
 _Status = dg.DagsterRunStatus
@@ -131,10 +133,12 @@ class RunWatch:
 
     Args:
         gateway: Dagster.
+        on_settled: Is told of each deal that a run is done with, while somebody looks.
     """
 
-    def __init__(self, gateway: DagsterGateway) -> None:
+    def __init__(self, gateway: DagsterGateway, on_settled: Callable[[str], None]) -> None:
         self._gateway = gateway
+        self._on_settled = on_settled
         self._logs: OrderedDict[str, _Log] = OrderedDict()
         self._lock = threading.Lock()
         self._unfinished: tuple[WatchedRun, ...] = ()
@@ -149,8 +153,14 @@ class RunWatch:
         """The runs that wait or are under way, the first to begin first; at most 0.4 s old."""
         with self._lock:
             if time.monotonic() - self._looked_at > _FRESH_S:
-                found = runs_under_way(self._gateway.instance())
-                self._unfinished = tuple(self._watched(each.record, each.deals) for each in found)
+                found = tuple(
+                    self._watched(each.record, each.deals)
+                    for each in runs_under_way(self._gateway.instance())
+                )
+                for ended in {each.id for each in self._unfinished} - {each.id for each in found}:
+                    if ended in self._logs:
+                        self._progress(ended)  # for what it has settled last
+                self._unfinished = found
                 self._looked_at = time.monotonic()
             return self._unfinished
 
@@ -217,12 +227,17 @@ class RunWatch:
             await asyncio.gather(self._poller, return_exceptions=True)
 
     async def _poll(self) -> None:
-        seen: Sequence[object] = ()
+        """Look while somebody listens. What fails once, such as a busy database, is logged."""
+        seen: list[object] = []
         try:
             while self._listeners:
                 begun = time.monotonic()
-                found = await finish_in_thread(self.unfinished)
-                now = [(each.run, each.progress) for each in found]
+                try:
+                    found = await finish_in_thread(self.unfinished)
+                except Exception:  # noqa: BLE001 - the next look may succeed
+                    _log.exception("runs could not be looked at; they are at the next look")
+                    found = ()
+                now: list[object] = [(each.run, each.progress) for each in found]
                 if now != seen:
                     seen = now
                     async with self._news:
@@ -237,14 +252,19 @@ class RunWatch:
         self, record: dg.RunRecord, deals: tuple[str, ...], *, reads: bool = False
     ) -> WatchedRun:
         reads = reads or record.dagster_run.status is _Status.STARTED
-        return _watched(record, deals, self._progress(record.dagster_run) if reads else ())
+        return _watched(record, deals, self._progress(record.dagster_run.run_id) if reads else ())
 
-    def _progress(self, run: dg.DagsterRun) -> tuple[DealProgress, ...]:
-        log = self._logs.setdefault(run.run_id, _Log())
-        self._logs.move_to_end(run.run_id)
+    def _progress(self, run_id: str) -> tuple[DealProgress, ...]:
+        log = self._logs.setdefault(run_id, _Log())
+        self._logs.move_to_end(run_id)
         while len(self._logs) > _KEPT_LOGS:
             self._logs.popitem(last=False)
-        return log.read(self._gateway.instance(), run.run_id)
+        before = {each.deal for each in log.deals if each.is_settled}
+        log.read(self._gateway.instance(), run_id)
+        for each in log.deals:
+            if each.is_settled and each.deal not in before:
+                self._on_settled(each.deal)
+        return log.deals
 
 
 class News:
@@ -268,7 +288,11 @@ class _Log:
         self._progress = RunProgress()
         self._cursor: str | None = None
 
-    def read(self, instance: dg.DagsterInstance, run_id: str) -> tuple[DealProgress, ...]:
+    @property
+    def deals(self) -> tuple[DealProgress, ...]:
+        return self._progress.deals
+
+    def read(self, instance: dg.DagsterInstance, run_id: str) -> None:
         read = partial(instance.get_records_for_run, run_id, limit=_LINES_AT_ONCE)
         has_more = True
         while has_more:
@@ -277,7 +301,6 @@ class _Log:
                 if record.event_log_entry.dagster_event is None:
                     self._progress.hear(record.event_log_entry.user_message)
             self._cursor, has_more = found.cursor, found.has_more
-        return self._progress.deals
 
 
 def _watched(

@@ -77,6 +77,7 @@ def build_studio(settings: StudioSettings) -> Studio:
     login = Login(settings)
     folder = local_folder(settings.root) / _FOLDER
     status = StatusReader(store)
+    deals = DealList(status)
     pages = Pages(login.kind)
     dagster = DagsterGateway(settings, folder, pages)
     pages.banners.append(lambda _: dagster.fault())
@@ -96,11 +97,11 @@ def build_studio(settings: StudioSettings) -> Studio:
         photos=PhotoFacts(store),
         preview=PhotoPreview(store, local_folder(settings.root)),
         status=status,
-        deals=DealList(status),
+        deals=deals,
         dagster=dagster,
         trials=Trials(store, local_folder(settings.root)),
         requests=requests,
-        runs=RunWatch(dagster),
+        runs=RunWatch(dagster, on_settled=deals.forget),
         data_folder=local_folder(settings.root),
         folder=folder,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_what_was_paid_is_shown_by_day_deal_and_run(
     with Loopback(paid_reply()) as server:
         save_paid(store, server.url)
         for deal in ("lot-1", "lot-2"):
-            in_thread(lambda deal=deal: run(store, tmp_path, deal, f"run-of-{deal}"))
+            in_thread(partial(run, store, tmp_path, deal, f"run-of-{deal}"))
     with (
         running_studio(tmp_path) as running,
         watched_context(browser, watch, base_url=running.url) as context,

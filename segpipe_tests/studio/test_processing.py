@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
+from segpipe.pipeline.family import SEGMENTER_POOL
 from segpipe.prompt import Mode
 from segpipe.studio.run_requests import REQUEST_TAG
 from segpipe.vision.encode import encode_png
@@ -49,6 +51,15 @@ def operator(processing: RunningStudio, browser: Browser, watch: Watch) -> Itera
     """A page of a fresh browser."""
     with watched_context(browser, watch, base_url=processing.url) as context:
         yield context.new_page()
+
+
+@pytest.fixture
+def held_queue(processing: RunningStudio) -> Iterator[None]:
+    """No run that uses a segmenter begins."""
+    storage = processing.studio.dagster.instance().event_log_storage
+    storage.set_concurrency_slots(SEGMENTER_POOL, 0)
+    yield
+    storage.delete_concurrency_limit(SEGMENTER_POOL)
 
 
 def wait_for_run(page: Page) -> None:
@@ -177,6 +188,7 @@ def test_a_second_click_starts_nothing_and_the_runs_of_a_request_share_their_set
     }
 
 
+@pytest.mark.usefixtures("held_queue")
 def test_a_run_is_cancelled_on_its_page_and_started_without_scripts(
     processing: RunningStudio, browser_without_scripts: Page
 ) -> None:
@@ -197,6 +209,37 @@ def test_a_run_is_cancelled_on_its_page_and_started_without_scripts(
     page.get_by_role("link", name="Runs", exact=True).first.click()
     over = page.get_by_label("Runs that are over")
     expect(over.get_by_role("row", name=re.compile("quiet"))).to_contain_text("cancelled")
+
+
+@pytest.mark.usefixtures("held_queue")
+def test_a_request_of_several_runs_is_cancelled_whole_in_dagster_elsewhere(
+    processing: RunningStudio,
+) -> None:
+    """Deals that do not follow on each other need a run each."""
+    deals = [f"apart-{index}" for index in range(5)]
+    for deal in deals:
+        put_photos(processing.root, deal, {"a.png": goods_photo(2)})
+    instance = processing.studio.dagster.instance()
+    instance.add_dynamic_partitions("deals", deals)
+    with running_studio(processing.root, dagster_url=f"{processing.url}/dagster") as other:
+        with other.client() as client:
+            wanted = {"mode": "find_all", "deals": deals[::2], "request_id": "several-runs"}
+            answer = client.post("/api/runs", json=wanted)
+            assert answer.status_code == 202, answer.text
+            place = f"/api/runs/{answer.json()['run_id']}"
+            ended = client.post(f"{place}/cancel?whole_request=true")
+            assert ended.status_code == 200, ended.text
+            filters = dg.RunsFilter(tags={REQUEST_TAG: "several-runs"})
+            wait_until(
+                lambda: all(run.is_finished for run in instance.get_runs(filters)),
+                patience_s=RUN_LIMIT_S,
+            )
+            assert client.post(f"{place}/cancel").status_code == 409
+        statuses = {run.status for run in instance.get_runs(filters)}
+        assert statuses == {dg.DagsterRunStatus.CANCELED}
+        assert other.studio.audit.lines()[-1]["what"] == "cancelled runs"
+    for deal in deals:
+        assert processing.store.current(deal, Mode.FIND_ALL) is None
 
 
 def test_who_may_run_what(processing: RunningStudio, tmp_path: Path) -> None:
