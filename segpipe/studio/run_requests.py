@@ -81,6 +81,7 @@ class RunRequests:
         self._questions = DagsterQuestions(gateway)
         self._one = asyncio.Lock()
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._unwanted: set[str] = set()
         self.fault: str | None = None
         """What the last request met after its first run."""
 
@@ -109,7 +110,7 @@ class RunRequests:
             run_id = await self._launch(request.mode, batches[0], config, tags)
             self.fault = None
             if batches[1:]:
-                rest = self._launch_all(request.mode, batches[1:], config, tags)
+                rest = self._launch_all(request, batches[1:], config, tags)
                 task = self._under_way[request.id] = asyncio.create_task(rest)
                 task.add_done_callback(lambda _: self._under_way.pop(request.id, None))
             return Started(run_id, True, generation)
@@ -124,9 +125,7 @@ class RunRequests:
         if asked is None:
             await self._questions.end(run.run_id)
             return 1
-        if task := self._under_way.get(asked):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._launch_no_more(asked)
         runs = await finish_in_thread(self._unfinished, asked)
         for each in runs[::-1]:  # those that wait first, or they would begin
             await self._questions.end(each)
@@ -140,10 +139,18 @@ class RunRequests:
         try:
             yield
         finally:
-            tasks += self._under_way.values()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for request_id in list(self._under_way):
+                await self._launch_no_more(request_id)
+
+    async def _launch_no_more(self, request_id: str) -> None:
+        """Wait for the launch of a request that is under way: half a launch is a run for ever."""
+        if task := self._under_way.get(request_id):
+            self._unwanted.add(request_id)
+            await asyncio.gather(task, return_exceptions=True)
+            self._unwanted.discard(request_id)
 
     def _find(self, request_id: str) -> Started | None:
         filters = dg.RunsFilter(tags={REQUEST_TAG: request_id})
@@ -176,15 +183,15 @@ class RunRequests:
 
     async def _launch_all(
         self,
-        mode: Mode,
+        request: RunRequest,
         batches: Iterable[tuple[str, ...]],
         config: Mapping[str, Any],
         tags: Mapping[str, str],
     ) -> None:
         left = list(batches)
         try:
-            while left:
-                await self._launch(mode, left[0], config, tags)
+            while left and request.id not in self._unwanted:
+                await self._launch(request.mode, left[0], config, tags)
                 left.pop(0)
         except RefusedError as error:
             deals = sum(map(len, left))
