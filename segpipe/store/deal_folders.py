@@ -6,7 +6,7 @@ removed a deal during its run, or when the disk was full as one was added, is no
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from segpipe.errors import DealNotFoundError, InputError, InvalidIdError, UnsafePathError
@@ -53,18 +53,25 @@ class ScannedDeal:
         return f"{self.version} {self.prompts_listing}".rstrip()
 
 
-def find_deals(storage: Storage) -> list[str]:
-    """The sorted ids of all deals."""
-    return [name for name in list_folders(storage)[0] if _may_be_deal(storage, name)]
+def find_deals(storage: Storage, known: Set[str] = frozenset()) -> list[str]:
+    """The sorted ids of all deals; into the folders of known ones nobody looks."""
+    names, _ = list_folders(storage, known)
+    return [name for name in names if name in known or _may_be_deal(storage, name)]
 
 
-def list_folders(storage: Storage) -> tuple[list[str], dict[str, InputError]]:
-    """The sorted folders whose names are ids, and those that cannot be a deal, with the reason."""
+def list_folders(
+    storage: Storage, known: Set[str] = frozenset()
+) -> tuple[list[str], dict[str, InputError]]:
+    """The sorted folders whose names are ids, and those that cannot be a deal, with the reason.
+
+    Names that are known to be ids are not checked again.
+    """
     valid: list[str] = []
     invalid: dict[str, InputError] = {}
     with store_errors():
         for entry in storage.list(layout.DEALS):
-            fault = _deal_fault(entry)
+            is_known = entry.kind is Kind.FOLDER and entry.name in known
+            fault = None if is_known else _deal_fault(entry)
             if fault:
                 invalid[entry.name] = fault
             elif entry.kind is Kind.FOLDER:

@@ -98,13 +98,14 @@ class DealList:
     def __init__(self, reader: StatusReader) -> None:
         self._reader = reader
         self._known: dict[str, DealStatus] = {}
+        self._listed: frozenset[str] = frozenset()
         self._reading = threading.Lock()
         self._used_at = time.monotonic()
 
     def page(self, query: DealQuery) -> DealPage:
         """A page of the deals that are wanted."""
         self._used_at = time.monotonic()
-        names = self._reader.store.deals()
+        names = self._names()
         if query.search:
             wanted = query.search.casefold()
             names = [name for name in names if wanted in name.casefold()]
@@ -137,7 +138,8 @@ class DealList:
 
     def refresh(self) -> None:
         """Read all deals anew."""
-        names = self._reader.store.deals()
+        names = self._reader.store.deals()  # with a look into every folder
+        self._listed = frozenset(names)
         for gone in self._known.keys() - set(names):
             self.forget(gone)
         for start in range(0, len(names), _BATCH):
@@ -160,6 +162,11 @@ class DealList:
                 await asyncio.to_thread(self.refresh)
             taken = time.monotonic() - begun
             await asyncio.sleep(max(_SHORTEST_PAUSE_S, taken / _SHARE_OF_TIME))
+
+    def _names(self) -> list[str]:
+        names = self._reader.store.deals(self._listed)
+        self._listed = frozenset(names)
+        return names
 
     def _read(self, names: list[str]) -> list[DealStatus]:
         found = self._reader.statuses(names)

@@ -18,6 +18,7 @@ from segpipe.studio.api import (
     settings_api,
     trial_api,
 )
+from segpipe.studio.api_description import describe_api
 from segpipe.studio.dagster_gateway import PATH as DAGSTER_PATH
 from segpipe.studio.dagster_gateway import ShowDagster
 from segpipe.studio.login import RequireLogin
@@ -119,6 +120,7 @@ def create_studio_app(settings: StudioSettings) -> FastAPI:
     )
     add_page_problems(app, studio.pages)
     _add_routes(app, studio)
+    describe_api(app)
 
     # The last added is the outermost: headers, host, origin, login, size, Dagster.
     app.add_middleware(ShowDagster, gateway=studio.dagster)
