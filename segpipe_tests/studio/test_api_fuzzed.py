@@ -1,4 +1,4 @@
-"""The API of deals, photos and prompts does what its own document says, asked by a machine that thinks of the rest."""
+"""The API of deals, photos and prompts does what its document says, asked by schemathesis."""
 
 from collections.abc import Iterator
 from pathlib import Path
