@@ -91,12 +91,7 @@ class DealStore:
     # Inputs
 
     def deals(self, known: Set[str] = frozenset()) -> list[str]:
-        """The sorted ids of all deals; folders with names that are no ids are left out.
-
-        Args:
-            known: Deals that were there a moment ago. Where their folders still are, they are
-                taken for deals without a look inside, which makes lists of thousands quick.
-        """
+        """The sorted ids of all deals, but for unusable names; known ones are not looked into."""
         return find_deals(self._storage, known)
 
     def invalid_deals(self) -> dict[str, InputError]:
