@@ -19,7 +19,8 @@ _LAUNCH = """mutation Launch($params: ExecutionParams!) {
     ... on LaunchRunSuccess { run { runId } }
     ... on RunConfigValidationInvalid { errors { message } }
     ... on Error { message } } }"""
-_END = """mutation End($run: String!) { terminateRun(runId: $run) { __typename
+_END = """mutation End($run: String!, $policy: TerminateRunPolicy!) {
+  terminateRun(runId: $run, terminatePolicy: $policy) { __typename
     ... on TerminateRunFailure { message } ... on Error { message } } }"""
 
 
@@ -64,13 +65,18 @@ class DagsterQuestions:
             raise _refused("DagsterRefuses", f"Dagster launches no run: {_said(told)}")
         return str(told["run"]["runId"])
 
-    async def end(self, run_id: str) -> None:
+    async def end(self, run_id: str, *, at_once: bool = False) -> None:
         """End a run that waits or is under way; what it has promoted stays.
+
+        Args:
+            run_id: The run.
+            at_once: Whether to take it for ended without a word of its process.
 
         Raises:
             RefusedError: 503 while Dagster is not there, 409 where it cannot.
         """
-        told = (await self._ask(_END, run=run_id))["terminateRun"]
+        policy = "MARK_AS_CANCELED_IMMEDIATELY" if at_once else "SAFE_TERMINATE"
+        told = (await self._ask(_END, run=run_id, policy=policy))["terminateRun"]
         if told["__typename"] != "TerminateRunSuccess":
             raise _refused("DagsterRefuses", f"the run cannot be ended: {_said(told)}")
 

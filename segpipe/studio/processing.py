@@ -44,12 +44,14 @@ class ModeOverview:
         tones: How many there are of each tone; those that were never made count for themselves.
         never: How many were never made.
         todo: Those that a run would bring further, failed ones first.
+        stuck: Those that failed, and that no run would bring further.
     """
 
     deals: Sequence[DealStatus]
     tones: Counter[Tone]
     never: int
     todo: Sequence[DealStatus]
+    stuck: Sequence[DealStatus]
 
 
 def overview_of(studio: Studio, mode: Mode) -> ModeOverview:
@@ -60,7 +62,8 @@ def overview_of(studio: Studio, mode: Mode) -> ModeOverview:
     tones = Counter(each.tone for _, each in states if each.state is not State.NEVER_MADE)
     todo = [deal for deal, each in states if each.needs_run and deal.photos]
     todo.sort(key=lambda deal: (deal.of(mode).tone is not Tone.BAD, deal.deal))
-    return ModeOverview(deals, tones, never, todo)
+    stuck = [deal for deal, each in states if each.tone is Tone.BAD and not each.needs_run]
+    return ModeOverview(deals, tones, never, todo, stuck)
 
 
 def chosen_deals(

@@ -118,12 +118,15 @@ class RunRequests:
     async def end(self, run: dg.DagsterRun, *, whole_request: bool = False) -> int:
         """End a run; or all of its request, those that were not launched yet, too.
 
+        One that was to end before, and whose process says nothing, is taken for ended.
+
         Raises:
             RefusedError: Dagster is not there (503) or cannot end it (409).
         """
         asked = run.tags.get(REQUEST_TAG) if whole_request else None
         if asked is None:
-            await self._questions.end(run.run_id)
+            is_silent = run.status is dg.DagsterRunStatus.CANCELING
+            await self._questions.end(run.run_id, at_once=is_silent)
             return 1
         await self._launch_no_more(asked)
         runs = await finish_in_thread(self._unfinished, asked)

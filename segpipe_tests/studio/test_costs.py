@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from segpipe.errors import DealFailedError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.saved_settings import SavedSettings, read_saved, save
 from segpipe.flow.setting_fields import parse
@@ -61,13 +62,16 @@ def save_paid(store: DealStore, url: str) -> SavedSettings:
 
 def run(store: DealStore, root: Path, deal: str, run_id: str) -> None:
     """Run a deal with the saved settings."""
-    settings = read_saved(store).settings.of_run(1)
+    saved = read_saved(store)
+    settings = saved.settings.of_run(saved.generation)
     segmenter = build_segmenter(settings.segmenter, root)  # type: ignore[arg-type]
     tools = Tools(segmenter, build_refiner(settings.refiner), settings)  # type: ignore[arg-type]
 
     async def work() -> None:
-        await process_deal(store, DealTask(deal, run_id), tools)
-        await segmenter.aclose()
+        try:
+            await process_deal(store, DealTask(deal, run_id), tools)
+        finally:
+            await segmenter.aclose()
 
     asyncio.run(work())
 
@@ -113,6 +117,20 @@ def test_of_many_photos_a_sample_is_looked_at_and_a_bad_one_is_left_out(tmp_path
         told = estimate(store, tmp_path)
     assert told.is_sampled
     assert (told.photos, told.not_kept, told.paid_calls) == (40, 40, 80)
+
+
+@pytest.mark.usefixtures("key")
+def test_a_budget_of_the_saved_settings_stops_a_run_and_nothing_is_promoted(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", (1, 2))
+    with Loopback(paid_reply()) as server:
+        settings = save_paid(store, server.url)
+        budget = settings.budget.model_copy(update={"max_paid_calls_per_run": 1})
+        save(store, settings.model_copy(update={"budget": budget}))
+        assert estimate(store, tmp_path).max_calls == 1
+        with pytest.raises(DealFailedError, match="allowed"):
+            run(store, tmp_path, "lot", "run-1")
+        assert len(server.requests) == 1
+    assert store.current("lot", Mode.FIND_ALL) is None
 
 
 def test_without_a_key_the_estimate_says_so(

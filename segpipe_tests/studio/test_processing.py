@@ -10,12 +10,13 @@ import dagster as dg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from segpipe.flow.deal_inputs import current_inputs
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
 from segpipe.pipeline.family import SEGMENTER_POOL
 from segpipe.prompt import Mode
 from segpipe.studio.run_requests import REQUEST_TAG
 from segpipe.vision.encode import encode_png
-from segpipe_tests.deals import put_photos
+from segpipe_tests.deals import FAILURE, make_deal, put_photos
 from segpipe_tests.goods import goods_image, goods_photo
 from segpipe_tests.studio.drawing_page import SIDES, DrawingPage
 from segpipe_tests.studio.running_studio import (
@@ -67,21 +68,9 @@ def wait_for_run(page: Page) -> None:
     expect(page.locator(".head .chip")).to_have_text("done", timeout=RUN_LIMIT_MS)
 
 
-def count_found(studio: RunningStudio) -> int:
-    """How many items a trial finds in the two boxes."""
-    with studio.client() as client:
-        edges = ("x1", "y1", "x2", "y2")
-        boxes = [
-            {**dict(zip(edges, box, strict=True)), "positive": True}
-            for box in ((2, 15, 18, 40), (22, 15, 38, 40))
-        ]
-        question = {
-            "image": {"kind": "deal_image", "deal_id": "spring", "image_id": "a"},
-            "segmenter_config": {"kind": "classical"},
-            "params": {"mode": "inside_box", "boxes": boxes},
-        }
-        tried = client.post("/admin/api/test/segmentation?return_masks=false", json=question)
-        return len(tried.json()["detections"])
+def lines_about(studio: RunningStudio, what: str) -> list[dict[str, object]]:
+    """The lines of the audit log about one kind of change."""
+    return [dict(line) for line in studio.studio.audit.lines() if line["what"] == what]
 
 
 def width_of_crop(page: Page) -> int:
@@ -102,16 +91,18 @@ def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_bac
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_role("heading", name="spring")).to_be_visible()
 
-    # Two boxes are drawn, and tried before anything is run.
+    # Two boxes are drawn, and settings are tried before anything is run.
     at = DrawingPage(page, "spring").open(Mode.INSIDE_BOX)
     at.drag((2, 15), (18, 40))
     at.drag((22, 15), (38, 40))
     at.saved()
-    assert count_found(processing) == 2
+    page.goto("/test?deal=spring")
+    page.get_by_role("button", name="Try").click()
+    expect(page.locator("#picture .kept")).to_have_count(5)  # all that is on the photo
 
     page.goto("/process?mode=inside_box")
     expect(page.locator(".estimate").first).to_contain_text("1 photos in 1 deals")
-    expect(page.get_by_label("Deals that need a run")).to_contain_text("never made")
+    expect(page.get_by_label("Deals and why")).to_contain_text("never made")
     assert_accessible(page)
     page.get_by_role("button", name="Process 1 changed").click()
     expect(page.get_by_role("heading", name=re.compile(r"^Run \w{8}$"))).to_be_visible()
@@ -145,8 +136,7 @@ def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_bac
     assert width_of_crop(page) == before
     page.goto("/process?mode=inside_box")
     expect(page.get_by_text("Everything is up to date, at rest, or under way")).to_be_visible()
-    done = [line["what"] for line in processing.studio.audit.lines()]
-    assert [what for what in done if what == "started runs"] == ["started runs"] * 2
+    assert len(lines_about(processing, "started runs")) == 2
 
 
 def test_a_second_click_starts_nothing_and_the_runs_of_a_request_share_their_settings(
@@ -235,11 +225,36 @@ def test_a_request_of_several_runs_is_cancelled_whole_in_dagster_elsewhere(
                 patience_s=RUN_LIMIT_S,
             )
             assert client.post(f"{place}/cancel").status_code == 409
+
+            # One whose process has died while it was to end would say nothing for minutes.
+            again = client.post("/api/runs", json={**wanted, "request_id": "a-silent-run"}).json()
+            silent = instance.get_run_by_id(again["run_id"])
+            assert silent
+            instance.report_run_canceling(silent)
+            assert client.post(f"/api/runs/{silent.run_id}/cancel").status_code == 200
+            assert client.get(f"/api/runs/{silent.run_id}").json()["status"] == "cancelled"
+            whole = f"/api/runs/{silent.run_id}/cancel?whole_request=true"
+            assert client.post(whole).status_code == 200
         statuses = {run.status for run in instance.get_runs(filters)}
         assert statuses == {dg.DagsterRunStatus.CANCELED}
         assert other.studio.audit.lines()[-1]["what"] == "cancelled runs"
     for deal in deals:
         assert processing.store.current(deal, Mode.FIND_ALL) is None
+
+
+def test_failed_deals_are_told_with_the_reason_though_no_run_would_help(
+    page: Page, studio: RunningStudio
+) -> None:
+    store = make_deal(studio.root, "hopeless", (1,))
+    inputs = current_inputs(store, "hopeless", Mode.FIND_ALL)
+    mark = {"photos_fingerprint": inputs.photos, "prompts_version": inputs.prompts}
+    failure = FAILURE.model_copy(update={**mark, "retryable": False})
+    store.record_failure("hopeless", "find_all", failure)
+    page.goto("/process")
+    row = page.get_by_label("Deals and why").get_by_role("row", name=re.compile("hopeless"))
+    expect(row).to_contain_text("known to be bad")
+    expect(row).to_contain_text("the last run could not use it")
+    expect(page.get_by_text("started without Dagster")).to_be_visible()
 
 
 def test_who_may_run_what(processing: RunningStudio, tmp_path: Path) -> None:
