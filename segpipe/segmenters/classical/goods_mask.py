@@ -110,6 +110,11 @@ def colour_distance(lab: LabImage, background: Background) -> Plane:
     return _length(cv2.subtract(lab, background.surface), _EQUAL_WEIGHTS)
 
 
+def unlike_table(lab: LabImage, background: Background) -> Plane:
+    """Standard deviations of the table that no shadow can explain, (h, w)."""
+    return _weigh(lab, background, None).unshaded
+
+
 def _weigh(lab: LabImage, background: Background, distance: Plane | None) -> _Evidence:
     in_deviations = 1 / (3 * background.noise.astype(np.float64) ** 2)
     lit = background.surface + LAB_OF_BLACK

@@ -10,6 +10,8 @@ from segpipe.detection import NO_EVIDENCE, Detection
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Point
 from segpipe.segmenters.classical.classical_settings import ClassicalConfig
+from segpipe.segmenters.classical.goods_mask import unlike_table
+from segpipe.segmenters.classical.goods_outline import with_holes
 from segpipe.segmenters.classical.item_search import score_item
 from segpipe.segmenters.classical.lab_planes import (
     Flags,
@@ -22,6 +24,7 @@ from segpipe.segmenters.classical.lab_planes import (
     shrink,
     to_lab,
 )
+from segpipe.segmenters.classical.table_colour import fit_background
 from segpipe.vision.boxes import Box, PixelWindow, pixel_window
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Bitmap, Mask
@@ -31,6 +34,11 @@ _GRABCUT_MODEL_SIZE = 65  # five Gaussians: weight, mean and covariance of three
 _RIM_FRACTION = 0.04  # of the box's shorter side: where a drawn box mostly shows background
 _MIN_ITEM_FRACTION = 0.05  # of the box; less is no item
 _SEED_FRACTION = 0.03  # of the box's shorter side: what lies so near to a point is the same thing
+_SMOOTH_PX = 1.0
+_BARE = 1.0  # deviations from the table, from which on something may be an item
+_MIN_BARE_FRACTION = 0.01  # of the item; less is no hole worth a second cut
+_SAME_OUTLINE = 0.8  # overlap of two outlines, IoU
+_NOWHERE = np.zeros((), np.bool_)
 _MIN_PIECE_FRACTION = 0.2  # of the item; a smaller piece apart from the rest is none of it
 
 
@@ -82,8 +90,12 @@ def _cut_out(
         _seeds([one for one in points if one.positive is positive], around, inner, view)
         for positive in (True, False)
     )
-    cut = _grabcut(view, inner, on, off, config.grabcut_iterations)
-    bits = _with_points(cut, to_lab(view), on, off) if points else filled(_large_pieces(cut))
+    lab = to_lab(view)
+
+    def cut(bare: Flags) -> Bitmap:
+        return _grabcut(view, inner, on, off, bare, config.grabcut_iterations)
+
+    bits = _with_points(cut(_NOWHERE), lab, on, off) if points else _item(cut, lab)
     if np.count_nonzero(bits) < _MIN_ITEM_FRACTION * inner.width * inner.height:
         mask = Mask.from_box(Box(*map(float, window)), image_width=width, image_height=height)
         return Detection(Box(*map(float, window)), NO_EVIDENCE, mask=mask)
@@ -130,7 +142,7 @@ def _seeds(
 
 
 def _grabcut(
-    view: RgbImage, inner: PixelWindow, on: Bitmap, off: Bitmap, iterations: int
+    view: RgbImage, inner: PixelWindow, on: Bitmap, off: Bitmap, bare: Flags, iterations: int
 ) -> Bitmap:
     """Separate the item from what surrounds the box, and from what lies at the negative seeds.
 
@@ -141,6 +153,7 @@ def _grabcut(
     rim = max(1, round(_RIM_FRACTION * min(inner.width, inner.height)))
     trimap[inner.y1 : inner.y2, inner.x1 : inner.x2] = cv2.GC_PR_BGD
     trimap[inner.y1 + rim : inner.y2 - rim, inner.x1 + rim : inner.x2 - rim] = cv2.GC_PR_FGD
+    trimap[bare & (trimap == cv2.GC_PR_FGD)] = cv2.GC_PR_BGD
     trimap[on > 0] = cv2.GC_FGD
     trimap[off > 0] = cv2.GC_BGD
     if not np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD)).any():
@@ -154,6 +167,30 @@ def _grabcut(
         view, trimap, no_box, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK
     )
     return np.asarray(np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)), np.uint8)
+
+
+def _item(cut: Callable[[Flags], Bitmap], lab: LabImage) -> Bitmap:
+    """The item with its holes open, through which the table is seen, (h, w), 0 or 1.
+
+    GrabCut takes all inside the box for the item at first, and learns from the middle of a thin
+    ring that items look like the table. What looks like it is left out in a second cut, which
+    counts where it has about the same outline: else the item itself looks like the table.
+
+    Args:
+        cut: Separates the item, when told what shows the bare table, (h, w).
+        lab: The box and its surroundings, (h, w, 3) float32, CIE Lab.
+    """
+    smooth = np.asarray(cv2.GaussianBlur(lab, (0, 0), _SMOOTH_PX), np.float32)
+    unlike = unlike_table(smooth, fit_background(smooth))
+    bits = _large_pieces(cut(_NOWHERE))
+    solid, bare = filled(bits), unlike < _BARE
+    if np.count_nonzero(bare & (solid > 0)) >= _MIN_BARE_FRACTION * np.count_nonzero(solid):
+        again = _large_pieces(cut(bare))
+        outline = filled(again)
+        both, either = np.count_nonzero(solid & outline), np.count_nonzero(solid | outline)
+        if both >= _SAME_OUTLINE * either:
+            bits = again
+    return with_holes(bits, unlike)
 
 
 def _with_points(bits: Bitmap, lab: LabImage, on: Bitmap, off: Bitmap) -> Bitmap:
