@@ -111,6 +111,8 @@ def erase(
     how = settings.erase.model_copy(update={k: v for k, v in given.items() if v is not None})
     place = _place(out, photo)
     _require_one_form(points, box, text, mask, item)
+    if off and not points:
+        raise ConfigError("it stands beside --points, and nowhere else", field="--off")
     items = [_parsed_item(each) for each in item or ()]
     rgb = _picture(photo, DealStore(root), items)
     marks = [_point(each, is_positive=True) for each in points or ()]

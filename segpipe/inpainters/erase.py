@@ -76,7 +76,8 @@ async def erase(
     if not mask.any():
         raise InputError("the mask covers nothing: there is nothing to erase", field="mask")
     hole = await finish_in_thread(grown, mask, settings.dilate_px)
-    windows = hole_windows(
+    windows = await finish_in_thread(
+        hole_windows,
         hole,
         context_ratio=inpainter.context_ratio,
         min_context_px=max(_MIN_CONTEXT_PX, settings.feather_px),

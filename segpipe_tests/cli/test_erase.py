@@ -93,6 +93,8 @@ def test_what_cannot_be_done_is_told_and_writes_nothing(
         ((str(photo), "--text", "ring", "--out", out), "the mask failed"),
         ((str(tmp_path / "no.jpg"), "--points", "1,1", "--out", out), "cannot be read"),
         (("--points", "1,1", "--out", out), "name the photo"),
+        ((str(photo), "--box", "22,18,38,38", "--off", "9,28", "--out", out), "beside --points"),
+        ((str(photo), "--mask", str(photo), "--off", "9,28", "--out", out), "beside --points"),
     ):
         result = cli("erase", *arguments)
         assert result.exit_code == 1, result.output

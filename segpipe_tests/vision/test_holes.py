@@ -1,5 +1,7 @@
 """Holes: taken apart, and pasted back without touching anything else."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,14 +62,22 @@ def test_nothing_beyond_the_feather_changes_and_the_hole_is_all_new(
         np.testing.assert_array_equal(made[far], image[far])
 
 
-def test_a_hole_grows_by_a_disc() -> None:
-    hole = np.zeros((21, 21), np.uint8)
-    hole[10, 10] = 1
-    rows, columns = np.nonzero(grown(hole, 5))
-    distance = np.hypot(rows - 10, columns - 10)
-    assert distance.max() <= 5.5
-    assert rows.size > 0.9 * np.pi * 25
-    assert grown(hole, 0) is hole
+@pytest.mark.parametrize("by_px", [0, 1, 2, 6, 500])  # with each pixel's disc: hours for a photo
+def test_a_hole_grows_by_what_is_said_and_no_pixel_more(by_px: int) -> None:
+    hole = np.zeros((600, 700), np.uint8)
+    hole[10, 10] = hole[12, 40] = hole[300, 650] = 1
+    rows, columns = np.mgrid[:600, :700]
+    distances = [np.hypot(rows - y, columns - x) for y, x in ((10, 10), (12, 40), (300, 650))]
+    np.testing.assert_array_equal(grown(hole, by_px), np.min(distances, axis=0) <= by_px)
+
+
+def test_thousands_of_specks_are_thousands_of_windows() -> None:
+    hole = np.zeros((1200, 1200), np.uint8)
+    hole[5::8, 5::8] = 1
+    started = time.process_time()
+    windows = hole_windows(hole, context_ratio=0.5, min_context_px=3)
+    assert len(windows) == 150 * 150  # each with each: minutes
+    assert time.process_time() - started < 10
 
 
 def test_masks_of_another_image_are_refused() -> None:
