@@ -15,6 +15,7 @@ from segpipe.vision.image import decode_image
 from segpipe_tests.deals import make_deal, make_tools
 from segpipe_tests.goods import BrightSegmenter, goods_image, require_clean
 from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
+from segpipe_tests.server.running import ToldModel
 
 JOB = "find_all_background"
 
@@ -85,3 +86,17 @@ def test_a_new_run_of_everything_neither_makes_nor_misses_it(
     assert snapshot.has("background")
     assert snapshot.generation == 3
     assert not list(store.verify())
+
+
+def test_a_photo_that_its_items_cover_whole_has_a_reason_and_fails_nothing(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    definitions = make_defs(tmp_path, ToldModel)
+    assert run_deals(definitions, instance, ["lot"]).success
+    assert run_deals(definitions, instance, ["lot"], job=JOB).success
+    snapshot = store.current("lot", Mode.FIND_ALL)
+    assert snapshot is not None
+    with snapshot.open("background", "background.parquet") as file:
+        (row,) = pq.read_table(file).to_pylist()
+    assert (row["file"], "nothing is left of the photo" in row["reason"]) == (None, True)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 from typing_extensions import override
 
+from segpipe.errors import InpainterError
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.stages.dedup import DEDUP
@@ -40,8 +41,10 @@ BACKGROUND_SCHEMA = pa.schema(
         ("items", pa.int32()),
         ("erased_px", pa.int64()),
         ("inpainter", pa.string()),
+        ("reason", pa.string()),
     ]
 )
+"""One row a photo; no file, and a reason, where its holes could not be filled."""
 _FOLDER = "backgrounds"
 
 
@@ -63,18 +66,20 @@ class Background:
     """A photo without its survivors.
 
     Attributes:
-        file: Its name in the version.
+        file: Its name in the version; None when the holes could not be filled.
         items: The survivors that went.
         erased_px: Pixels of their masks.
         inpainter: What filled the holes.
-        data: The encoded picture.
+        data: The encoded picture; empty when there is none.
+        reason: Why there is none.
     """
 
-    file: str
+    file: str | None
     items: int
     erased_px: int
     inpainter: str
     data: bytes
+    reason: str | None = None
 
 
 def _mask_of(item: RefinedItem, width: int, height: int) -> Mask:
@@ -92,16 +97,18 @@ def _encoded(picture: RgbImage, settings: BackgroundSettings) -> bytes:
 
 def _photos_have_backgrounds(snapshot: Snapshot, _: CheckSettings) -> Finding:
     files = {entry.path for entry in snapshot.files(BACKGROUND.name)}
-    named = [
-        row["file"]
+    rows = [
+        row
         for table in each_photo(snapshot, BACKGROUND, BACKGROUND_FILE)
         for row in table.to_pylist()
     ]
-    missing = [name for name in named if name not in files]
-    numbers = {"photos": len(named), "missing": len(missing)}
+    missing = [
+        row["image"] for row in rows if not (row["file"] in files if row["file"] else row["reason"])
+    ]
+    numbers = {"photos": len(rows), "missing": len(missing)}
     if missing:
-        return Finding(False, some_of("there is no", missing), numbers)
-    return Finding(True, f"{len(named)} photos have a background", numbers)
+        return Finding(False, some_of("no background and no reason for", missing), numbers)
+    return Finding(True, f"{len(rows)} photos have a background or a reason", numbers)
 
 
 class BackgroundStage(Stage[Background, BackgroundSettings]):
@@ -121,15 +128,16 @@ class BackgroundStage(Stage[Background, BackgroundSettings]):
     columns: ClassVar = {
         "deal": ITEM_TEXTS["deal"],
         "image": ITEM_TEXTS["image"],
-        "file": "The clean picture, a file beside this table.",
+        "file": "The clean picture, a file beside this table; null where there is none.",
         "items": "How many items went.",
         "erased_px": "Pixels of their masks.",
         "inpainter": "What filled the holes.",
+        "reason": "Why there is no picture.",
     }
     checks = (
         Check(
             name="photos_have_backgrounds",
-            description="Every photo has a clean picture.",
+            description="Every photo has a clean picture, or a reason why it has none.",
             is_warning=False,
             find=_photos_have_backgrounds,
         ),
@@ -146,11 +154,14 @@ class BackgroundStage(Stage[Background, BackgroundSettings]):
             lambda: union_of(masks, image_width=width, image_height=height)
         )
         inpainter = build_inpainter(settings.inpainter)
-        clean = await erase(rgb, hole, inpainter, settings) if hole.any() else rgb
+        counted = {"items": len(items), "erased_px": int(hole.sum(dtype=int))}
+        try:
+            clean = await erase(rgb, hole, inpainter, settings) if hole.any() else rgb
+        except InpainterError as error:  # of this photo; the others go on
+            return Background(None, **counted, inpainter=inpainter.id, data=b"", reason=str(error))
         return Background(
             file=f"{_FOLDER}/{work.loaded.info.image}.{settings.format}",
-            items=len(items),
-            erased_px=int(hole.sum(dtype=int)),
+            **counted,
             inpainter=inpainter.id,
             data=await asyncio.to_thread(_encoded, clean, settings),
         )
@@ -163,8 +174,13 @@ class BackgroundStage(Stage[Background, BackgroundSettings]):
             "items": result.items,
             "erased_px": result.erased_px,
             "inpainter": result.inpainter,
+            "reason": result.reason,
         }
         return {BACKGROUND_FILE: pa.Table.from_pylist([row], schema=BACKGROUND_SCHEMA)}
+
+    @override
+    def warnings(self, result: Background) -> tuple[str, ...]:
+        return (f"it has no background: {result.reason}",) if result.reason else ()
 
     @override
     def output(self, staging: Staging, settings: BackgroundSettings) -> StageOutput:
@@ -178,7 +194,8 @@ class _BackgroundOutput(StageOutput):
     def add(self, results: PhotoResults) -> None:
         super().add(results)
         made = results.of(BACKGROUND)
-        self.staging.write(self.stage.name, made.file, made.data)
+        if made.file:
+            self.staging.write(self.stage.name, made.file, made.data)
 
 
 BACKGROUND = BackgroundStage()
