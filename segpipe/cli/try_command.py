@@ -63,9 +63,10 @@ def try_settings(
     root: Root = ROOT,
     as_json: Json = False,
 ) -> None:
-    """Try settings on a photo: nothing is kept but the drawing and the account of paid calls.
+    """Try settings on one photo, and draw what they find; nothing else is kept.
 
-    What is kept is tinted; what is rejected is dashed and faded, with what beat it.
+    What survives is tinted; what is rejected is dashed and faded, with what beat it. Paid calls are
+    accounted for.
     """
     store = DealStore(root)
     saved = read_saved(store)

@@ -154,14 +154,15 @@ class BackgroundStage(Stage[Background, BackgroundSettings]):
             lambda: union_of(masks, image_width=width, image_height=height)
         )
         inpainter = build_inpainter(settings.inpainter)
-        counted = {"items": len(items), "erased_px": int(hole.sum(dtype=int))}
+        erased_px = int(hole.sum(dtype=int))
         try:
             clean = await erase(rgb, hole, inpainter, settings) if hole.any() else rgb
         except InpainterError as error:  # of this photo; the others go on
-            return Background(None, **counted, inpainter=inpainter.id, data=b"", reason=str(error))
+            return Background(None, len(items), erased_px, inpainter.id, b"", str(error))
         return Background(
             file=f"{_FOLDER}/{work.loaded.info.image}.{settings.format}",
-            **counted,
+            items=len(items),
+            erased_px=erased_px,
             inpainter=inpainter.id,
             data=await asyncio.to_thread(_encoded, clean, settings),
         )
