@@ -147,7 +147,7 @@ def test_the_document_says_what_may_go_wrong(service: Service) -> None:
     with service.client() as client:
         document = client.get("/openapi.json").json()
 
-    models = ("/predict/mask", "/segment", "/v1/segment")
+    models = ("/predict/mask", "/segment", "/v1/segment", "/v1/inpaint")
     assert set(document["paths"]) == {"/health", "/metrics", *models}
     errors = {"400", "408", "413", "500", "503", "504"} | ({"401"} if service.headers else set())
     for path in models:
