@@ -73,12 +73,12 @@ def run(store: DealStore, root: Path, deal: str, run_id: str) -> None:
         finally:
             await segmenter.aclose()
 
-    asyncio.run(work())
+    in_thread(lambda: asyncio.run(work()))
 
 
 def estimate(store: DealStore, root: Path, *, anew: bool = False) -> Estimate:
     deals = StatusReader(store).statuses(store.deals())
-    return asyncio.run(estimate_of(store, root, Mode.FIND_ALL, deals, anew=anew))
+    return in_thread(lambda: asyncio.run(estimate_of(store, root, Mode.FIND_ALL, deals, anew=anew)))
 
 
 @pytest.mark.usefixtures("key")
