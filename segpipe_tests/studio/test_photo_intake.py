@@ -55,6 +55,7 @@ def test_what_cannot_be_added_is_told_by_photo_and_the_others_are_added(
     page.get_by_label("Name of the deal").fill("mixed")
     page.evaluate(DROP, [".drop", [["a.png", good]]])
     expect(page).to_have_url(f"{studio.url}/deals/mixed")
+    page.wait_for_load_state()  # its script takes what is dropped
     watch.expected.append("400 (Bad Request)")
     wrong = [["a.png", other], ["b.png", good], ["c.txt", [1, 2, 3]], ["d.png", good[:30]]]
     page.evaluate(DROP, [".drop", wrong])
