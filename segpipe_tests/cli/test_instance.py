@@ -114,7 +114,7 @@ def test_a_file_in_the_place_of_dagsters_folder_is_told_with_its_path(
 def many_photos(root: Path) -> None:
     """A deal that keeps a run busy for some seconds."""
     photo = goods_photo(3)
-    put_photos(root, "lot", {f"{number:03}.png": photo for number in range(150)})
+    put_photos(root, "lot", {f"{number:03}.png": photo for number in range(400)})
 
 
 def start(root: Path, *arguments: str) -> "subprocess.Popen[bytes]":
