@@ -94,6 +94,8 @@ class _Target:
             raise InputError(
                 "say what to erase by exactly one of mask, points, box and text", field="mask"
             )
+        if self.labels and not self.points:
+            raise InputError("labels belong to points: send points, too", field="labels")
 
 
 def build_router(service: Service, settings: ServerSettings, filling: Filling) -> APIRouter:

@@ -62,6 +62,7 @@ def test_what_is_meant_goes_and_nothing_else_changes(client: httpx.Client, form:
     [
         ({}, "mask", "exactly one of mask, points, box and text"),
         ({"data": {"points": ON_IT, "box": "[1, 1, 9, 9]"}}, "mask", "exactly one of"),
+        ({"data": {"box": "[1, 1, 9, 9]", "labels": "[1]"}}, "labels", "belong to points"),
         ({"data": {"points": "[[500, 2]]"}}, "points[0]", "the mask failed"),
         ({"data": {"points": "[[500]]"}}, "points.0.1", ""),
         ({"data": {"points": ON_IT, "labels": "[0]"}}, "labels", "the mask failed"),
