@@ -14,7 +14,7 @@ import numpy as np
 import pillow_heif
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +29,7 @@ from segpipe_tests.vision.icc import (
     curve_of_steps,
     matrix_profile,
     rgb_profile,
+    with_little_cms,
 )
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
@@ -156,19 +157,6 @@ def heic(image: Image.Image, profile: bytes | None = None) -> bytes:
     picture.info["icc_profile"] = profile
     picture.save(file, quality=HEIC_QUALITY, enc_params={"preset": "ultrafast"})
     return file.getvalue()
-
-
-def with_little_cms(rgb: RgbImage, profile: bytes) -> RgbImage:
-    """The colours as Little CMS converts them to sRGB."""
-    transform = ImageCms.buildTransform(
-        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-        ImageCms.createProfile("sRGB"),
-        "RGB",
-        "RGB",
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    return np.asarray(transform.apply(Image.fromarray(rgb)))
 
 
 def main() -> None:

@@ -1,7 +1,13 @@
 """Small ICC profiles with known colours, written by hand (ICC.1:2022)."""
 
+import io
 import struct
 from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from segpipe.vision.image import RgbImage
 
 SRGB_PRIMARIES = (
     (0.43607, 0.22249, 0.01392),
@@ -108,3 +114,16 @@ def _profile(
     header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
     header += b"".join(map(_s15, _D50))
     return header.ljust(128, b"\0") + index + body
+
+
+def with_little_cms(rgb: RgbImage, profile: bytes) -> RgbImage:
+    """The colours as Little CMS converts them to sRGB."""
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        "RGB",
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    return np.asarray(transform.apply(Image.fromarray(rgb)))

@@ -1,4 +1,3 @@
-import io
 import struct
 
 import numpy as np
@@ -19,6 +18,7 @@ from segpipe_tests.vision.icc import (
     matrix_profile,
     parametric_curve,
     rgb_profile,
+    with_little_cms,
 )
 from segpipe_tests.vision.photos import encode
 
@@ -29,18 +29,6 @@ KNOWN_PROFILES = {
 }
 D50 = np.array((0.9642, 1.0, 0.8249))
 SRGB_NUMBERS = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-
-
-def _by_little_cms(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
-    transform = ImageCms.buildTransform(
-        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-        ImageCms.createProfile("sRGB"),
-        "RGB",
-        "RGB",
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    return np.asarray(transform.apply(Image.fromarray(rgb)))
 
 
 def _samples(random: np.random.Generator) -> NDArray[np.uint8]:
@@ -85,7 +73,7 @@ def test_every_colour_comes_out_as_of_little_cms_but_for_a_level(name: str) -> N
 
     found = to_srgb(picture, KNOWN_PROFILES[name]).rgb.astype(int)
 
-    off = np.abs(found - _by_little_cms(every, KNOWN_PROFILES[name]))
+    off = np.abs(found - with_little_cms(every, KNOWN_PROFILES[name]))
     assert can_convert_in_place(KNOWN_PROFILES[name])
     assert off.max() <= 1
     assert np.count_nonzero(off) < off.size / 1000
@@ -99,7 +87,7 @@ def test_three_hundred_profiles_of_every_kind_of_curve_agree_with_little_cms() -
         conversion = read_matrix_profile(profile)
 
         assert conversion is not None, seed
-        expected = _by_little_cms(rgb, profile).astype(int)
+        expected = with_little_cms(rgb, profile).astype(int)
         conversion.convert(rgb)
         assert np.abs(rgb - expected).max() <= 1, seed
 
@@ -113,7 +101,7 @@ def test_a_jpeg_of_any_size_is_converted_to_its_last_row(size: tuple[int, int]) 
 
     converted = decode_image(data)
 
-    expected = _by_little_cms(decode_image(plain).rgb, profile).astype(int)
+    expected = with_little_cms(decode_image(plain).rgb, profile).astype(int)
     assert np.abs(converted.rgb - expected).max() <= 1
     assert converted.warnings == ()
     assert converted.rgb.flags.c_contiguous
@@ -140,7 +128,7 @@ def test_other_and_damaged_profiles_are_left_to_little_cms(profile: bytes) -> No
 
     assert read_matrix_profile(profile) is None or is_singular
     try:
-        expected = _by_little_cms(rgb, profile)
+        expected = with_little_cms(rgb, profile)
     except (ImageCms.PyCMSError, OSError):
         expected = rgb
     found = to_srgb(Image.fromarray(rgb), profile).rgb
@@ -160,7 +148,7 @@ def test_a_profile_with_wrong_bytes_gives_what_little_cms_gives(data: st.DataObj
     if found.notes:
         assert np.array_equal(found.rgb, rgb)
     elif needs_conversion(bytes(profile)):
-        off = np.abs(found.rgb.astype(int) - _by_little_cms(rgb, bytes(profile)))
+        off = np.abs(found.rgb.astype(int) - with_little_cms(rgb, bytes(profile)))
         assert np.count_nonzero(off > 1) <= off.size / 1000
 
 
