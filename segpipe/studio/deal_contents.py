@@ -12,7 +12,7 @@ from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
 from segpipe.store.store import DealStore, Photo, Snapshot
 from segpipe.store.version_info import DealSummary, ImageSummary
-from segpipe.studio.photo_tags import photo_tag
+from segpipe.studio.pictures import photo_tag
 
 _CROP_COLUMNS = ["detection", "file", "width", "height", "reason"]
 

@@ -13,7 +13,7 @@ from segpipe.progress import NO_COUNTS, Counts
 from segpipe.prompt import Mode
 from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
-from segpipe.studio.photo_tags import photo_tag
+from segpipe.studio.pictures import photo_tag
 
 _FIRST_PHOTOS = 4
 

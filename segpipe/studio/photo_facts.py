@@ -11,7 +11,7 @@ from segpipe.flow.stages.segmentation import DETECTIONS_FILE, SEGMENTATION
 from segpipe.flow.try_photo import find_photo
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore, Photo
-from segpipe.studio.photo_tags import photo_tag
+from segpipe.studio.pictures import photo_tag
 from segpipe.vision.boxes import Box
 
 _KEPT_SIZES = 100_000

@@ -22,8 +22,8 @@ from segpipe.flow.stages.crops_table import CROPS_FILE, crops_from_table
 from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
 from segpipe.flow.stages.stage import open_table
 from segpipe.store.ids import check_id
+from segpipe.store.inputs import fingerprint
 from segpipe.store.store import DealStore, Photo, Snapshot
-from segpipe.studio.photo_tags import photo_tag
 from segpipe.vision.encode import encode_jpeg, encode_png
 from segpipe.vision.image import DecodedImage, RgbImage, decode_image
 from segpipe.web.problems import FullError, RefusedError
@@ -36,6 +36,18 @@ _QUALITY = 84
 _MAX_WAITING = 400
 _KEPT_PIXELS = 40_000_000
 _RETRY_AFTER_S = 1
+_TAG_DIGITS = 16
+
+
+def photo_tag(photo: Photo) -> str:
+    """What addresses of a photo's pictures, which may be kept for ever, tell its content by.
+
+    It is another one whenever the photo's name, size or time is; no photo is opened.
+
+    >>> photo_tag(Photo("a", "a.jpg", 1_000, 1_700_000_000_000_000_000))
+    '206b0c48c3f07b4a'
+    """
+    return fingerprint([photo])[:_TAG_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ class Pictures:
         Args:
             deal: The deal.
             image: The photo's image id.
-            tag: What :func:`~segpipe.studio.photo_tags.photo_tag` says of it.
+            tag: What :func:`~segpipe.studio.pictures.photo_tag` says of it.
             side: Pixels of the longest side at most, one of :data:`SIZES`; :data:`FULL` as it is.
             region: What of it; all by default.
 

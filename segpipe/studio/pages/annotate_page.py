@@ -12,7 +12,7 @@ from segpipe.store.prompts import ImagePrompts
 from segpipe.store.store import Photo
 from segpipe.studio.api.prompts_api import document_of
 from segpipe.studio.page_templates import Link, mode_of
-from segpipe.studio.photo_tags import photo_tag
+from segpipe.studio.pictures import photo_tag
 from segpipe.studio.roles import Asking, Role
 from segpipe.studio.studio_state import Serving
 from segpipe.web.problems import RefusedError

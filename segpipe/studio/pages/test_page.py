@@ -11,7 +11,7 @@ from segpipe.flow.setting_fields import choose, fields
 from segpipe.segmenters.build_segmenter import innermost
 from segpipe.store.store import Photo
 from segpipe.studio.page_templates import NavigationEntry
-from segpipe.studio.photo_tags import photo_tag
+from segpipe.studio.pictures import photo_tag
 from segpipe.studio.roles import Role, needs
 from segpipe.studio.settings_form import Control, FormField, form_groups
 from segpipe.studio.studio_state import Serving, Studio
