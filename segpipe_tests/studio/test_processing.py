@@ -190,7 +190,8 @@ def test_a_run_is_cancelled_on_its_page_and_started_without_scripts(
     page.go_back()
     page.get_by_role("button", name="Process 1 selected").click()
     expect(page.get_by_label("Deals of the run")).to_contain_text("quiet")
-    page.get_by_role("button", name="Cancel this run").click()
+    with page.expect_navigation():  # a reload amid it would have no page to work on
+        page.get_by_role("button", name="Cancel this run").click()
     wait_until(
         lambda: bool(page.reload()) and page.locator(".head .chip").inner_text() == "cancelled",
         patience_s=RUN_LIMIT_S,
