@@ -19,6 +19,7 @@ from segpipe.server.service import ModelLoader, Service
 from segpipe.server.service_app import create_app
 from segpipe.web.connections import MAX_HEAD_BYTES, protocol_within
 from segpipe.web.log_limit import LimitRepeats
+from segpipe.web.photo_uploads import give_large_blocks_back
 
 _KEEPALIVE_S = 30  # longer than clients keep an idle connection, so that they are the ones to close
 _BACKLOG = 128
@@ -77,6 +78,7 @@ def serve(config: ServeConfig) -> None:
         SystemExit: The address is taken.
     """
     settings = config.server_settings
+    give_large_blocks_back()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -25,6 +25,7 @@ _PIECE_BYTES = _PIECE // 4 * 3
 _MEGABYTE = 1_000_000
 _RGBA_BYTES = 4
 _SHARE_OF_SMALL = 0.25
+_MMAP_THRESHOLD = -3  # malloc.h's M_MMAP_THRESHOLD
 _WORTH_TRIMMING = 32 * _MEGABYTE
 
 
@@ -254,3 +255,13 @@ def _bytes_of(photo: DecodedImage) -> int:
 def _pixels(photo: DecodedImage) -> int:
     height, width = photo.rgb.shape[:2]
     return int(height * width)
+
+
+def give_large_blocks_back() -> None:
+    """Have memory of pictures go back to the system as soon as they are gone; for a whole process.
+
+    By itself glibc learns to keep blocks of up to 32 MB, which pile up between photos. Other
+    libraries of C have no such setting, and nothing happens.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _MEGABYTE)
