@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(600)
 
 STARTED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
 FAILED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])
+RETRIED = dg.RunsFilter(tags={"dagster/retry_number": "1"})
 
 
 @pytest.fixture
@@ -63,13 +64,16 @@ def request_held_runs(
 
 
 def all_are_over(instance: dg.DagsterInstance) -> bool:
-    return all(is_backfill_over(instance, f"lot-{index}") for index in range(POOL))
+    """Whether the backfills are, and each run that was lost has its other attempt behind it."""
+    retried = instance.get_runs(RETRIED)
+    is_retried = len(retried) == POOL and all(run.is_finished for run in retried)
+    return is_retried and all(is_backfill_over(instance, f"lot-{index}") for index in range(POOL))
 
 
 def assert_all_were_tried_again_and_done(
     deployment: Deployment, instance: dg.DagsterInstance
 ) -> None:
-    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/retry_number": "1"}))
+    retried = instance.get_runs(RETRIED)
     assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS] * POOL
     assert not instance.get_runs(STARTED)
     for index in range(POOL):
