@@ -21,6 +21,7 @@ from segpipe.cli.outcomes import Diagnoses, Diagnosis
 from segpipe.cli.run_config import RunConfig, read_run_config
 from segpipe.cli.run_deals import check_config
 from segpipe.errors import SegpipeError
+from segpipe.models.checkpoint import PINNED
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.storage_driver import HOME_VARIABLE
 from segpipe.prompt import Mode
@@ -191,7 +192,7 @@ def _weights(settings: Settings) -> str:
         raise SegpipeError("torch is not installed, which models in this process need")
     if Path(checkpoint).expanduser().is_dir():
         return f"weights are in {checkpoint}"
-    if getattr(settings, "revision", None):
+    if getattr(settings, "revision", None) or checkpoint in PINNED:
         return f"{checkpoint} is downloaded at the first use, if it is not here yet"
     raise SegpipeError(f"there is no folder {checkpoint!r} with weights")
 

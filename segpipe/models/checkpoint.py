@@ -51,6 +51,11 @@ class ModelSettings(Settings):
     dtype: Dtype = "auto"
 
 
+PINNED = {
+    "facebook/sam3": "3c879f39826c281e95690f02c7821c4de09afae7",
+    "syscv-community/sam-hq-vit-large": "95cfeabb358308cdbe0a45c3f704c94caeb0a145",
+}
+"""The commits of the repositories that are defaults: they need no ``revision``."""
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WANTED_FILES = ["*.json", "*.safetensors", "merges.txt"]
@@ -106,10 +111,10 @@ def locate(settings: ModelSettings, contents: Contents) -> Checkpoint:
         CheckpointError: There is no such folder or repository, it is gated, or the network or a
             package is missing.
     """
-    checkpoint, revision = settings.checkpoint, settings.revision
+    checkpoint = settings.checkpoint
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
-        if revision:
+        if settings.revision:
             raise ConfigError(
                 f"the checkpoint {checkpoint!r} is a folder, which has no revisions; leave the "
                 "revision empty",
@@ -122,6 +127,7 @@ def locate(settings: ModelSettings, contents: Contents) -> Checkpoint:
             f"safetensors, or the id of a repository such as {contents.example}",
             field="checkpoint",
         )
+    revision = settings.revision or PINNED.get(checkpoint)
     if not revision:
         raise ConfigError(
             f"there is no folder {checkpoint!r}, and a repository needs a pinned revision; give "

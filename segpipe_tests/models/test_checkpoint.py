@@ -12,9 +12,11 @@ from typing import ClassVar
 import pytest
 
 from segpipe.errors import CheckpointError, ConfigError
-from segpipe.models.checkpoint import Checkpoint, Contents, ModelSettings, read_config
+from segpipe.models.checkpoint import PINNED, Checkpoint, Contents, ModelSettings, read_config
 from segpipe.models.checkpoint import locate as locate_checkpoint
 from segpipe.models.sam3 import SAM3, SAM3_TRACKER
+from segpipe.refiners.loop.loop_settings import HqSamConfig, Sam3TrackerConfig
+from segpipe.segmenters.sam3.local.local_settings import LocalConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "someone/sam3"
@@ -112,8 +114,21 @@ def test_a_folder_has_no_revision(folder: Path) -> None:
 
 def test_a_repository_without_a_revision_is_refused_before_anything_is_asked() -> None:
     with pytest.raises(ConfigError, match=r"pinned revision") as caught:
-        locate(ModelSettings(checkpoint="facebook/sam3"))
+        locate(ModelSettings(checkpoint=REPOSITORY))
     assert caught.value.field == "revision"
+
+
+@pytest.mark.parametrize("repository", PINNED)
+def test_a_default_asks_for_its_pinned_commit(hub: type[Hub], repository: str) -> None:
+    asked = f"{repository}/revision/{PINNED[repository]}"
+    hub.answers = {asked: (404, {"X-Error-Code": "RevisionNotFound"}, "")}
+    with pytest.raises(CheckpointError, match=PINNED[repository]):
+        locate(ModelSettings(checkpoint=repository))
+
+
+def test_the_defaults_of_all_models_are_pinned() -> None:
+    for config in (LocalConfig, HqSamConfig, Sam3TrackerConfig):
+        assert config().checkpoint in PINNED
 
 
 def test_a_gated_repository_says_to_accept_the_licence_and_set_a_token(hub: type[Hub]) -> None:
