@@ -1,13 +1,16 @@
 """What Dagster shows of the assets: the lineage, and who and what stands behind each."""
 
+import asyncio
 from pathlib import Path
 
 import dagster as dg
 
+from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
-from segpipe_tests.deals import make_deal
+from segpipe_tests.deals import make_deal, make_tools
+from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.pipeline.dagster_runs import make_defs
 
 
@@ -61,3 +64,17 @@ def test_a_run_launched_in_the_ui_is_tagged_with_its_mode_and_deal(
     assert run.tags["segpipe/deals"] == "lot"
     said = [entry.user_message for entry in instance.all_logs(result.run_id)]
     assert [line for line in said if "did not yield" in line] == []
+
+
+def test_the_kinds_of_an_asset_are_the_formats_of_its_files(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot")
+    task = DealTask("lot", "run", stages=frozenset(STAGES))
+    asyncio.run(process_deal(store, task, make_tools(BrightSegmenter())))
+    snapshot = store.current("lot", Mode.FIND_ALL)
+    assert snapshot
+    suffixes = {"parquet": ".parquet", "json": ".json", "jpeg": ".jpg"}
+    for name, stage in STAGES.items():
+        written = {Path(file.path).suffix for file in snapshot.files(name)}
+        for kind, suffix in suffixes.items():
+            assert (kind in stage.kinds) == (suffix in written), (name, kind)
+        assert stage.kinds <= set(suffixes)

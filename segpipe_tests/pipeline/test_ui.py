@@ -1,5 +1,7 @@
 """What people do in Dagster's pages, as the pages ask for it: the real webserver and daemon."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +34,12 @@ BACKFILL = """mutation($all: LaunchBackfillParams!) {
     __typename ... on LaunchBackfillSuccess { backfillId } } }"""
 BACKFILL_STATUS = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
     ... on PartitionBackfill { status } } }"""
+
+PARTITIONS = """query { assetNodeOrError(assetKey: {path: ["find_all", "crops"]}) {
+    ... on AssetNode { assetPartitionStatuses { ... on DefaultPartitionStatuses {
+        materializedPartitions failedPartitions unmaterializedPartitions } } } } }"""
+START_SENSOR = """mutation($sensor: SensorSelector!) {
+    startSensor(sensorSelector: $sensor) { __typename } }"""
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +122,21 @@ def test_materialize_all_over_both_modes_ends_well_though_no_deal_has_a_box(
 
     assert wait_for_end(deployment, status, {"REQUESTED"}) == "COMPLETED_SUCCESS"
     assert deployment.store().current("lot-1", Mode.INSIDE_BOX) is None
+
+
+def test_failed_and_missing_never_picks_a_deal_whose_folder_is_gone(
+    deployment: Deployment, webserver: Webserver
+) -> None:
+    def picked() -> set[str]:
+        told = webserver.ask(PARTITIONS)["assetNodeOrError"]["assetPartitionStatuses"]
+        return {*told["failedPartitions"], *told["unmaterializedPartitions"]}
+
+    put_photos(deployment.root, "gone", {"a.png": b"no photo"})
+    with pytest.raises(subprocess.CalledProcessError):
+        deployment.segpipe("run", "gone")
+    assert picked() == {"gone"}
+    shutil.rmtree(deployment.root / "deals" / "gone")
+    sensor = HOME | {"sensorName": "new_deals"}
+    started = webserver.ask(START_SENSOR, sensor=sensor)
+    assert started["startSensor"]["__typename"] == "Sensor"
+    deployment.wait_until(lambda: not picked(), PATIENCE_S)

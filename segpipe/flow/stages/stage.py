@@ -63,7 +63,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
         columns: What each column of them is, for people.
         counts: The fields of :class:`Counts` that it fills.
         checks: What is checked of it, beside its files being what was written.
-        kinds: What Dagster shows of its technology.
+        kinds: What Dagster shows of its technology: the formats of its files.
         is_optional: Whether it is made only when somebody asks for it by name.
     """
 
@@ -81,7 +81,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
     columns: ClassVar[Mapping[str, str]] = {}
     counts: ClassVar[tuple[str, ...]] = ()
     checks: ClassVar[tuple[Check, ...]] = ()
-    kinds: ClassVar[frozenset[str]] = frozenset({"opencv", "parquet"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"parquet"})
     is_optional: ClassVar[bool] = False
 
     @abstractmethod
