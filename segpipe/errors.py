@@ -20,6 +20,9 @@
     │   │   ├── UnsupportedPromptError  one that this segmenter cannot follow
     │   │   └── PromptFileError       a file under prompts/ that cannot be read
     │   │       └── BadPromptsError   several of a deal's cannot be
+    │   ├── ReviewError               a review that makes no sense for its photo
+    │   │   └── ReviewFileError       a file under reviews/ that cannot be read
+    │   │       └── BadReviewsError   several of a deal's cannot be
     │   ├── PathError                 SVG path data that cannot be read
     │   └── ConfigError               a setting that cannot work
     │       └── SavedSettingsError    those that were saved cannot be used
@@ -40,6 +43,7 @@
     │   ├── CorruptVersionError       files and manifest disagree
     │   ├── PromotionConflictError    another run committed this generation first (retryable)
     │   ├── PromptConflictError       somebody else changed these prompts first (retryable)
+    │   ├── ReviewConflictError       somebody else reviewed the same otherwise first (retryable)
     │   ├── SettingsConflictError     somebody else saved settings first (retryable)
     │   ├── StaleUpstreamError        what a version was made from is no longer current
     │   └── PhotosChangedError        photos changed while the run read them (retryable)
@@ -187,6 +191,23 @@ class BadPromptsError(PromptFileError):
         self.errors = tuple(errors)
 
 
+class ReviewError(InputError):
+    """A review makes no sense for its photo."""
+
+
+class ReviewFileError(ReviewError):
+    """A file under ``reviews/`` that cannot be read; the message names it and the decision."""
+
+
+class BadReviewsError(ReviewFileError):
+    """Several files of a deal's reviews cannot be read; ``errors`` has the reason for each."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        deal = next((error.deal for error in errors), None)
+        super().__init__("; ".join(describe(error) for error in errors), deal=deal)
+        self.errors = tuple(errors)
+
+
 class PathError(InputError):
     """SVG path data that cannot be read."""
 
@@ -285,6 +306,13 @@ class PromptConflictError(StoreError):
 
     retryable = True
     annotations: tuple[str, ...] = ()  # that both changed otherwise; "text" is the text
+
+
+class ReviewConflictError(StoreError):
+    """Somebody else reviewed the same items first; read what they decided, and decide again."""
+
+    retryable = True
+    decisions: tuple[str, ...] = ()  # that both made otherwise; "done" is the photo's
 
 
 class SettingsConflictError(StoreError):

@@ -197,6 +197,8 @@ def leftovers(root: Path, store: DealStore, deal: str = DEAL) -> set[str]:
     }
     layout = {"images", "failures", "commits", f"commits/{MODE}", "runs", "prompts"}
     layout |= {"prompts/a.json", f"prompts/{LOCK_NAME}"}
+    reviews = f"reviews/{MODE}"
+    layout |= {"reviews", reviews, f"{reviews}/a.json", f"{reviews}/{LOCK_NAME}"}
     known = ("images/a", "current/")
     return {name for name in found - named - layout if not name.startswith(known)}
 

@@ -6,6 +6,7 @@
     deals/<deal>/_COMPLETE                                   no more photos will come
     deals/<deal>/prompts/<image>.json                        what to look for in one photo
     deals/<deal>/prompts/_deal.json                          the same for all photos of the deal
+    deals/<deal>/reviews/<mode>/<image>.json                 what people decided about its items
     deals/<deal>/runs/<run_id>.<attempt>/<mode>/<asset>/…    a version's files and manifest.json
     deals/<deal>/commits/<mode>/0000000007.json              generation 7; the highest is current
     deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
@@ -30,6 +31,7 @@ COMPLETE = "_COMPLETE"
 PROMPTS = "prompts"
 ALL_PHOTOS = "_deal"
 """The name, before its suffix, of the prompts for all photos: no photo's prompts can be there."""
+REVIEWS = "reviews"
 FAILURES = "failures"
 CURRENT = "current"
 MANIFEST = "manifest.json"
@@ -80,6 +82,27 @@ def image_of_prompts(name: str) -> str | None:
 def deal_prompts_name() -> str:
     """The name of the file of prompts for all photos."""
     return f"{ALL_PHOTOS}{_JSON}"
+
+
+def reviews_folder(mode: str) -> str:
+    """The folder of a mode's reviews in that of a deal."""
+    return f"{REVIEWS}/{check_id(mode, field='mode')}"
+
+
+def reviews_key(deal: str, mode: str) -> str:
+    """The same under the data root."""
+    return f"{deal_key(deal)}/{reviews_folder(mode)}"
+
+
+def review_name(image: str) -> str:
+    """The name of the file of a photo's review; raises InvalidIdError."""
+    return f"{check_id(image, field='image')}{_JSON}"
+
+
+def image_of_review(name: str) -> str | None:
+    """The image id that such a name gives; None when it is no name of such a file."""
+    image = name.removesuffix(_JSON)
+    return image if name.endswith(_JSON) and is_id(image) else None
 
 
 def runs_key(deal: str) -> str:

@@ -26,6 +26,7 @@ from segpipe.store.ids import check_deal_id, check_id
 from segpipe.store.inputs import Inputs, Photo, PhotosPlan
 from segpipe.store.manifests import Commit, Version
 from segpipe.store.prompts.prompt_files import PromptFiles
+from segpipe.store.reviews.review_files import ReviewFiles
 from segpipe.store.rollback import Rollback
 from segpipe.store.settings_documents import SettingsFiles
 from segpipe.store.snapshot import Snapshot
@@ -59,9 +60,8 @@ class DealStore:
             back under one root has to use the same number.
         storage: Where the files are; by default what the root names.
 
-    ``prompts`` has what to look for in the photos, ``settings`` those that were saved: see
-    :class:`~segpipe.store.prompts.prompt_files.PromptFiles` and
-    :class:`~segpipe.store.settings_documents.SettingsFiles`.
+    ``prompts`` has what to look for in the photos, ``reviews`` what people decided about what was
+    found, ``settings`` those that were saved.
 
     Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
     faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.
@@ -86,6 +86,7 @@ class DealStore:
         self._storage = storage or self.root.storage()
         self._inputs = Inputs(self._storage)
         self.prompts = PromptFiles(self._storage)
+        self.reviews = ReviewFiles(self._storage)
         self.settings = SettingsFiles(self._storage)
 
     # Inputs
@@ -157,7 +158,7 @@ class DealStore:
         return self._inputs.add(check_deal_id(deal), files)
 
     def remove_deal(self, deal: str) -> int:
-        """Remove a deal with its photos, prompts and versions; how many files that were.
+        """Remove a deal with all that is in its folder; how many files that were.
 
         Raises:
             DealNotFoundError: There is no such deal.

@@ -20,6 +20,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog, modes_of
 from segpipe.store.ids import is_id
@@ -169,6 +170,7 @@ class DealSweep:
             layout.deal_key(self._deal),
             layout.images_key(self._deal),
             layout.prompts_key(self._deal),
+            *(layout.reviews_key(self._deal, mode) for mode in Mode),
             layout.failures_key(self._deal),
             *(layout.commits_key(self._deal, mode) for mode in modes_of(self._storage, self._deal)),
         ]

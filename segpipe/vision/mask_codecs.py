@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
+from segpipe.digests import bytes_digest
 from segpipe.errors import InputError
 from segpipe.vision.boxes import PixelWindow
 from segpipe.vision.encode import encode_png
@@ -74,6 +75,23 @@ def unpack_bits(
     if flat[area:].any():
         raise InputError("packed bits must end in 0 after the last pixel", field="data")
     return Mask(x, y, flat[:area].reshape(height, width), image_width, image_height)
+
+
+def mask_digest(mask: Mask) -> str:
+    """The sha256 of a mask's pixels and of where they lie, equal for equal ones, 64 hex digits.
+
+    It is that of ``x y width height`` of the smallest bitmap, a line break, and the bits of that
+    bitmap as :func:`pack_bits` gives them. The size of the image is no part of it.
+
+    Examples:
+        >>> from segpipe.vision.boxes import Box
+        >>> mask = Mask.from_box(Box(2, 1, 6, 3), image_width=8, image_height=6)
+        >>> mask_digest(mask) == mask_digest(Mask.from_full(mask.to_full()))
+        True
+    """
+    tight = mask.tight()
+    height, width = tight.bits.shape
+    return bytes_digest(f"{tight.x} {tight.y} {width} {height}\n".encode() + pack_bits(tight))
 
 
 def to_coco_rle(mask: Mask) -> CocoRle:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import StoreError
+from segpipe.prompt import Mode
 from segpipe.store.local_storage import Disk, LocalStorage
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import (
@@ -22,6 +23,7 @@ from segpipe_tests.deals import (
     leftovers,
     promote,
 )
+from segpipe_tests.reviews import add, review, speckled
 from segpipe_tests.store.disks import (
     STEPS,
     FailingDisk,
@@ -73,10 +75,25 @@ def set_prompts(store: DealStore, text: str) -> None:
     store.prompts.edit_image(DEAL, "a", lambda p: p.model_copy(update={"text": text}))
 
 
+def adding_review(store: DealStore) -> None:
+    set_review(store, "new")
+
+
+def changing_review(store: DealStore) -> None:
+    set_review(store, "new")
+
+
+def set_review(store: DealStore, name: str) -> None:
+    decided = (add(name, speckled(len(name))),)
+    store.reviews.edit(DEAL, Mode(MODE), "a", lambda now: review(*decided))
+
+
 def state_of(store: DealStore) -> dict[str, str]:
-    """The version of each asset that is current, read whole, and what the prompts say."""
+    """The version of each asset that is current, read whole, and what people said."""
     versions = current_versions(store)
     text = store.prompts.of_image(DEAL, "a").text if store.deals() else None
+    if store.deals() and (decided := store.reviews.of_image(DEAL, Mode(MODE), "a").decisions):
+        versions["review"] = decided[0].key
     return versions | ({"prompts": text} if text else {})
 
 
@@ -89,8 +106,12 @@ ACTIONS: dict[Callable[[DealStore], None], dict[str, str]] = {
     adding_photos: OLD,
     adding_prompts: OLD | {"prompts": "new"},
     changing_prompts: OLD | {"prompts": "new"},
+    adding_review: OLD | {"review": "new"},
+    changing_review: OLD | {"review": "new"},
 }
 """What is current after each."""
+
+EDITS = (adding_prompts, changing_prompts, adding_review, changing_review)
 
 
 def prepare(root: Path, action: Callable[[DealStore], None]) -> dict[str, str]:
@@ -109,6 +130,9 @@ def prepare(root: Path, action: Callable[[DealStore], None]) -> dict[str, str]:
     if action is changing_prompts:
         set_prompts(store, "old")
         return OLD | {"prompts": "old"}
+    if action is changing_review:
+        set_review(store, "old")
+        return OLD | {"review": "old"}
     return OLD
 
 
@@ -163,13 +187,14 @@ def test_killed_at_any_step_the_old_set_is_current_or_the_new_one(
         if store.deals():
             assert leftovers(root, store) - {"_COMPLETE"} == set(), f"step {step}"
         check_whole(root, old, new)
-        if action in {sweeping, adding_photos, rolling_back, adding_prompts, changing_prompts}:
+        if action in {sweeping, adding_photos, rolling_back, *EDITS}:
             action(store)
         else:
             promote(store, "again")
             new_again = {asset: new[asset].replace("new", "again") for asset in new}
             assert state_of(store) == new_again | dict.fromkeys(ASSETS, "again.0")
-        assert "prompts" not in new or state_of(store)["prompts"] == "new"
+        for document in {"prompts", "review"}.intersection(new):
+            assert state_of(store)[document] == "new"
         assert list(store.verify()) == []
         shutil.rmtree(root)
 
@@ -239,7 +264,7 @@ def test_the_steps_that_are_stopped_at_are_all_that_change_a_disk() -> None:
     "action",
     [
         *(first_promotion, subset_promotion, rolling_back),
-        *(adding_photos, adding_prompts, changing_prompts),
+        *(adding_photos, *EDITS),
     ],
 )
 def test_a_disk_that_fails_at_any_step_loses_nothing_and_keeps_nothing(
@@ -314,7 +339,7 @@ def test_a_root_that_is_really_read_only_is_told_and_still_read(
     store = DealStore(small_disk)
     promote(store, "r1")
     remount_read_only(small_disk)
-    for action in (next_promotion, rolling_back_to_r1, failing, adding_prompts):
+    for action in (next_promotion, rolling_back_to_r1, failing, adding_prompts, adding_review):
         with pytest.raises(StoreError, match="read-only") as caught:
             action(store)
         assert caught.value.deal == DEAL

@@ -16,8 +16,11 @@ from segpipe.errors import VersionNotFoundError
 from segpipe.prompt import Mode
 from segpipe.store.local_storage import LocalStorage
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType
+from segpipe.store.reviews import Decision, ImageReview
 from segpipe.store.store import DealStore
+from segpipe.vision.mask_codecs import mask_digest
 from segpipe_tests.deals import ASSETS, DEAL, MODE, current, leftovers, promote, read_whole, stage
+from segpipe_tests.reviews import accept, speckled
 
 ROUNDS = 100
 WAIT_S = 120
@@ -263,3 +266,26 @@ def test_many_who_draw_on_one_photo_at_once_lose_nothing(tmp_path: Path) -> None
     for before, after in itertools.pairwise(seen):
         assert after.annotations[: len(before.annotations)] == before.annotations
         assert after.generation == len(after.annotations)
+
+
+def decide(root: Path, editor: int, barrier: Barrier) -> None:
+    """Decide about items one by one, each time a read and a write of all that is decided."""
+    store = DealStore(root)
+    barrier.wait(WAIT_S)
+    for number in range(EDITS):
+        drawn = accept(speckled(EDITS * editor + number), by=f"e{editor}")
+
+        def adding(now: ImageReview, drawn: Decision = drawn) -> ImageReview:
+            return now.model_copy(update={"decisions": (*now.decisions, drawn)})
+
+        store.reviews.edit(DEAL, Mode.FIND_ALL, "a", adding)
+
+
+def test_many_who_review_one_photo_at_once_lose_nothing(tmp_path: Path) -> None:
+    (tmp_path / "deals" / DEAL / "images").mkdir(parents=True)
+    barrier = _fork.Barrier(EDITORS)
+    join(*(start(decide, tmp_path, editor, barrier) for editor in range(EDITORS)))
+    review = DealStore(tmp_path).reviews.of_image(DEAL, Mode.FIND_ALL, "a")
+    wanted = {mask_digest(speckled(number)) for number in range(EDITORS * EDITS)}
+    assert {each.key for each in review.decisions} == wanted
+    assert review.generation == EDITORS * EDITS

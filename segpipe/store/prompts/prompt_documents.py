@@ -5,29 +5,23 @@ an error names the file, the annotation and the field. Coordinates are pixels of
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from unicodedata import normalize
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from segpipe.digests import bytes_digest, settings_digest
-from segpipe.errors import PromptError, PromptFileError
-from segpipe.prompt import Mode, require_box, require_unicode
-from segpipe.store.prompts.prompt_json import explain, json_lines, parse_object
-
-VERSION: Final = 1
-_TAG_DIGITS = 32
+from segpipe.digests import settings_digest
+from segpipe.errors import PromptConflictError, PromptError, PromptFileError
+from segpipe.prompt import Mode, require_box
+from segpipe.store.edited_documents import DocumentTime, EditedDocument, Text, UnicodeText
 
 
 class PromptType(StrEnum):
@@ -60,30 +54,7 @@ COUNTED = {
 """The types that are prompts in each mode; the others are records, or have no meaning there."""
 
 
-def _check_unicode(value: str) -> str:
-    try:
-        require_unicode(value)
-    except PromptError as error:
-        raise ValueError(error.message) from error
-    return value
-
-
-def _not_blank(text: str | None) -> str | None:
-    return (text.strip() or None) if text else None
-
-
-def _in_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(f"{time} is no time in the years 1 to 9999") from error
-
-
 _Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Unicode = Annotated[str, AfterValidator(_check_unicode)]
-_Text = Annotated[_Unicode | None, AfterValidator(_not_blank)]
-_Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-_Generation = Annotated[int, Field(strict=True, ge=0)]
 
 
 class Annotation(BaseModel):
@@ -112,10 +83,10 @@ class Annotation(BaseModel):
     box: tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate] | None = None
     point: tuple[_Coordinate, _Coordinate] | None = None
     label: Literal[0, 1] | None = None
-    category: Annotated[_Text, Field(exclude_if=lambda category: category is None)] = None
+    category: Annotated[Text, Field(exclude_if=lambda category: category is None)] = None
     source: Source = Source.USER
-    created_by: _Unicode = "user"
-    created_at: _Time | None = None
+    created_by: UnicodeText = "user"
+    created_at: DocumentTime | None = None
 
     @field_validator("box")
     @classmethod
@@ -155,62 +126,15 @@ class Annotation(BaseModel):
         return 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
 
 
-class _PromptsFile(BaseModel):
+class _PromptsFile(EditedDocument):
     """What both kinds of file hold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    what: ClassVar = "prompts"
+    items: ClassVar = "annotations"
+    file_error: ClassVar = PromptFileError
+    conflict_error: ClassVar = PromptConflictError
 
-    version: Literal[1] = VERSION
-    generation: _Generation = 0
-    text: _Text = None
-
-    def to_bytes(self) -> bytes:
-        """The document as it is written: a line for each field and each annotation."""
-        return json_lines(self.model_dump(mode="json", exclude_none=True)).encode()
-
-    def digest(self) -> str:
-        """The sha256 of all it says, whatever its file is formatted like."""
-        return bytes_digest(self.to_bytes())
-
-    def tag(self) -> str:
-        """What tells one state of the document from every other: the generation and the digest.
-
-        A change by hand leaves the generation as it is, and the digest tells it.
-        """
-        return f"{self.generation}-{self.digest()[:_TAG_DIGITS]}"
-
-    @classmethod
-    def from_bytes(cls, data: bytes, *, file: str, image: str | None = None) -> Self:
-        """Read a document back.
-
-        Args:
-            data: The whole file.
-            file: What to call it in errors, such as ``prompts/a.json``.
-            image: The image that it has to be for; None when it is for all.
-
-        Raises:
-            PromptFileError: It is no JSON, has unknown or wrong fields, or is for another image.
-        """
-        raw = parse_object(data, file=file, image=image, newest_version=VERSION)
-        return cls.from_values(raw, file=file, image=image)
-
-    @classmethod
-    def from_values(cls, raw: Mapping[str, object], *, file: str, image: str | None = None) -> Self:
-        """A document out of JSON values; see :meth:`from_bytes`."""
-        try:
-            prompts = cls.model_validate(raw)
-        except ValidationError as error:
-            field, what = explain(error, raw)
-            raise PromptFileError(f"{file}: {what}", image=image, field=field) from error
-        named = getattr(prompts, "image", None)
-        if named != image:
-            raise PromptFileError(
-                f"{file} is for the image {named!r}, not for {image!r}, whose name it has: rename "
-                "the file, or correct its 'image'",
-                image=image,
-                field="image",
-            )
-        return prompts
+    text: Text = None
 
 
 class ImagePrompts(_PromptsFile):
@@ -224,7 +148,7 @@ class ImagePrompts(_PromptsFile):
         annotations: In the order in which they were made.
     """
 
-    image: Annotated[_Unicode, AfterValidator(lambda image: normalize("NFC", image))]
+    image: Annotated[UnicodeText, AfterValidator(lambda image: normalize("NFC", image))]
     annotations: tuple[Annotation, ...] = ()
 
     @field_validator("annotations")

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from segpipe.errors import PromptError
 from segpipe.prompt import Mode
+from segpipe.store.document_json import explain
 from segpipe.store.prompts.prompt_documents import Annotation, ImagePrompts, PromptType, Source
-from segpipe.store.prompts.prompt_json import explain
 from segpipe.vision.boxes import Box
 
 BOX_TYPES = {Mode.FIND_ALL: PromptType.POSITIVE_EXEMPLAR, Mode.INSIDE_BOX: PromptType.SEGMENT}

@@ -1,14 +1,6 @@
-"""The prompts of deals as files: read whole, and changed so that nobody's change is lost.
+"""The prompts of deals as files: read whole, and changed so that nobody's change is lost."""
 
-Whoever changes a file reads it, and puts the changed one in its place only if the very bytes that
-were read are still there: an editor, a run and somebody's text editor may all be at work.
-"""
-
-import random
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from segpipe.errors import (
     BadPromptsError,
@@ -17,48 +9,10 @@ from segpipe.errors import (
     PromptFileError,
 )
 from segpipe.store import layout
-from segpipe.store.deal_folders import check_deal, check_inside, is_ignored
+from segpipe.store.edited_files import EditedFile, EditedFiles
 from segpipe.store.ids import check_deal_id
 from segpipe.store.prompts.prompt_documents import DealPrompts, ImagePrompts
-from segpipe.store.storage import Entry, Kind, Storage, store_errors
-
-MAX_BYTES = 4 * 1024 * 1024
-_MAX_TRIES = 64
-_PAUSE_S = 0.001
-_MAX_PAUSE_S = 0.1
-_UNREADABLE = {
-    Kind.FOLDER: "is a folder, not a file; move it out of prompts/",
-    Kind.BROKEN_LINK: "is a link to nothing; restore what it points to, or remove it",
-    Kind.SPECIAL: "is a FIFO, socket or device, not a file; remove it",
-}
-
-_Prompts = TypeVar("_Prompts", ImagePrompts, DealPrompts)
-
-
-@dataclass(frozen=True, slots=True)
-class _File(Generic[_Prompts]):
-    """A prompts file.
-
-    Attributes:
-        deal: The deal.
-        name: Its name in ``prompts/``.
-        image: The image id; None when it is for all photos.
-        empty: What it is while it is not there.
-    """
-
-    deal: str
-    name: str
-    image: str | None
-    empty: _Prompts
-
-    @property
-    def key(self) -> str:
-        return f"{layout.prompts_key(self.deal)}/{self.name}"
-
-    @property
-    def shown(self) -> str:
-        """What errors call it."""
-        return f"{layout.PROMPTS}/{self.name}"
+from segpipe.store.storage import Storage, store_errors
 
 
 class PromptFiles:
@@ -74,20 +28,20 @@ class PromptFiles:
     """
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+        self._files = EditedFiles(storage)
 
     def of_image(self, deal: str, image: str) -> ImagePrompts:
         """The prompts of a photo; of generation 0 and empty when there is no file."""
         with store_errors(deal):
             file = _image_file(deal, image)
             self._check_folder(file.deal)
-            return self._read(file)[1]
+            return self._files.read(file)[1]
 
     def of_deal(self, deal: str) -> DealPrompts:
         """The prompts for all photos; of generation 0 and empty when there is no file."""
         with store_errors(deal):
             file = _deal_file(deal)
-            return self._read(file)[1] if self._check_folder(file.deal) else file.empty
+            return self._files.read(file)[1] if self._check_folder(file.deal) else file.empty
 
     def both(self, deal: str) -> tuple[DealPrompts, dict[str, ImagePrompts]]:
         """What :meth:`of_deal` and :meth:`images` give; one listing where there are none."""
@@ -111,20 +65,13 @@ class PromptFiles:
 
     def look(self, deal: str) -> tuple[dict[str, ImagePrompts], tuple[InputError, ...]]:
         """The prompts of all photos whose file can be used, and why the others cannot."""
-        found: dict[str, ImagePrompts] = {}
-        faults: list[InputError] = []
         with store_errors(deal):
-            self._check_folder(check_deal_id(deal))
-            for name in self._names(deal):
-                try:
-                    with store_errors(deal):
-                        file = _listed_file(deal, name)
-                        data, prompts = self._read(file)
-                        if data is not None:  # else it was removed since it was listed
-                            found[prompts.image] = prompts
-                except InputError as fault:
-                    faults.append(fault)
-        return found, tuple(faults)
+            names: list[str] = []
+            if self._check_folder(check_deal_id(deal)):
+                listed = self._files.names(deal, layout.PROMPTS)
+                names = [name for name in listed if name != layout.deal_prompts_name()]
+            found, faults = self._files.look(deal, names, _listed_file)
+        return {prompts.image: prompts for prompts in found}, faults
 
     def edit_image(
         self, deal: str, image: str, change: Callable[[ImagePrompts], ImagePrompts]
@@ -143,12 +90,16 @@ class PromptFiles:
             PromptFileError: What ``change`` returned makes no sense, so it was not written.
         """
         with store_errors(deal):
-            return self._edit(_image_file(deal, image), change)
+            file = _image_file(deal, image)
+            self._check_folder(file.deal)
+            return self._files.edit(file, change)
 
     def edit_deal(self, deal: str, change: Callable[[DealPrompts], DealPrompts]) -> DealPrompts:
         """Change the prompts for all photos; as :meth:`edit_image`."""
         with store_errors(deal):
-            return self._edit(_deal_file(deal), change)
+            file = _deal_file(deal)
+            self._check_folder(file.deal)
+            return self._files.edit(file, change)
 
     def save_image(
         self, deal: str, prompts: ImagePrompts, *, read_digest: str | None = None
@@ -183,69 +134,23 @@ class PromptFiles:
 
         return self.edit_image(deal, prompts.image, take)
 
-    def _edit(self, file: _File[_Prompts], change: Callable[[_Prompts], _Prompts]) -> _Prompts:
-        self._check_folder(file.deal)
-        for number in range(_MAX_TRIES):
-            expected, present = self._read(file)
-            wanted = change(present).model_copy(update={"generation": present.generation + 1})
-            # Copies of pydantic's models are not validated, and what is written has to be readable.
-            written = type(file.empty).from_values(
-                wanted.model_dump(warnings="none"), file=file.shown, image=file.image
-            )
-            if written.model_copy(update={"generation": present.generation}) == present:
-                return present
-            data = written.to_bytes()
-            _check_size(file, len(data))
-            if self._storage.swap(file.key, expected, data):
-                return written
-            # Whoever came first is perhaps about to come first again.
-            longest = min(_PAUSE_S * 2**number, _MAX_PAUSE_S)
-            time.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
-        raise PromptConflictError(
-            f"{_MAX_TRIES} other changes of {file.shown} came first; try again", image=file.image
-        )
-
     def _check_folder(self, deal: str) -> bool:
-        """Whether a deal has a folder of prompts; the deal is there, and nothing else so called."""
-        for entry in check_deal(self._storage, deal):
-            if entry.name == layout.PROMPTS:
-                check_inside(entry)
-                if entry.kind is not Kind.FOLDER:
-                    raise PromptFileError(f"{layout.PROMPTS!r} in the deal is no folder; remove it")
-                return True
-        return False
-
-    def _names(self, deal: str) -> list[str]:
-        listed = (entry.name for entry in self._storage.list(layout.prompts_key(deal)))
-        return sorted(
-            name for name in listed if not is_ignored(name) and name != layout.deal_prompts_name()
-        )
-
-    def _read(self, file: _File[_Prompts]) -> tuple[bytes | None, _Prompts]:
-        """The bytes of a file, None when there is none, and what they say."""
-        entry = self._storage.entry(file.key)
-        if entry is None:
-            return None, file.empty
-        _check_readable(file, entry)
-        try:
-            data, entry = self._storage.read_input(file.key)
-        except FileNotFoundError:
-            return None, file.empty
-        _check_readable(file, entry)
-        return data, type(file.empty).from_bytes(data, file=file.shown, image=file.image)
+        return self._files.has_folder(deal, layout.PROMPTS, ImagePrompts)
 
 
-def _image_file(deal: str, image: str) -> _File[ImagePrompts]:
+def _image_file(deal: str, image: str) -> EditedFile[ImagePrompts]:
     name = layout.prompts_name(image)
     image = layout.image_of_prompts(name) or image  # in its normal form
-    return _File(check_deal_id(deal), name, image, ImagePrompts(image=image))
+    return EditedFile(check_deal_id(deal), layout.PROMPTS, name, image, ImagePrompts(image=image))
 
 
-def _deal_file(deal: str) -> _File[DealPrompts]:
-    return _File(check_deal_id(deal), layout.deal_prompts_name(), None, DealPrompts())
+def _deal_file(deal: str) -> EditedFile[DealPrompts]:
+    return EditedFile(
+        check_deal_id(deal), layout.PROMPTS, layout.deal_prompts_name(), None, DealPrompts()
+    )
 
 
-def _listed_file(deal: str, name: str) -> _File[ImagePrompts]:
+def _listed_file(deal: str, name: str) -> EditedFile[ImagePrompts]:
     image = layout.image_of_prompts(name)
     if image is None:
         raise PromptFileError(
@@ -254,18 +159,3 @@ def _listed_file(deal: str, name: str) -> _File[ImagePrompts]:
             image=name,
         )
     return _image_file(deal, image)
-
-
-def _check_readable(file: _File[_Prompts], entry: Entry) -> None:
-    check_inside(entry, file.image)
-    if entry.kind is not Kind.FILE:
-        raise PromptFileError(f"{file.shown} {_UNREADABLE[entry.kind]}", image=file.image)
-    _check_size(file, entry.size)
-
-
-def _check_size(file: _File[_Prompts], size: int) -> None:
-    if size > MAX_BYTES:
-        raise PromptFileError(
-            f"{file.shown} has {size:,} bytes, more than the {MAX_BYTES:,} that prompts may have",
-            image=file.image,
-        )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segpipe.errors import PromptConflictError, PromptError
 from segpipe.prompt import Mode
+from segpipe.store.document_json import explain
 from segpipe.store.prompts.prompt_documents import (
     Annotation,
     DealPrompts,
@@ -20,7 +21,6 @@ from segpipe.store.prompts.prompt_documents import (
     PromptType,
     Source,
 )
-from segpipe.store.prompts.prompt_json import explain
 
 MAX_OPERATIONS = 1000
 """In one request: far more than a hand does while a network is away."""

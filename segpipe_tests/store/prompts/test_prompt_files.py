@@ -15,9 +15,10 @@ from segpipe.errors import (
     UnsafePathError,
 )
 from segpipe.prompt import Mode
+from segpipe.store import edited_files
 from segpipe.store.data_root import DataRoot
 from segpipe.store.local_storage import LocalStorage
-from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType, prompt_files
+from segpipe.store.prompts import Annotation, DealPrompts, ImagePrompts, PromptType
 from segpipe.store.storage import Storage
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import DEAL, promote
@@ -121,7 +122,7 @@ def test_a_change_by_hand_that_leaves_the_generation_is_seen_and_kept(
 
 
 def test_who_never_comes_first_is_told(deal: DealStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prompt_files, "_MAX_PAUSE_S", 0.0)
+    monkeypatch.setattr(edited_files, "_MAX_PAUSE_S", 0.0)
 
     def change(present: ImagePrompts) -> ImagePrompts:
         deal.prompts.edit_image(DEAL, "a", saying(f"theirs {present.generation}"))
@@ -162,7 +163,7 @@ def test_an_editor_that_says_what_it_read_notices_a_change_by_hand(
         (saying("\ud800"), "text"),
         (lambda p: p.model_copy(update={"image": "b"}), "image"),
         (lambda p: p.model_copy(update={"annotations": ("no annotation",)}), "annotations[0]"),
-        (saying("x" * prompt_files.MAX_BYTES), None),
+        (saying("x" * ImagePrompts.max_bytes), None),
     ],
 )
 def test_what_could_not_be_read_back_is_never_written(
@@ -252,7 +253,7 @@ def test_litter_is_no_prompts_file(local: DealStore, prompts: Path) -> None:
 
 def make_big_file(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(prompt_files.MAX_BYTES + 1)
+        file.truncate(ImagePrompts.max_bytes + 1)
 
 
 @pytest.mark.parametrize(

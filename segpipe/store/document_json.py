@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from segpipe.errors import PromptFileError
+from segpipe.errors import InputError
 
 _VALUE_ERROR = "Value error, "
 _ADVICE = {
@@ -14,12 +14,20 @@ _ADVICE = {
 }
 
 
-def explain(error: ValidationError, raw: object) -> tuple[str | None, str]:
+def explain(
+    error: ValidationError,
+    raw: object,
+    items: str = "annotations",
+    *,
+    keys: Sequence[str] = ("id",),
+) -> tuple[str | None, str]:
     """The field that is wrong, as ``annotations[<id>].box``, and what is wrong, for people.
 
     Args:
         error: What pydantic says.
         raw: The JSON value that it was said of, in which annotations have their ids.
+        items: What the list of named things in it is called.
+        keys: Where one of these may have its name.
     """
     faults = error.errors(include_url=False)
     names: list[str] = []
@@ -27,25 +35,30 @@ def explain(error: ValidationError, raw: object) -> tuple[str | None, str]:
     for part in faults[0]["loc"]:
         if isinstance(part, str):
             names.append(part)
-        elif names == ["annotations"]:
-            name = _id_of(raw, part)
-            names = [f"annotations[{name or part}]"]
-            place = f"annotation {name!r}: " if name else f"annotation number {part + 1}: "
+        elif names == [items]:
+            name, one = _id_of(raw, items, part, keys), items.removesuffix("s")
+            names = [f"{items}[{name or part}]"]
+            place = f"{one} {name!r}: " if name else f"{one} number {part + 1}: "
     said = faults[0]["msg"].removeprefix(_VALUE_ERROR)
     what = f"{place}{names[-1]}: " if names and not names[-1].endswith("]") else place
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return ".".join(names) or None, f"{what}{_ADVICE.get(faults[0]['type'], said)}{more}"
 
 
-def _id_of(raw: object, index: int) -> str | None:
-    annotations = raw.get("annotations") if isinstance(raw, dict) else None
-    found = annotations[index] if isinstance(annotations, Sequence) else None
-    name = found.get("id") if isinstance(found, dict) else None
-    return name if isinstance(name, str) and name else None
+def _id_of(raw: object, items: str, index: int, keys: Sequence[str]) -> str | None:
+    listed = raw.get(items) if isinstance(raw, dict) else None
+    found = listed[index] if isinstance(listed, Sequence) else None
+    names = [found.get(key) for key in keys] if isinstance(found, dict) else []
+    return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def parse_object(
-    data: bytes, *, file: str, image: str | None, newest_version: int
+    data: bytes,
+    *,
+    file: str,
+    image: str | None,
+    newest_version: int,
+    fault: type[InputError],
 ) -> dict[str, object]:
     """The JSON object that a file holds, with or without a byte order mark.
 
@@ -54,21 +67,22 @@ def parse_object(
         file: What to call it in errors.
         image: The image that it is for, for errors.
         newest_version: The version of its schema that is understood.
+        fault: What to raise.
 
     Raises:
-        PromptFileError: It is no UTF-8, no JSON or no object, or of a newer version.
+        InputError: It is no UTF-8, no JSON or no object, or of a newer version.
     """
     try:
         raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_doubles)
     except UnicodeDecodeError as error:
-        raise PromptFileError(f"{file} is not UTF-8: save it as such", image=image) from error
+        raise fault(f"{file} is not UTF-8: save it as such", image=image) from error
     except (ValueError, RecursionError) as error:
-        raise PromptFileError(f"{file} is no proper JSON: {error}", image=image) from error
+        raise fault(f"{file} is no proper JSON: {error}", image=image) from error
     if not isinstance(raw, dict):
-        raise PromptFileError(f"{file} has to hold a JSON object, in braces", image=image)
+        raise fault(f"{file} has to hold a JSON object, in braces", image=image)
     version = raw.get("version")
     if isinstance(version, int) and version > newest_version:
-        raise PromptFileError(
+        raise fault(
             f"{file} is of version {version}, and this release of segpipe reads version "
             f"{newest_version}; take a newer one",
             image=image,
