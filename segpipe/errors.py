@@ -22,7 +22,6 @@
     │   │       └── BadPromptsError   several of a deal's cannot be
     │   ├── ReviewError               a review that makes no sense for its photo
     │   │   └── ReviewFileError       a file under reviews/ that cannot be read
-    │   │       └── BadReviewsError   several of a deal's cannot be
     │   ├── PathError                 SVG path data that cannot be read
     │   └── ConfigError               a setting that cannot work
     │       └── SavedSettingsError    those that were saved cannot be used
@@ -54,13 +53,8 @@
 ``deal``, ``image`` and ``field`` say where; the layer that knows them fills them in.
 """
 
-import errno
 from collections.abc import Sequence
 from typing import ClassVar, Self
-
-_LASTING_OS_ERRORS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
-)
 
 
 class SegpipeError(Exception):
@@ -197,15 +191,6 @@ class ReviewError(InputError):
 
 class ReviewFileError(ReviewError):
     """A file under ``reviews/`` that cannot be read; the message names it and the decision."""
-
-
-class BadReviewsError(ReviewFileError):
-    """Several files of a deal's reviews cannot be read; ``errors`` has the reason for each."""
-
-    def __init__(self, errors: Sequence[InputError]) -> None:
-        deal = next((error.deal for error in errors), None)
-        super().__init__("; ".join(describe(error) for error in errors), deal=deal)
-        self.errors = tuple(errors)
 
 
 class PathError(InputError):
@@ -355,20 +340,6 @@ class FindsNotRecordedError(DealFailedError):
     def __init__(self, deal: str, errors: Sequence[Exception]) -> None:
         super().__init__(deal, errors)
         self.message = f"{self.what}: {self.message}"
-
-
-def is_retryable(error: BaseException) -> bool:
-    """Whether the same work may succeed later with nothing changed by hand.
-
-    A deal is worth another try only when every one of its errors is.
-    """
-    if isinstance(error, DealFailedError):
-        return all(is_retryable(reason) for reason in error.errors)
-    if type(error) is StoreError and isinstance(error.__cause__, OSError):
-        return is_retryable(error.__cause__)  # what the storage said decides
-    if isinstance(error, SegpipeError):
-        return error.retryable
-    return isinstance(error, OSError) and error.errno not in _LASTING_OS_ERRORS
 
 
 def describe(error: BaseException) -> str:

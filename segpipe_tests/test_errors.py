@@ -14,8 +14,8 @@ from segpipe.errors import (
     PromptFileError,
     SegpipeError,
     describe,
-    is_retryable,
 )
+from segpipe.flow.run_deal import is_retryable
 
 
 def test_an_error_names_its_place_and_keeps_what_is_known() -> None:

@@ -1,5 +1,6 @@
 """One deal among the many of a run: not twice, and what it found and its failure on record."""
 
+import errno
 import logging
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from segpipe.errors import (
     InputError,
     KnownFailureError,
     SegpipeError,
+    StoreError,
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.deal_inputs import InputsMark, current_inputs
@@ -23,6 +25,10 @@ from segpipe.prompt import Mode
 from segpipe.store.failures import Failure, FailureItem
 from segpipe.store.manifests import utc_now
 from segpipe.store.store import DealStore, Promotion, Snapshot
+
+_LASTING_OS_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+)
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +107,20 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, tell: Tel
         _record(store, replace(task, run_id=made_by), failure)
         tell(DealFailed(task.deal, failure.message))
         raise failure from error
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether the same work may succeed later with nothing changed by hand.
+
+    A deal is worth another try only when every one of its errors is.
+    """
+    if isinstance(error, DealFailedError):
+        return all(is_retryable(reason) for reason in error.errors)
+    if type(error) is StoreError and isinstance(error.__cause__, OSError):
+        return is_retryable(error.__cause__)  # what the storage said decides
+    if isinstance(error, SegpipeError):
+        return error.retryable
+    return isinstance(error, OSError) and error.errno not in _LASTING_OS_ERRORS
 
 
 def _todo(store: DealStore, task: DealTask, tools: Tools) -> Todo | None:

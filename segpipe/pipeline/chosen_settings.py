@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from segpipe.errors import ConfigError, SegpipeError, describe, is_retryable
+from segpipe.errors import ConfigError, SegpipeError, describe
+from segpipe.flow.run_deal import is_retryable
 from segpipe.flow.run_settings import FlowSettings, RunSettings
 from segpipe.flow.saved_settings import generation_at, read_saved
 from segpipe.flow.tools import Tools

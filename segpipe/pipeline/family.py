@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from segpipe.errors import DealFailedError, SegpipeError, describe, is_retryable
+from segpipe.errors import DealFailedError, SegpipeError, describe
 from segpipe.flow.checks import CheckSettings
 from segpipe.flow.deal import DealOutcome, DealTask
-from segpipe.flow.run_deal import current_outcome, process_in_run, record_finds
+from segpipe.flow.run_deal import current_outcome, is_retryable, process_in_run, record_finds
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.asset_specs import build_specs

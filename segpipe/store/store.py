@@ -60,8 +60,7 @@ class DealStore:
             back under one root has to use the same number.
         storage: Where the files are; by default what the root names.
 
-    ``prompts`` has what to look for in the photos, ``reviews`` what people decided about what was
-    found, ``settings`` those that were saved.
+    ``prompts``, ``reviews`` and ``settings`` have the documents that people edit.
 
     Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
     faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.

@@ -20,10 +20,10 @@ from segpipe.errors import (
     SegmenterError,
     StaleUpstreamError,
     UnsupportedFormatError,
-    is_retryable,
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.photo import PhotoSettings
+from segpipe.flow.run_deal import is_retryable
 from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from segpipe.errors import BadReviewsError, InputError, ReviewFileError
+from segpipe.errors import InputError, ReviewFileError, describe
 from segpipe.prompt import Mode
 from segpipe.store import layout
 from segpipe.store.edited_files import EditedFile, EditedFiles
@@ -36,11 +36,11 @@ class ReviewFiles:
         """The reviews of all photos that have a file, by image id, sorted.
 
         Raises:
-            BadReviewsError: Several files cannot be used; it has each.
+            ReviewFileError: Several files cannot be used; it names each.
         """
         found, faults = self.look(deal, mode)
         if len(faults) > 1:
-            raise BadReviewsError(faults)
+            raise ReviewFileError("; ".join(map(describe, faults)), deal=deal)
         if faults:
             raise faults[0]
         return found

@@ -20,8 +20,8 @@ from segpipe.errors import (
     BudgetExceededError,
     PromptError,
     UnsupportedPromptError,
-    is_retryable,
 )
+from segpipe.flow.run_deal import is_retryable
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.sam3.segmind import SegmindSegmenter
 from segpipe.segmenters.sam3.segmind.segmind_request import Upload
