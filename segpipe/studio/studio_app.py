@@ -70,6 +70,7 @@ API = (deals_api, pictures_api, preview_api, prompts_api, runs_api, settings_api
 BODY_LIMITS: tuple[tuple[str, int], ...] = (
     (f"{DAGSTER_PATH}/.*", 20_000_000),
     (trial_api.PATH, trial_api.MAX_BODY_BYTES),
+    (runs_api.PATH, runs_api.MAX_BODY_BYTES),
 )
 """Paths (patterns of the whole path) that take larger bodies than the rest, and how large."""
 

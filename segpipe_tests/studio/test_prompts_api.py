@@ -93,6 +93,8 @@ def test_viewers_look_and_change_nothing(guarded: RunningStudio) -> None:
         (add("x" * 65), "pattern"),
         (add("flat", box=[5, 5, 5, 9]), "x1 < x2"),
         (add("none", box=None), "takes box"),
+        (add("true", box=[True, 2, 30, 40]), "not true or false"),
+        (add("on", prompt_type="point", box=None, point=[5, 5], label=True), "not true or false"),
         (add("long", category="x" * 201), "200"),
         (add("more", made_by="me"), "Extra inputs"),
         ({"op": "text", "to": "x" * 2001}, "2000"),

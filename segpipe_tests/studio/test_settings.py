@@ -6,10 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import schemathesis
 from playwright.sync_api import Browser, Page, expect
-from schemathesis.engine import Status, from_schema
-from schemathesis.engine.events import NonFatalError, ScenarioFinished
 
 from segpipe.flow.saved_settings import SavedSettings, read_saved, save
 from segpipe.flow.setting_fields import with_texts
@@ -289,27 +286,3 @@ def test_the_form_of_any_settings_gives_them_back() -> None:
         read = read_form({field.path: field.text for field in shown})
         assert read.faults == {}
         assert read.settings == settings
-
-
-def test_the_openapi_document_tells_what_settings_and_trials_do(own: RunningStudio) -> None:
-    config = schemathesis.Config.from_dict(
-        {
-            "seed": 1,
-            "generation": {"max-examples": 8, "database": "none"},
-            # What a schema cannot say: whether a generation is current, and bytes are a photo.
-            "checks": {"positive_data_acceptance": {"enabled": False}},
-        }
-    )
-    schema = schemathesis.openapi.from_url(f"{own.url}/api/openapi.json", config=config)
-    events = list(from_schema(schema.include(path_regex="settings|test/segmentation")).execute())
-    assert not [event.info for event in events if isinstance(event, NonFatalError)]
-    scenarios = [event for event in events if isinstance(event, ScenarioFinished)]
-    assert scenarios
-    failures = [
-        (check.failure_info.failure.message, check.failure_info.code_sample)
-        for event in scenarios
-        for checks in event.recorder.checks.values()
-        for check in checks
-        if check.status is Status.FAILURE and check.failure_info
-    ]
-    assert failures == []

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from segpipe.errors import PromptConflictError, PromptError
 from segpipe.prompt import Mode
@@ -33,6 +34,18 @@ _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 _Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)] | None
 
 
+def _not_truth(value: object) -> object:
+    """Refuse true and false: no numbers in JSON, though they are 1 and 0 to Python."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "is a number, not true or false")
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(_not_truth)]
+"""A coordinate as it comes over HTTP."""
+_PointLabel = Annotated[Literal[0, 1], BeforeValidator(_not_truth)]
+
+
 class Shape(BaseModel):
     """What a person says with an annotation; the fields are those of :class:`Annotation`."""
 
@@ -40,9 +53,9 @@ class Shape(BaseModel):
 
     mode: Mode
     prompt_type: PromptType
-    box: tuple[float, float, float, float] | None = None
-    point: tuple[float, float] | None = None
-    label: Literal[0, 1] | None = None
+    box: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
+    point: tuple[Pixels, Pixels] | None = None
+    label: _PointLabel | None = None
     category: Annotated[str, Field(max_length=MAX_CATEGORY_CHARS)] | None = None
 
     @classmethod

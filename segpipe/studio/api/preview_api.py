@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from segpipe.prompt import Mode, Point
+from segpipe.store.prompts.prompt_operations import Pixels
 from segpipe.store.store import Photo
 from segpipe.studio.photo_facts import FoundOutline
 from segpipe.studio.photo_preview import Preview
@@ -27,8 +28,8 @@ class PointOnPhoto(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    x: Annotated[float, Field(allow_inf_nan=False)]
-    y: Annotated[float, Field(allow_inf_nan=False)]
+    x: Annotated[Pixels, Field(allow_inf_nan=False)]
+    y: Annotated[Pixels, Field(allow_inf_nan=False)]
     positive: bool = True
 
 

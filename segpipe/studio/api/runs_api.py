@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, Field
 
 from segpipe.prompt import Mode
+from segpipe.store.ids import MAX_ID_BYTES
 from segpipe.studio.processing import (
     MAX_DEALS,
     REQUEST_ID_PATTERN,
@@ -25,12 +26,14 @@ from segpipe.studio.run_watch import WatchedRun
 from segpipe.studio.studio_state import Serving
 from segpipe.web.event_stream import EventStream
 
-router = APIRouter(prefix="/api/runs", tags=["runs"])
-
+PATH = "/api/runs"
+MAX_BODY_BYTES = MAX_DEALS * (3 * MAX_ID_BYTES + 4) + 1_000
+"""Of a request that names as many deals as one may, by the longest names in escaped letters."""
 EVENTS = "/events"
-_LISTEN_S = 600.0
+LISTEN_S = 600.0
 _HEARTBEAT_S = 15.0
-_MAX_DEAL_CHARS = 255
+router = APIRouter(prefix=PATH, tags=["runs"])
+
 RunId = Annotated[str, Path(description="Dagster's id of the run.")]
 
 
@@ -40,7 +43,7 @@ class Wanted(BaseModel):
     mode: Mode
     scope: Scope = Scope.SELECTED
     deals: Annotated[
-        list[Annotated[str, Field(max_length=_MAX_DEAL_CHARS)]], Field(max_length=MAX_DEALS)
+        list[Annotated[str, Field(max_length=MAX_ID_BYTES)]], Field(max_length=MAX_DEALS)
     ] = []
     anew: bool = False
     request_id: Annotated[str, Field(pattern=f"^{REQUEST_ID_PATTERN}$")] | None = None
@@ -119,7 +122,7 @@ async def tell_of_runs(studio: Serving) -> Response:
     """Server-sent: ``progress`` at each change; ``final`` after ten minutes, to connect anew."""
 
     async def follow(tell: Callable[[int], None]) -> bytes:
-        end = time.monotonic() + _LISTEN_S
+        end = time.monotonic() + LISTEN_S
         async with studio.runs.listening() as news:
             while (left := end - time.monotonic()) > 0:
                 try:
@@ -135,7 +138,7 @@ async def tell_of_runs(studio: Serving) -> Response:
         follow,
         lambda version: json.dumps({"version": version}).encode(),
         lambda _: None,
-        timeout_s=2 * _LISTEN_S,
+        timeout_s=2 * LISTEN_S,
         heartbeat_s=_HEARTBEAT_S,
     )
 
