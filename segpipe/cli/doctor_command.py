@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,8 @@ from segpipe.prompt import Mode
 from segpipe.secret_file import secrets_path
 from segpipe.secret_names import OWN_ORIGINS, place_of_secret
 from segpipe.settings import Settings
+from segpipe.store.data_root import DataRoot
+from segpipe.store.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from segpipe.store.store import DealStore
 
 _OK, _NOTE, _FAULT = "ok", "note", "fault"
@@ -98,6 +101,7 @@ def _data_root(root: str) -> Iterator[Diagnosis]:
         "data root", _OK if deals else _NOTE, f"{store.root}: {counted(len(deals), 'deal')}", advice
     )
     if not store.root.is_local:
+        yield from _bucket(store.root)
         return
     folder = next(
         path for path in (local_folder(root), *local_folder(root).parents) if path.exists()
@@ -112,6 +116,31 @@ def _data_root(root: str) -> Iterator[Diagnosis]:
     state = _FAULT if free < _LEAST_FREE_GB else _NOTE if free < _ENOUGH_FREE_GB else _OK
     advice = None if state == _OK else "free some; 'segpipe sweep' removes what is not current"
     yield Diagnosis("disk", state, f"{free:.1f} GB are free in {folder}", advice)
+
+
+def _bucket(root: DataRoot) -> Iterator[Diagnosis]:
+    """What an object store has to know, and what it lacks."""
+    storage, key = root.storage(), f"{TEMPORARY_PREFIX}doctor-{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    try:
+        storage.put_if_absent(key, [b"one"])
+        try:
+            storage.put_if_absent(key, [b"two"])
+            is_refused = False
+        except FileExistsError:
+            is_refused = not storage.swap(key, b"two", b"three")
+            is_refused &= storage.swap(key, b"one", b"two")
+        storage.remove(key)
+    except OSError as error:
+        what = f"{root} cannot be written: {error.strerror or error}"
+        advice = "let this account list, read, write and delete there"
+        yield Diagnosis("permissions", _FAULT, what, advice)
+        return
+    yield Diagnosis("permissions", _OK, f"{root} can be written", None)
+    advice = None if is_refused else "use a store that has them: promoting rests on them"
+    what = f"writes with a condition are {'kept' if is_refused else 'not known there'}"
+    yield Diagnosis("conditions", _OK if is_refused else _FAULT, what, advice)
+    what = "an object store has no links: there is no current/<mode>/ path"
+    yield Diagnosis("links", _NOTE, what, "'segpipe show' and 'export' find what is current")
 
 
 def _database(root: str) -> Diagnosis:

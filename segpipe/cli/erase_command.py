@@ -33,6 +33,10 @@ from segpipe.inpainters.build_inpainter import build_inpainter
 from segpipe.inpainters.inpainter import Wish
 from segpipe.prompt import Mode, Point
 from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.kept_data import KeptData
+from segpipe.segmenters.local_data import LocalData
+from segpipe.store.data_root import DataRoot
+from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.encode import encode_jpeg, encode_png, encode_webp
@@ -119,7 +123,7 @@ def erase(
     marks += [_point(each, is_positive=False) for each in off or ()]
 
     async def work() -> tuple[Bitmap, RgbImage]:
-        segmenter = build_segmenter(settings.segmenter, Path(settings.data_folder))
+        segmenter = build_segmenter(settings.segmenter, _data(settings, root))
         try:
             hole = _given_mask(mask, items, rgb, DealStore(root), mode)
             if hole is None:
@@ -142,6 +146,13 @@ def erase(
     say(f"{place}: {erased:,} pixels erased")
     if kept:
         say(f"{kept}: their mask")
+
+
+def _data(settings: EraseConfig, root: str) -> KeptData:
+    """Where answers and accounts are kept: beside the deals, unless settings name a folder."""
+    if "data_folder" in settings.model_fields_set:
+        return LocalData(Path(settings.data_folder))
+    return kept_data(DataRoot.parse(root))
 
 
 def _place(out: Path | None, photo: Path | None) -> Path:

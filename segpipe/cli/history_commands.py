@@ -31,7 +31,6 @@ from segpipe.cli.options import (
     Root,
     existing,
     existing_root,
-    local_folder,
 )
 from segpipe.errors import ConfigError
 from segpipe.flow.finds import write_finds_after_rollback
@@ -39,6 +38,7 @@ from segpipe.prompt import Mode
 from segpipe.segmenters.sam3.segmind.ledger_costs import DealCost, read_costs
 from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 from segpipe.store.manifests import Commit
+from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 
 _SECONDS_PER_HOUR = 3600.0
@@ -191,7 +191,7 @@ def costs(
 ) -> None:
     """Show what paid calls have cost, run by run and deal by deal."""
     store = existing_root(root)
-    spent = read_costs(local_folder(root) / LEDGER_FOLDER)
+    spent = read_costs(kept_data(store.root).ledgers(LEDGER_FOLDER))
     if deal is not None:
         # A deal that was removed has been paid for all the same.
         if not any(cost.deal == deal for cost in spent):

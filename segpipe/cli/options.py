@@ -13,6 +13,7 @@ from segpipe.prompt import Mode
 from segpipe.store.data_root import DataRoot
 from segpipe.store.ids import check_deal_id
 from segpipe.store.layout import DEALS, DEFAULT_ROOT, ROOT_VARIABLE
+from segpipe.store.storage import store_errors
 from segpipe.store.store import DealStore
 
 # Dagster makes a URL of the path of its SQLite files, and escapes nothing in it.
@@ -104,7 +105,9 @@ def existing_root(root: str) -> DealStore:
         DealNotFoundError: Nothing was ever put there, or it is another folder than was meant.
     """
     store = DealStore(root)
-    if store.root.is_local and not (Path(store.root.place) / DEALS).is_dir():
+    with store_errors():
+        is_there = store.root.storage().is_folder(DEALS)
+    if not is_there:
         raise DealNotFoundError(
             f"{store.root} holds no deals: name another with --root or {ROOT_VARIABLE}, or use "
             "'segpipe add' first"

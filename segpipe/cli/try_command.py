@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from segpipe.cli.console import Column, Listing, counted, print_json, print_listings, say
-from segpipe.cli.options import ROOT, Json, Root, local_folder
+from segpipe.cli.options import ROOT, Json, Root
 from segpipe.cli.settings_facts import RejectedFacts, TrialFacts, TrialResult
 from segpipe.errors import ConfigError, SegpipeError, UnreadablePhotoError
 from segpipe.flow.mode_prompts import PhotoPrompt
@@ -24,6 +24,8 @@ from segpipe.flow.try_photo import (
 )
 from segpipe.prompt import Prompt
 from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.kept_data import KeptData
+from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import DecodedImage, decode_image
@@ -75,10 +77,9 @@ def try_settings(
     chosen += [_read(compare)] if compare else []
     decoded = _decode(photo, chosen[0][1])
     prompt = PhotoPrompt(Prompt(texts=tuple(text or ())))
-    folder = local_folder(root)
+    data = kept_data(store.root)
     trials = [
-        (name, asyncio.run(_try(decoded, each, prompt, folder, photo.name)))
-        for name, each in chosen
+        (name, asyncio.run(_try(decoded, each, prompt, data, photo.name))) for name, each in chosen
     ]
     target = out or Path(f"{photo.stem}.trial.jpg")
     drawings = [(draw_trial(decoded.rgb, trial), name) for name, trial in trials]
@@ -91,10 +92,10 @@ def try_settings(
 
 
 async def _try(
-    decoded: DecodedImage, settings: SavedSettings, prompt: PhotoPrompt, folder: Path, image: str
+    decoded: DecodedImage, settings: SavedSettings, prompt: PhotoPrompt, data: KeptData, image: str
 ) -> Trial:
     config = within_budget(without_kept_answers(settings.segmenter), settings.budget)
-    segmenter = build_segmenter(config, folder)
+    segmenter = build_segmenter(config, data)
     try:
         return await try_photo(decoded, segmenter, prompt, settings.dedup, image=image)
     finally:

@@ -12,8 +12,9 @@ from segpipe.inpainters.erase import EraseSettings, erase
 from segpipe.inpainters.inpainter import NO_WISH, Inpainter, Wish
 from segpipe.inpainters.opencv import OpenCvConfig
 from segpipe.prompt import Mode, Point, Prompt, require_points
-from segpipe.segmenters.build_segmenter import DATA_FOLDER, SegmenterConfig
+from segpipe.segmenters.build_segmenter import SegmenterConfig
 from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.segmenters.local_data import DATA_FOLDER
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
 from segpipe.vision.boxes import Box

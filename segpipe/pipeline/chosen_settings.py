@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -17,6 +16,7 @@ from segpipe.pipeline.resources import RefinerResource, SegmenterResource
 from segpipe.prompt import Mode
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.kept_data import KeptData
 from segpipe.settings import Settings
 from segpipe.store.store import DealStore
 
@@ -113,7 +113,7 @@ def build_tools(
     segmenter: SegmenterResource,
     refiner: RefinerResource,
     settings: RunSettings,
-    data_folder: Path,
+    data: KeptData,
 ) -> Tools:
     """The tools of a run, built once, since loading a model is dear.
 
@@ -122,9 +122,9 @@ def build_tools(
     """
     try:
         return Tools(
-            segmenter=build_segmenter(settings.segmenter, data_folder)  # type: ignore[arg-type]
+            segmenter=build_segmenter(settings.segmenter, data)  # type: ignore[arg-type]
             if isinstance(segmenter.settings(), SavedOptions)
-            else segmenter.build(data_folder),
+            else segmenter.build(data),
             refiner=build_refiner(settings.refiner)  # type: ignore[arg-type]
             if isinstance(refiner.settings(), SavedOptions)
             else refiner.build(),

@@ -88,7 +88,7 @@ def build_family(
         tag_run(context.instance, context.run, mode, context.partition_keys)
         opened = store.open()
         settings = settings_of_launched_run(context, mode, opened, segmenter, refiner, config)
-        tools = build_tools(segmenter, refiner, settings, store.data_folder)
+        tools = build_tools(segmenter, refiner, settings, store.kept_data)
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
         retried = _retried_runs(context)
 

@@ -1,7 +1,6 @@
 """Resources: the deal store, the segmenter and the refiner, each chosen by config."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,12 +17,14 @@ from segpipe.pipeline.options import (
 )
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.refiners.refiner import Refiner
-from segpipe.segmenters.build_segmenter import DATA_FOLDER, build_segmenter
+from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.kept_data import KeptData
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
 from segpipe.store.commits import KEEP_COMMITS_VARIABLE
 from segpipe.store.data_root import DataRoot
 from segpipe.store.layout import ROOT_VARIABLE
+from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 
 
@@ -52,10 +53,9 @@ class DealStoreResource(dg.ConfigurableResource[DealStore]):
         return self.root.path if isinstance(self.root, LocalRoot) else self.root.url
 
     @property
-    def data_folder(self) -> Path:
-        """The local folder for what runs keep beside deals: the data root where that is local."""
-        root = self.of_deployment().root
-        return Path(root.path) if isinstance(root, LocalRoot) else DATA_FOLDER
+    def kept_data(self) -> KeptData:
+        """Where runs keep answers and accounts beside the deals."""
+        return kept_data(DataRoot.parse(self.of_deployment().where))
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Notice run config that asks for another store than that of the deployment."""
@@ -120,18 +120,18 @@ class SegmenterResource(dg.ConfigurableResource[Segmenter]):
         description="Which segmenter, and how.",
     )
 
-    def build(self, data_folder: Path) -> Segmenter:
+    def build(self, data: KeptData) -> Segmenter:
         """Build the segmenter; once a run, since loading a model is dear.
 
         Args:
-            data_folder: The local folder under which answers and accounts of services are kept.
+            data: Where answers and accounts of services are kept.
 
         Raises:
             ConfigError: It is the saved one, which the run itself looks up.
         """
         if isinstance(self.backend, SavedOptions):
             raise _undecided()
-        return build_segmenter(self.backend, data_folder)
+        return build_segmenter(self.backend, data)
 
     def settings(self) -> Settings:
         """What it is built from."""

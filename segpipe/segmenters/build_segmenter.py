@@ -1,7 +1,6 @@
 """Segmenters by configuration: the only place that maps a kind to a class."""
 
 import math
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -11,6 +10,8 @@ from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
 from segpipe.segmenters.cache.kept_only import AsksNobody
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.each_text import EachText
+from segpipe.segmenters.kept_data import KeptData
+from segpipe.segmenters.local_data import LocalData
 from segpipe.segmenters.recursive import RecursiveSegmenter
 from segpipe.segmenters.sam3.local import LocalConfig, LocalSegmenter
 from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
@@ -23,8 +24,7 @@ from segpipe.vision.tiles import LEAST_OVERLAP, MOST_OVERLAP
 _SAM3_PX = 1008
 """The side of the square that SAM 3 sees."""
 
-DATA_FOLDER = Path("data")
-"""Where segmenters keep answers and accounts, unless they are told otherwise."""
+_LOCAL = LocalData()
 
 
 class Sam3Config(Settings):
@@ -161,7 +161,7 @@ def with_innermost(
 
 def build_segmenter(
     config: AnySegmenterConfig | TilesInPassesConfig,
-    data_folder: Path = DATA_FOLDER,
+    data: KeptData = _LOCAL,
     *,
     threads: int = 2,
 ) -> Segmenter:
@@ -174,7 +174,7 @@ def build_segmenter(
 
     Args:
         config: Which segmenter, and how.
-        data_folder: Where relative folders of answers and accounts begin.
+        data: Where answers and accounts are kept.
         threads: Answers that the classical segmenter computes at once.
 
     Raises:
@@ -184,11 +184,11 @@ def build_segmenter(
         case ClassicalConfig():
             return ClassicalSegmenter(config, threads=threads)
         case Sam3Config():
-            return _build_sam3(config, data_folder)
+            return _build_sam3(config, data)
         case RecursiveConfig():
             red, green, blue = config.fill_color
             return RecursiveSegmenter(
-                build_segmenter(config.inner, data_folder, threads=threads),
+                build_segmenter(config.inner, data, threads=threads),
                 max_passes=config.max_passes,
                 min_new_detections=config.min_new_detections,
                 fill_color=(red, green, blue),
@@ -196,7 +196,7 @@ def build_segmenter(
             )
         case TilesInPassesConfig():
             return TiledSegmenter(
-                build_segmenter(config.inner, data_folder, threads=threads),
+                build_segmenter(config.inner, data, threads=threads),
                 tile_px=_tile_px(config),
                 overlap_ratio=config.overlap_ratio,
                 whole_photo=config.whole_photo,
@@ -217,32 +217,31 @@ def _tile_px(config: TilesInPassesConfig) -> int:
     return config.tile_px or most
 
 
-def build_kept_only(config: Sam3Config, data_folder: Path) -> tuple[Segmenter, AsksNobody]:
+def build_kept_only(config: Sam3Config, data: KeptData) -> tuple[Segmenter, AsksNobody]:
     """A segmenter that gives kept answers only, and what counts the others.
 
     Args:
         config: Those of the segmenter; its cache is on.
-        data_folder: Where relative folders of answers begin.
+        data: Where answers are kept.
 
     Raises:
         ConfigError: A setting cannot work, or a key is missing.
     """
-    backend = AsksNobody(_build_backend(config.backend, data_folder))
-    return _around(backend, config, data_folder), backend
+    backend = AsksNobody(_build_backend(config.backend, data))
+    return _around(backend, config, data), backend
 
 
-def _build_sam3(config: Sam3Config, data_folder: Path) -> Segmenter:
-    return _around(_build_backend(config.backend, data_folder), config, data_folder)
+def _build_sam3(config: Sam3Config, data: KeptData) -> Segmenter:
+    return _around(_build_backend(config.backend, data), config, data)
 
 
-def _around(segmenter: Segmenter, config: Sam3Config, data_folder: Path) -> Segmenter:
+def _around(segmenter: Segmenter, config: Sam3Config, data: KeptData) -> Segmenter:
     # Kept answers are those of one text each, so that another list of texts asks for new ones only.
     if config.cache.enabled:
         segmenter = CachedSegmenter(
             segmenter,
-            data_folder / config.cache.folder,
+            data.answers(config.cache.folder, config.cache.max_bytes),
             settings=config.backend,
-            max_bytes=config.cache.max_bytes,
         )
     if isinstance(config.backend, SegmindConfig):
         segmenter = BoxByBox(segmenter)
@@ -250,12 +249,11 @@ def _around(segmenter: Segmenter, config: Sam3Config, data_folder: Path) -> Segm
 
 
 def _build_backend(
-    config: SegmindConfig | InternalConfig | LocalConfig, data_folder: Path
+    config: SegmindConfig | InternalConfig | LocalConfig, data: KeptData
 ) -> Segmenter:
     match config:
         case SegmindConfig():
-            folder = str(data_folder / config.ledger_folder)
-            return SegmindSegmenter(config.model_copy(update={"ledger_folder": folder}))
+            return SegmindSegmenter(config, data.ledgers(config.ledger_folder))
         case InternalConfig():
             return InternalSegmenter(config)
         case LocalConfig():

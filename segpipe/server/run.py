@@ -12,6 +12,7 @@ from segpipe.inpainters.build_inpainter import build_inpainter
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.refiners.refiner import NoneConfig, Refiner
 from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.local_data import LocalData
 from segpipe.server.inpaint_endpoint import Filling
 from segpipe.server.serve_config import ServeConfig
 from segpipe.server.server_settings import ServerSettings
@@ -85,7 +86,7 @@ def serve(config: ServeConfig) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LimitRepeats(settings.log_lines_per_minute))
     segmenter = build_segmenter(
-        config.segmenter, Path(config.data_folder), threads=settings.in_model
+        config.segmenter, LocalData(Path(config.data_folder)), threads=settings.in_model
     )
     refiner = None if isinstance(config.refiner, NoneConfig) else build_refiner(config.refiner)
     filling = Filling(build_inpainter(config.inpainter), config.erase)

@@ -13,13 +13,13 @@ from segpipe.inpainters.opencv import OpenCvConfig
 from segpipe.refiners.build_refiner import RefinerConfig
 from segpipe.refiners.grabcut import GrabCutConfig
 from segpipe.segmenters.build_segmenter import (
-    DATA_FOLDER,
     RecursiveConfig,
     Sam3Config,
     SegmenterConfig,
     TiledConfig,
 )
 from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.segmenters.local_data import DATA_FOLDER
 from segpipe.server.server_settings import ServerSettings
 from segpipe.settings import Settings
 

@@ -108,16 +108,20 @@ def remove_deal(storage: Storage, deal: str) -> int:
     folder = layout.deal_key(deal)
     if storage.local_root and (storage.local_root / folder).is_symlink():
         raise _unsafe(deal, None)
-    files = 0
+    removed: list[str] = []
     for key in (layout.commits_key(deal), folder):
         for entry in storage.walk(key):
             if entry.kind is Kind.FOLDER:
                 storage.remove_folder(f"{key}/{entry.name}")
             else:
                 storage.remove(f"{key}/{entry.name}")
-                files += 1
-        storage.remove_folder(key)
-    return files
+                removed.append(f"{key}/{entry.name}")
+        if storage.keeps_empty_folders:
+            storage.remove_folder(key)
+    if not storage.keeps_empty_folders:
+        for key in sorted(layout.folders_above(removed, folder), key=len, reverse=True):
+            storage.remove_folder(key)
+    return len(removed)
 
 
 def list_if_folder(storage: Storage, key: str) -> list[Entry]:

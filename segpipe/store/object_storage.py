@@ -9,6 +9,7 @@ The answer to a PUT may get lost, and a client that repeats it is then refused b
 So whoever is refused, or told of a fault, first reads back what is there.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -176,6 +177,14 @@ class ObjectStorage(Storage):
 
     @override
     def remove_folder(self, key: str) -> bool:
+        # There is none, but some stores that only speak S3 keep it and go on listing its name,
+        # until somebody deletes that; they refuse while anything is in it.
+        path = self._path(key)
+        with os_errors(key), contextlib.suppress(FileNotFoundError):
+            try:
+                obstore.head(self._store, path)
+            except FileNotFoundError:
+                obstore.delete(self._store, path)
         return False
 
     def put_file(self, key: str, file: BinaryIO) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 from segpipe.errors import SegpipeError
@@ -26,6 +25,7 @@ from segpipe.segmenters.build_segmenter import (
     innermost,
 )
 from segpipe.segmenters.cache.kept_only import AsksNobody, NotKeptError
+from segpipe.segmenters.kept_data import KeptData
 from segpipe.segmenters.sam3.local import LocalConfig
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.sam3.segmind.ledger_costs import read_costs
@@ -84,7 +84,7 @@ class _Sample:
 
 async def estimate_of(
     store: DealStore,
-    data_folder: Path,
+    data: KeptData,
     mode: Mode,
     deals: Sequence[DealStatus],
     *,
@@ -94,7 +94,7 @@ async def estimate_of(
 
     Args:
         store: The deals and the saved settings.
-        data_folder: Where answers and accounts are kept.
+        data: Where answers and accounts are kept.
         mode: The mode.
         deals: The deals, and how they stand.
         anew: Whether all is made again that is up to date.
@@ -123,28 +123,28 @@ async def estimate_of(
     facts["is_more"] = isinstance(chosen, RecursiveConfig) and chosen.max_passes > 1
     try:
         photos = await finish_in_thread(_some_photos, store, asking)
-        sample = await _look(store, data_folder, mode, settings, segmenter, photos)
+        sample = await _look(store, data, mode, settings, segmenter, photos)
     except SegpipeError as error:
         return Estimate(**facts, unknown=error.message)
     share = facts["asked"] / sample.photos if sample.photos else 0
     calls = round(sample.calls * share)
     facts |= {"not_kept": round(sample.not_kept * share), "is_sampled": share > 1}
     if isinstance(segmenter.backend, SegmindConfig):
-        price = await finish_in_thread(_price, data_folder, segmenter.backend)
+        price = await finish_in_thread(_price, data, segmenter.backend)
         facts |= {"paid_calls": calls, "credits": calls * price}
     return Estimate(**facts)
 
 
 async def _look(
     store: DealStore,
-    data_folder: Path,
+    data: KeptData,
     mode: Mode,
     settings: SavedSettings,
     config: Sam3Config,
     photos: Sequence[tuple[str, Photo]],
 ) -> _Sample:
     """Look whether the answers for some photos are kept."""
-    kept, counter = build_kept_only(config, data_folder)
+    kept, counter = build_kept_only(config, data)
     seen = not_kept = 0
     try:
         for deal, photo in photos:
@@ -196,9 +196,9 @@ def _some_photos(store: DealStore, deals: Sequence[DealStatus]) -> list[tuple[st
     return found
 
 
-def _price(data_folder: Path, config: SegmindConfig) -> float:
+def _price(data: KeptData, config: SegmindConfig) -> float:
     """What a call has cost so far, in credits; before there was one, what settings say."""
-    spent = read_costs(data_folder / config.ledger_folder)
+    spent = read_costs(data.ledgers(config.ledger_folder))
     known = sum(cost.calls - cost.unknown for cost in spent)
     return sum(cost.cost for cost in spent) / known if known else config.cost_per_call
 

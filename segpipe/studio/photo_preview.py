@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 from segpipe.detection import NO_EVIDENCE, Candidate
@@ -24,6 +23,7 @@ from segpipe.segmenters.build_segmenter import (
     build_segmenter,
     innermost,
 )
+from segpipe.segmenters.kept_data import KeptData
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.segmenter import Segmenter, call_context
 from segpipe.store.store import DealStore, Photo
@@ -74,12 +74,12 @@ class PhotoPreview:
 
     Args:
         store: The deals.
-        folder: The local folder of kept answers and of the account of paid calls.
+        data: Where answers are kept, and the account of paid calls.
     """
 
-    def __init__(self, store: DealStore, folder: Path) -> None:
+    def __init__(self, store: DealStore, data: KeptData) -> None:
         self._store = store
-        self._folder = folder
+        self._data = data
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._segmenter: Segmenter | None = None
@@ -151,7 +151,7 @@ class PhotoPreview:
         if self._segmenter is None or self._built_from != settings:
             await self.aclose()
             self._segmenter = None
-            self._segmenter = build_segmenter(settings, self._folder)
+            self._segmenter = build_segmenter(settings, self._data)
             self._built_from = settings
         return self._segmenter
 

@@ -8,6 +8,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from segpipe.cli.options import local_folder
+from segpipe.segmenters.kept_data import KeptData
+from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 from segpipe.studio.audit_log import AuditLog
 from segpipe.studio.dagster_gateway import DagsterGateway
@@ -45,8 +47,8 @@ class Studio:
         trials: Tries settings on one photo.
         requests: Starts and ends runs.
         runs: What runs there are, and how far they are.
-        data_folder: Where runs keep answers and accounts, on this machine.
-        folder: For what the studio keeps beside the deals, in it.
+        data: Where runs keep answers and accounts.
+        folder: For what the studio keeps on this machine.
     """
 
     settings: StudioSettings
@@ -63,7 +65,7 @@ class Studio:
     trials: Trials
     requests: RunRequests
     runs: RunWatch
-    data_folder: Path
+    data: KeptData
     folder: Path
 
 
@@ -74,6 +76,7 @@ def build_studio(settings: StudioSettings) -> Studio:
         ConfigError: A setting cannot work.
     """
     store = DealStore(settings.root)
+    data = kept_data(store.root)
     login = Login(settings)
     folder = local_folder(settings.root) / _FOLDER
     status = StatusReader(store)
@@ -95,14 +98,14 @@ def build_studio(settings: StudioSettings) -> Studio:
             at_once=settings.pictures_at_once,
         ),
         photos=PhotoFacts(store),
-        preview=PhotoPreview(store, local_folder(settings.root)),
+        preview=PhotoPreview(store, data),
         status=status,
         deals=deals,
         dagster=dagster,
-        trials=Trials(store, local_folder(settings.root)),
+        trials=Trials(store, data),
         requests=requests,
         runs=RunWatch(dagster, on_settled=deals.forget),
-        data_folder=local_folder(settings.root),
+        data=data,
         folder=folder,
     )
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from segpipe.errors import (
     BudgetExceededError,
@@ -29,6 +28,7 @@ from segpipe.flow.try_photo import (
 )
 from segpipe.prompt import Mode, Prompt
 from segpipe.segmenters.build_segmenter import AnySegmenterConfig, build_segmenter
+from segpipe.segmenters.kept_data import KeptData
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.inputs import Photo
 from segpipe.store.store import DealStore
@@ -83,12 +83,12 @@ class Trials:
 
     Args:
         store: The deals and the saved settings.
-        folder: The local folder of the account of paid calls.
+        data: Where the account of paid calls is kept.
     """
 
-    def __init__(self, store: DealStore, folder: Path) -> None:
+    def __init__(self, store: DealStore, data: KeptData) -> None:
         self._store = store
-        self._folder = folder
+        self._data = data
         self._one = asyncio.Lock()
         self._asked = 0
 
@@ -109,7 +109,7 @@ class Trials:
     async def _ask(self, question: Question) -> TrialOfPhoto:
         saved = (await finish_in_thread(read_saved, self._store)).settings
         config = without_kept_answers(question.segmenter or saved.segmenter)
-        segmenter = build_segmenter(within_budget(config, saved.budget), self._folder)
+        segmenter = build_segmenter(within_budget(config, saved.budget), self._data)
         try:
             place, photo = DealPhoto("", ""), None
             if isinstance(question.photo, DealPhoto):

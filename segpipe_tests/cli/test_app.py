@@ -14,6 +14,7 @@ from segpipe.progress import DealDone, Event
 from segpipe.prompt import Mode
 from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.sam3.segmind.call_ledger import Bill, Budget, Ledger
+from segpipe.segmenters.sam3.segmind.ledger_folder import LedgerFolder
 from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 from segpipe.segmenters.segmenter import CallContext
 from segpipe.store.store import DealStore
@@ -198,7 +199,7 @@ def test_costs_adds_up_what_the_ledgers_hold(cli: Cli, tmp_path: Path) -> None:
     assert "no paid call" in cli("costs").stdout
     budget = Budget()
     for run_id, deal, told in (("r1", "lot", 0.25), ("r1", "lot", 0.5), ("r2", "other", None)):
-        ledger = Ledger(tmp_path / "data" / LEDGER_FOLDER, run_id)
+        ledger = Ledger(LedgerFolder(tmp_path / "data" / LEDGER_FOLDER), run_id)
         bill = Bill(ledger, budget, CallContext(run_id, deal, "a.png"))
         bill.observe(Attempt(1))
         if told is not None:

@@ -15,6 +15,7 @@ from segpipe.flow.tools import Tools
 from segpipe.prompt import Prompt
 from segpipe.refiners.refiner import NoneConfig, NoneRefiner
 from segpipe.segmenters.cache import CachedSegmenter
+from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.store.store import DealStore
 from segpipe.vision.crop import CropFormat
 from segpipe.vision.encode import encode_png
@@ -50,7 +51,7 @@ def process(
     deal: str = "lot",
     settings: FlowSettings | None = None,
 ) -> DealOutcome:
-    segmenter = CachedSegmenter(inner, cache, settings=BrightConfig(), max_bytes=10_000_000)
+    segmenter = CachedSegmenter(inner, CacheFolder(cache, 10_000_000), settings=BrightConfig())
     run_settings = RunSettings(BrightConfig(), NoneConfig(), settings or FlowSettings())
     tools = Tools(segmenter, NoneRefiner(), run_settings)
     return asyncio.run(process_deal(store, DealTask(deal, run_id), tools))

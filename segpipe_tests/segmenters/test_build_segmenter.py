@@ -18,6 +18,7 @@ from segpipe.segmenters.build_segmenter import (
     build_segmenter,
 )
 from segpipe.segmenters.classical import ClassicalConfig
+from segpipe.segmenters.local_data import LocalData
 from segpipe.segmenters.sam3.local import EverythingSettings, LocalConfig
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.sam3.service import InternalConfig
@@ -110,7 +111,7 @@ def test_every_kind_answers_a_deal_in_both_modes(
     draw(store, "a", boxed("one", FIRST), boxed("two", SECOND))
 
     async def process(mode: Mode) -> int:
-        segmenter = build_segmenter(backend, tmp_path / "data")
+        segmenter = build_segmenter(backend, LocalData(tmp_path / "data"))
         try:
             revision = await segmenter.revision()
             assert revision == await segmenter.revision()

@@ -33,8 +33,10 @@ from segpipe.segmenters.build_segmenter import (
     build_segmenter,
 )
 from segpipe.segmenters.cache import CachedSegmenter
+from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.segmenters.each_text import EachText
+from segpipe.segmenters.local_data import LocalData
 from segpipe.segmenters.recursive import RecursiveSegmenter
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.segmenter import Segmenter, call_context
@@ -362,7 +364,7 @@ def test_it_wraps_and_is_wrapped(wrap: Callable[[Segmenter], Segmenter], made: s
 def test_a_cache_inside_keeps_tiles_and_one_outside_keeps_photos(tmp_path: Path) -> None:
     def cached(inner: Segmenter, folder: str) -> CachedSegmenter:
         settings = ClassicalConfig()
-        return CachedSegmenter(inner, tmp_path / folder, settings=settings, max_bytes=10**8)
+        return CachedSegmenter(inner, CacheFolder(tmp_path / folder, 10**8), settings=settings)
 
     inner = Shades()
     first = ask(tiled(cached(inner, "tiles")))
@@ -389,7 +391,7 @@ def test_a_paid_service_is_asked_for_all_tiles_or_none(
         config = TiledConfig(inner=Sam3Config(backend=backend), min_photo_px=0)
 
         async def answer() -> SegmentationResult:
-            segmenter = build_segmenter(config, tmp_path)
+            segmenter = build_segmenter(config, LocalData(tmp_path))
             try:
                 with call_context(run_id, "lot", "a.png"):
                     return await segmenter.segment(noise, Prompt(texts=("cup",)))

@@ -16,6 +16,7 @@ from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
 from segpipe.refiners.build_refiner import build_refiner
 from segpipe.segmenters.build_segmenter import build_segmenter
+from segpipe.segmenters.local_data import LocalData
 from segpipe.store.store import DealStore
 from segpipe.studio.deal_status import StatusReader
 from segpipe.studio.estimates import Estimate, estimate_of
@@ -64,7 +65,7 @@ def run(store: DealStore, root: Path, deal: str, run_id: str) -> None:
     """Run a deal with the saved settings."""
     saved = read_saved(store)
     settings = saved.settings.of_run(saved.generation)
-    segmenter = build_segmenter(settings.segmenter, root)  # type: ignore[arg-type]
+    segmenter = build_segmenter(settings.segmenter, LocalData(root))  # type: ignore[arg-type]
     tools = Tools(segmenter, build_refiner(settings.refiner), settings)  # type: ignore[arg-type]
 
     async def work() -> None:
@@ -78,7 +79,9 @@ def run(store: DealStore, root: Path, deal: str, run_id: str) -> None:
 
 def estimate(store: DealStore, root: Path, *, anew: bool = False) -> Estimate:
     deals = StatusReader(store).statuses(store.deals())
-    return in_thread(lambda: asyncio.run(estimate_of(store, root, Mode.FIND_ALL, deals, anew=anew)))
+    return in_thread(
+        lambda: asyncio.run(estimate_of(store, LocalData(root), Mode.FIND_ALL, deals, anew=anew))
+    )
 
 
 @pytest.mark.usefixtures("key")

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from filelock import AsyncFileLock, FileLock, Timeout
 
+from segpipe.segmenters.kept_data import AnswerFiles
+
 _ENTRY, _LOCK, _TEMPORARY = ".entry", ".lock", ".tmp"
 _SHARD_CHARS = 2
 _FILE_MODE = 0o666  # less the process's umask
@@ -33,7 +35,7 @@ class _Entry(NamedTuple):
     path: Path
 
 
-class CacheFolder:
+class CacheFolder(AnswerFiles):
     """Keeps bytes under keys.
 
     Entries are replaced whole (a synced temporary file, then a rename), so that a reader or a

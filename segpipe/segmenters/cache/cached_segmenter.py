@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -14,7 +13,6 @@ from segpipe.detection import SegmentationResult, Thresholds, Usage
 from segpipe.digests import settings_digest
 from segpipe.errors import SegmenterError
 from segpipe.prompt import Prompt
-from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.segmenters.cache.kept_answers import (
     DamagedEntryError,
     answer_key,
@@ -23,6 +21,7 @@ from segpipe.segmenters.cache.kept_answers import (
     pixels_digest,
 )
 from segpipe.segmenters.cache.shared_calls import SharedCalls
+from segpipe.segmenters.kept_data import AnswerFiles
 from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.settings import Settings
 from segpipe.vision.image import RgbImage
@@ -62,7 +61,7 @@ _log = logging.getLogger(__name__)
 
 
 class CachedSegmenter(WrappedSegmenter):
-    """Wraps a segmenter and keeps its answers in a folder.
+    """Wraps a segmenter and keeps its answers.
 
     An answer is kept under the image's pixels, the prompt, the segmenter's id and settings, and
     the revision of its model. One that is kept comes back as it was given, with the time that it
@@ -75,26 +74,24 @@ class CachedSegmenter(WrappedSegmenter):
     kept: one that came while it changed, or while it cannot be told, is not kept. With thresholds
     of its own a question is another one.
 
-    A damaged entry is replaced. With a folder that cannot be read or written everything still
+    A damaged entry is replaced. With a place that cannot be read or written everything still
     works, only unkept, and one warning is logged.
 
     Args:
         inner: The segmenter that is asked.
-        folder: Where answers are kept; a local folder that processes may share.
+        answers: Where they are kept; others may share it.
         settings: Those of the inner segmenter; their identity decides its answers.
-        max_bytes: The size of the folder, at most.
     """
 
     def __init__(
         self,
         inner: Segmenter,
-        folder: Path,
+        answers: AnswerFiles,
         *,
         settings: Settings,
-        max_bytes: int,
     ) -> None:
         self._inner = inner
-        self._folder = CacheFolder(folder, max_bytes)
+        self._answers = answers
         self._settings = settings.identity()
         self._shared_calls = SharedCalls[SegmentationResult]()
         self._warned = False
@@ -163,7 +160,7 @@ class CachedSegmenter(WrappedSegmenter):
 
     def _read(self, key: str) -> SegmentationResult | None:
         try:
-            entry = self._folder.read(key)
+            entry = self._answers.read(key)
             return None if entry is None else decode_answer(key, entry)
         except DamagedEntryError:
             return None
@@ -173,7 +170,7 @@ class CachedSegmenter(WrappedSegmenter):
 
     def _write(self, key: str, result: SegmentationResult) -> None:
         try:
-            self._folder.write(key, encode_answer(key, result))
+            self._answers.write(key, encode_answer(key, result))
         except OSError as error:
             self._warn(error)
 
@@ -181,7 +178,7 @@ class CachedSegmenter(WrappedSegmenter):
     async def _locked(self, key: str) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._folder.locked(key))
+                await stack.enter_async_context(self._answers.locked(key))
             except OSError as error:
                 self._warn(error)
             yield

@@ -25,7 +25,7 @@ def show(
     run: Annotated[str, Query(max_length=_MAX_RUN_CHARS)] = "",
 ) -> Response:
     """Of all runs, or of one."""
-    spent = read_costs(studio.data_folder / LEDGER_FOLDER)
+    spent = read_costs(studio.data.ledgers(LEDGER_FOLDER))
     if run:
         spent = [cost for cost in spent if cost.run_id == run]
     return studio.pages.draw(

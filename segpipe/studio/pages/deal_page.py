@@ -107,7 +107,7 @@ def _of_tab(
         case Tab.HISTORY:
             return {"history": read_history(studio.store, deal, mode)}
         case Tab.COSTS:
-            spent = read_costs(studio.data_folder / LEDGER_FOLDER)
+            spent = read_costs(studio.data.ledgers(LEDGER_FOLDER))
             return {"costs": costs_of(cost for cost in spent if cost.deal == deal)}
         case Tab.REPORT:
             return {}

@@ -60,9 +60,7 @@ async def estimate(
     """What processing deals would take."""
     mode = mode_of(request)
     deals = await finish_in_thread(chosen_deals, studio, mode, scope, deal or ())
-    found = await estimate_of(
-        studio.store, studio.data_folder, mode, deals, anew=scope is Scope.ALL
-    )
+    found = await estimate_of(studio.store, studio.data, mode, deals, anew=scope is Scope.ALL)
     return studio.pages.draw(request, "estimate.html", estimate=found, scope=scope)
 
 

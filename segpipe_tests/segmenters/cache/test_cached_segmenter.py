@@ -14,6 +14,7 @@ from segpipe.detection import SegmentationResult, Thresholds, Usage
 from segpipe.errors import BackendUnavailableError, SegmenterError
 from segpipe.prompt import Prompt
 from segpipe.segmenters.cache import CacheConfig, CachedSegmenter
+from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.settings import Settings
 from segpipe_tests.segmenters.cache.answers import (
     LoggingSegmenter,
@@ -33,8 +34,9 @@ class PaidSettings(Settings):
 
 
 def cached(inner: Any, folder: Path, **options: Any) -> CachedSegmenter:
-    settings: dict[str, Any] = {"settings": PaidSettings(), "max_bytes": 10_000_000}
-    return CachedSegmenter(inner, folder, **settings | options)
+    max_bytes = options.pop("max_bytes", 10_000_000)
+    settings: dict[str, Any] = {"settings": PaidSettings()}
+    return CachedSegmenter(inner, CacheFolder(folder, max_bytes), **settings | options)
 
 
 def ask(

@@ -1,40 +1,36 @@
-"""What every call of a run cost, on disk, and the limits that a run may not pass.
+"""What every call of a run cost, kept, and the limits that a run may not pass.
 
-A run has one file of JSON lines. A call has a line when it is sent and one when its outcome is
-known, with the same ``call``: so what several processes, or a retry after a kill, have under way
-counts too.
+A run has one account of JSON lines. A call has a line when it is sent and one when its outcome is
+known, with the same ``call``: so what several processes or machines, or a retry after a kill, have
+under way counts too.
 """
 
 import asyncio
 import hashlib
 import json
 import math
-import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-
-from filelock import FileLock
 
 from segpipe.detection import Usage
 from segpipe.errors import BudgetExceededError, StoreError
 from segpipe.segmenters.http import Attempt, Outcome
+from segpipe.segmenters.kept_data import Ledgers, Line
 from segpipe.segmenters.sam3.segmind.ledger_costs import cost_of_day
 from segpipe.segmenters.segmenter import CallContext
 
 _NO_RUN = "no-run"
-_LOCK = ".lock"
-"""One file for all runs of a folder: it is held for as long as a line takes."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _NAME_CHARS = 60
 _DIGEST_CHARS = 12
 _FREE = frozenset({Outcome.UNAVAILABLE, Outcome.REFUSED})
 _ROUNDING = 1e-9  # sums of decimal costs
+_MAX_TRIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +62,13 @@ class Ledger:
     """The calls of one run.
 
     Args:
-        folder: Where the ledgers are; made when it is not there.
-        run_id: Names the file; "" is "no-run".
+        ledgers: Where the accounts of all runs are.
+        run_id: Names the account; "" is "no-run".
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self.path = folder / f"{_file_stem(run_id)}.jsonl"
-        self._read_bytes = 0
+    def __init__(self, ledgers: Ledgers, run_id: str) -> None:
+        self._ledgers = ledgers
+        self._lines = ledgers.lines(_file_stem(run_id))
         self._entries: dict[str, _Entry] = {}
         self._paid_calls = 0
         self._known_cost = 0.0
@@ -81,9 +77,14 @@ class Ledger:
         self.first_calls = asyncio.Lock()
         """Held, in this process, by the one call under way while no cost is known."""
 
+    @property
+    def place(self) -> str:
+        """Where the account is, for people."""
+        return self._lines.place
+
     def knows_a_cost(self) -> bool:
         """Whether any call has told what it cost; raises StoreError when that cannot be read."""
-        with self._locked():
+        with self._turn():
             return self._highest_cost is not None
 
     def require_budget(self, calls: int, budget: Budget) -> None:
@@ -92,71 +93,62 @@ class Ledger:
         Raises:
             StoreError: The ledger cannot be read.
         """
-        with self._locked():
+        with self._turn():
             self._check(budget, calls)
 
     def open_call(self, line: dict[str, object], budget: Budget) -> None:
         """Write that a call is about to be sent.
 
         Raises:
-            BudgetExceededError: It would pass a limit; nothing is written.
+            BudgetExceededError: It would pass a limit; nothing is written, or that it is not made.
             StoreError: The ledger cannot be written.
         """
-        with self._locked() as file:
-            self._check(budget)
-            self._append(file, line)
+        self._add(line, lambda: self._check(budget))
+        if budget.max_cost_per_day and not self._ledgers.one_at_a_time:
+            # Other runs may have written at the same moment: each sees both now.
+            try:
+                self._check_day(budget, 0)
+            except BudgetExceededError:
+                self.append({**line, "outcome": Outcome.REFUSED.value, "cost": 0.0})
+                raise
 
     def append(self, line: dict[str, object]) -> None:
         """Write what has become known of a call; raises StoreError when that fails."""
-        with self._locked() as file:
-            self._append(file, line)
+        self._add(line, lambda: None)
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """The file, locked against other processes and threads, and read to its end."""
+    def _turn(self) -> Iterator[None]:
+        """All lines are counted, and as far as it can be nobody else writes."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A soft lock, for file systems without locks, would outlive its holder.
-            with FileLock(self.path.with_name(_LOCK), fallback_to_soft=False):
-                file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-                try:
-                    self._catch_up(file)
-                    yield file
-                finally:
-                    os.close(file)
+            with self._lines.turn() as new:
+                for line in new:
+                    self._note(line)
+                yield
         except OSError as error:
             raise StoreError(
-                f"the ledger {self.path} cannot be written, and without it no call is made: {error}"
+                f"the ledger {self.place} cannot be written, and without it no call is made: "
+                f"{error}"
             ) from error
 
-    def _append(self, file: int, line: dict[str, object]) -> None:
-        data = json.dumps(line).encode() + b"\n"
-        written = os.write(file, data)
-        self._catch_up(file)
-        if written != len(data):
-            raise OSError("the disk is full")
+    def _add(self, fields: dict[str, object], check: Callable[[], None]) -> None:
+        text = json.dumps(fields).encode()
+        for _ in range(_MAX_TRIES):
+            with self._turn():
+                check()
+                if self._lines.append(text):
+                    self._note(Line("", text))
+                    return
+        raise StoreError(f"{_MAX_TRIES} others wrote into the ledger {self.place} first; try again")
 
-    def _catch_up(self, file: int) -> None:
-        """Read what was written since, by whomever; close a line that a full disk cut off."""
-        size = os.fstat(file).st_size
-        if size == self._read_bytes:
-            return
-        new = os.pread(file, size - self._read_bytes, self._read_bytes)
-        if not new.endswith(b"\n"):
-            os.write(file, b"\n")
-            new += b"\n"
-        for offset, line in enumerate(new.splitlines(), start=self._read_bytes):
-            self._note(line, unnamed=f"unreadable-{offset}")
-        self._read_bytes += len(new)
-
-    def _note(self, line: bytes, *, unnamed: str) -> None:
+    def _note(self, line: Line) -> None:
         try:
-            fields = json.loads(line)
+            fields = json.loads(line.text)
             call, cost = str(fields["call"]), fields["cost"]
             is_paid = Outcome(fields["outcome"]) not in _FREE or bool(cost)
             entry = _Entry(is_paid, None if cost is None else float(cost))
         except (ValueError, KeyError, TypeError):
-            call, entry = unnamed, _Entry(is_paid=True, cost=None)  # a call, of whatever cost
+            # A call, of whatever cost.
+            call, entry = f"unreadable-{line.place}", _Entry(is_paid=True, cost=None)
         self._count(self._entries.get(call), -1)
         self._count(entry, 1)
         self._entries[call] = entry
@@ -174,7 +166,7 @@ class Ledger:
         calls = self._paid_calls + more
         of_which = "" if more == 1 else f" {more}"
         none_made = "it was not made" if more == 1 else "none of them was made"
-        spent = f"What has been spent is in {self.path.name}"
+        spent = f"What has been spent is in {self.place.rpartition('/')[2]}"
         if budget.max_paid_calls and calls > budget.max_paid_calls:
             last = "would be" if more == 1 else "would end with"
             raise BudgetExceededError(
@@ -190,16 +182,23 @@ class Ledger:
                 f"credits, more than the {budget.max_cost:g} allowed; {none_made}. {spent}",
                 field="max_cost",
             )
-        if budget.max_cost_per_day:
-            today = cost_of_day(self.path.parent, datetime.now(UTC).date(), unknown=assumed)
-            if today + assumed * more > budget.max_cost_per_day + _ROUNDING:
-                raise BudgetExceededError(
-                    f"with the next{of_which} call{'s' * (more > 1)} all runs of today may cost "
-                    f"{today + assumed * more:.6g} credits, more than the "
-                    f"{budget.max_cost_per_day:g} allowed a day; {none_made}. 'segpipe costs' "
-                    "shows what has been spent; days are those of UTC",
-                    field="max_cost_per_day",
-                )
+        self._check_day(budget, more)
+
+    def _check_day(self, budget: Budget, more: int) -> None:
+        if not budget.max_cost_per_day:
+            return
+        assumed = budget.cost_per_call if self._highest_cost is None else self._highest_cost
+        spent = cost_of_day(self._ledgers, datetime.now(UTC).date(), unknown=assumed)
+        if spent + assumed * more > budget.max_cost_per_day + _ROUNDING:
+            of_which = f"{more} calls" if more > 1 else "call"
+            none_made = "none of them was made" if more > 1 else "it was not made"
+            raise BudgetExceededError(
+                f"with the next {of_which} all runs of today may cost "
+                f"{spent + assumed * more:.6g} credits, more than the "
+                f"{budget.max_cost_per_day:g} allowed a day; {none_made}. 'segpipe costs' "
+                "shows what has been spent; days are those of UTC",
+                field="max_cost_per_day",
+            )
 
 
 class Bill:

@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from segpipe.errors import StoreError
+from segpipe.segmenters.kept_data import Ledgers
 
 
 class _Line(BaseModel):
@@ -86,24 +85,24 @@ def sum_costs(costs: Iterable[DealCost], of: Callable[[DealCost], str]) -> list[
     ]
 
 
-def read_costs(folder: Path) -> list[DealCost]:
-    """The costs of every run and deal in a folder of ledgers, the earliest first.
+def read_costs(ledgers: Ledgers) -> list[DealCost]:
+    """The costs of every run and deal, the earliest first.
 
     Raises:
         StoreError: A ledger cannot be read.
     """
     lines: dict[tuple[str, str], list[_Line]] = {}
-    for line in _lines(folder):
+    for line in _lines(ledgers):
         lines.setdefault((line.run, line.deal), []).append(line)
     costs = [_sum(run_id, deal, found) for (run_id, deal), found in lines.items()]
     return sorted(costs, key=lambda cost: (cost.started, cost.deal))
 
 
-def cost_of_day(folder: Path, day: date, *, unknown: float) -> float:
+def cost_of_day(ledgers: Ledgers, day: date, *, unknown: float) -> float:
     """What the calls of all runs have cost that were sent on a day of UTC, in credits.
 
     Args:
-        folder: The ledgers.
+        ledgers: The accounts.
         day: The day.
         unknown: What a call counts of which no cost is known.
 
@@ -112,21 +111,15 @@ def cost_of_day(folder: Path, day: date, *, unknown: float) -> float:
     """
     since = datetime.combine(day, time(), UTC).timestamp()
     costs: dict[str, float | None] = {}
-    for line in _lines(folder, since):
+    for line in _lines(ledgers, since):
         if line.time.startswith(day.isoformat()):
             costs[line.call] = line.cost
     return sum(unknown if cost is None else cost for cost in costs.values())
 
 
-def _lines(folder: Path, since: float = 0) -> Iterator[_Line]:
-    """Every line of the ledgers that were written to since a time, seconds since 1970."""
-    for path in sorted(folder.glob("*.jsonl")):
-        try:
-            if path.stat().st_mtime < since:
-                continue
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"the ledger {path} cannot be read: {error}") from error
+def _lines(ledgers: Ledgers, since: float = 0) -> Iterator[_Line]:
+    """Every line of the accounts that were written to since a time, seconds since 1970."""
+    for name, text in ledgers.accounts(since):
         for number, line in enumerate(text.splitlines(), start=1):
             try:
                 yield _Line.model_validate(json.loads(line))
@@ -134,7 +127,7 @@ def _lines(folder: Path, since: float = 0) -> Iterator[_Line]:
                 # A full disk cut it off: a call, of whatever cost, as the ledger itself takes it.
                 yield _Line(
                     time="",
-                    run=path.stem,
+                    run=name,
                     deal="",
                     call=f"unreadable-{number}",
                     cost=None,

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from segpipe.detection import Detection, SegmentationResult, Thresholds
 from segpipe.prompt import Mode, Prompt
+from segpipe.segmenters.kept_data import Ledgers
 from segpipe.segmenters.sam3.segmind.answer_masks import SentPhoto
 from segpipe.segmenters.sam3.segmind.call_ledger import Bill, Budget, Ledger
+from segpipe.segmenters.sam3.segmind.ledger_folder import LedgerFolder
 from segpipe.segmenters.sam3.segmind.segmind_answer import Reading, read_answer
 from segpipe.segmenters.sam3.segmind.segmind_api import SegmindApi
 from segpipe.segmenters.sam3.segmind.segmind_boxes import box_itself, match_boxes, one_item
@@ -40,6 +42,7 @@ class SegmindSegmenter(Segmenter):
 
     Args:
         config: The settings.
+        ledgers: Where calls are accounted for; by default files in the folder that settings name.
 
     Raises:
         ConfigError: The environment variable with the key is not set.
@@ -47,7 +50,7 @@ class SegmindSegmenter(Segmenter):
 
     id = "sam3-segmind"
 
-    def __init__(self, config: SegmindConfig) -> None:
+    def __init__(self, config: SegmindConfig, ledgers: Ledgers | None = None) -> None:
         self._config = config
         self._key = read_api_key(config)
         self._api = SegmindApi(config, self._key)
@@ -57,7 +60,8 @@ class SegmindSegmenter(Segmenter):
             config.cost_per_call,
             config.max_cost_per_day,
         )
-        self._ledgers: dict[str, Ledger] = {}
+        self._ledgers = ledgers or LedgerFolder(Path(config.ledger_folder))
+        self._of_runs: dict[str, Ledger] = {}
 
     @property
     def concurrency(self) -> int:
@@ -171,6 +175,6 @@ class SegmindSegmenter(Segmenter):
 
     def _bill(self, context: CallContext) -> Bill:
         run_id = context.run_id
-        if run_id not in self._ledgers:
-            self._ledgers[run_id] = Ledger(Path(self._config.ledger_folder), run_id)
-        return Bill(self._ledgers[run_id], self._budget, context)
+        if run_id not in self._of_runs:
+            self._of_runs[run_id] = Ledger(self._ledgers, run_id)
+        return Bill(self._of_runs[run_id], self._budget, context)

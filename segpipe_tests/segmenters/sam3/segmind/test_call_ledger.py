@@ -14,6 +14,7 @@ import pytest
 from segpipe.errors import BudgetExceededError, StoreError
 from segpipe.segmenters.http import Attempt, Outcome
 from segpipe.segmenters.sam3.segmind.call_ledger import Bill, Budget, Ledger, amount
+from segpipe.segmenters.sam3.segmind.ledger_folder import LedgerFolder
 from segpipe.segmenters.segmenter import CallContext
 
 RUN = CallContext("run-1", "deal-1", "a.png")
@@ -31,7 +32,7 @@ def ended(outcome: Outcome, status: int | None = None, headers: Any = ()) -> Att
 
 def bill_of(folder: Path, **budget: Any) -> Bill:
     """A bill by a ledger of its own, as a second process would have."""
-    return Bill(Ledger(folder, RUN.run_id), Budget(**budget), RUN)
+    return Bill(Ledger(LedgerFolder(folder), RUN.run_id), Budget(**budget), RUN)
 
 
 def lines_of(folder: Path, name: str = "run-1.jsonl") -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def test_a_call_has_a_line_when_it_is_sent_and_one_when_its_outcome_is_known(
 def test_a_run_has_a_file_of_its_own_inside_the_folder(
     tmp_path: Path, run_id: str, start: str
 ) -> None:
-    path = Ledger(tmp_path, run_id).path
+    path = Path(Ledger(LedgerFolder(tmp_path), run_id).place)
     assert path.parent == tmp_path
     assert path.name.startswith(start)
     assert path.suffix == ".jsonl"
@@ -69,7 +70,7 @@ def test_a_run_has_a_file_of_its_own_inside_the_folder(
 
 def test_names_that_are_made_safe_stay_different(tmp_path: Path) -> None:
     names = {
-        Ledger(tmp_path, run_id).path.name
+        Path(Ledger(LedgerFolder(tmp_path), run_id).place).name
         for run_id in ("a/b", "a_b", "a b", "ä", "\udc80", "a" * 300)
     }
     assert len(names) == 6
@@ -154,7 +155,7 @@ def test_what_other_processes_and_killed_ones_have_under_way_counts(tmp_path: Pa
 def test_while_no_cost_is_known_calls_take_turns_and_who_leaves_blocks_no_other(
     tmp_path: Path,
 ) -> None:
-    ledger = Ledger(tmp_path, RUN.run_id)
+    ledger = Ledger(LedgerFolder(tmp_path), RUN.run_id)
     begun: list[str] = []
 
     async def call(name: str, max_cost: float) -> None:
@@ -213,7 +214,7 @@ def test_a_line_that_a_full_disk_cut_off_counts_as_a_call_and_harms_no_other(
 def test_without_a_ledger_no_call_is_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StoreError, match="cannot be written"):
-        Bill(Ledger(tmp_path / "file", "r"), Budget(), RUN).observe(SENT)
+        Bill(Ledger(LedgerFolder(tmp_path / "file"), "r"), Budget(), RUN).observe(SENT)
 
 
 def spend(folder: str, calls: int) -> int:
@@ -285,7 +286,7 @@ def test_the_file_is_only_ever_appended_to(tmp_path: Path) -> None:
 def test_a_limit_of_a_day_counts_the_calls_of_all_runs_of_today(tmp_path: Path) -> None:
     def call(run: str) -> None:
         bill = Bill(
-            Ledger(tmp_path, run),
+            Ledger(LedgerFolder(tmp_path), run),
             Budget(max_cost_per_day=0.3, cost_per_call=0.1),
             CallContext(run_id=run),
         )

@@ -12,6 +12,7 @@ from segpipe.detection import SegmentationResult
 from segpipe.errors import BackendUncertainError, PromptError
 from segpipe.prompt import Mode, Point, Prompt
 from segpipe.segmenters.cache import CachedSegmenter
+from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.segmenters.sam3.segmind import BoxByBox, SegmindConfig, SegmindSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.mask_codecs import to_base64
@@ -46,7 +47,7 @@ def ask(config: SegmindConfig, prompt: Prompt, folder: Path) -> SegmentationResu
 
     async def body() -> SegmentationResult:
         cached = CachedSegmenter(
-            SegmindSegmenter(config), folder / "cache", settings=config, max_bytes=10**9
+            SegmindSegmenter(config), CacheFolder(folder / "cache", 10**9), settings=config
         )
         segmenter = BoxByBox(cached)
         try:

@@ -23,6 +23,7 @@ from segpipe.errors import (
 )
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
 from segpipe.segmenters.cache import CachedSegmenter
+from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.http import HttpSettings
 from segpipe.segmenters.sam3.service import InternalConfig, InternalSegmenter
@@ -438,7 +439,7 @@ def test_every_answer_under_way_while_the_model_changes_is_refused(knows: bool) 
 def test_no_answer_of_a_new_model_is_kept_as_one_of_the_old(tmp_path: Path) -> None:
     def build(service: Changing) -> CachedSegmenter:
         inner = InternalSegmenter(transport=httpx.MockTransport(service))
-        return CachedSegmenter(inner, tmp_path, settings=InternalConfig(), max_bytes=10**7)
+        return CachedSegmenter(inner, CacheFolder(tmp_path, 10**7), settings=InternalConfig())
 
     async def ask_for_four(segmenter: CachedSegmenter) -> list[Any]:
         images = [np.full((HEIGHT, WIDTH, 3), shade, np.uint8) for shade in range(4)]
