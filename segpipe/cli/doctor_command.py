@@ -137,10 +137,10 @@ def _bucket(root: DataRoot) -> Iterator[Diagnosis]:
         return
     yield Diagnosis("permissions", _OK, f"{root} can be written", None)
     advice = None if is_refused else "use a store that has them: promoting rests on them"
-    what = f"writes with a condition are {'kept' if is_refused else 'not known there'}"
-    yield Diagnosis("conditions", _OK if is_refused else _FAULT, what, advice)
-    what = "an object store has no links: there is no current/<mode>/ path"
-    yield Diagnosis("links", _NOTE, what, "'segpipe show' and 'export' find what is current")
+    said = f"writes with a condition are {'kept' if is_refused else 'not known there'}"
+    yield Diagnosis("conditions", _OK if is_refused else _FAULT, said, advice)
+    said = "an object store has no links: there is no current/<mode>/ path"
+    yield Diagnosis("links", _NOTE, said, "'segpipe show' and 'export' find what is current")
 
 
 def _database(root: str) -> Diagnosis:
