@@ -136,9 +136,9 @@ def _bucket(root: DataRoot) -> Iterator[Diagnosis]:
         yield Diagnosis("permissions", _FAULT, what, advice)
         return
     yield Diagnosis("permissions", _OK, f"{root} can be written", None)
-    advice = None if is_refused else "use a store that has them: promoting rests on them"
+    remedy = None if is_refused else "use a store that has them: promoting rests on them"
     said = f"writes with a condition are {'kept' if is_refused else 'not known there'}"
-    yield Diagnosis("conditions", _OK if is_refused else _FAULT, said, advice)
+    yield Diagnosis("conditions", _OK if is_refused else _FAULT, said, remedy)
     said = "an object store has no links: there is no current/<mode>/ path"
     yield Diagnosis("links", _NOTE, said, "'segpipe show' and 'export' find what is current")
 
