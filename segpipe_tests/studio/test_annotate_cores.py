@@ -13,7 +13,6 @@ from segpipe.store.prompts import ImagePrompts
 from segpipe.vision.boxes import Box
 from segpipe.vision.contour import mask_to_path
 from segpipe.vision.mask import Mask
-from segpipe.vision.mask_codecs import to_coco_rle
 from segpipe_tests.store.prompts.test_prompt_operations import applied as applied_by_the_store
 from segpipe_tests.studio.running_studio import RunningStudio
 
@@ -35,61 +34,6 @@ def call(page: Page, module: str, body: str, given: object) -> Any:
         f"async (given) => {{ const core = await import('/static/annotate/{module}.js'); {body} }}",
         given,
     )
-
-
-def random_masks() -> list[Mask]:
-    rng = np.random.default_rng(0)
-    masks = []
-    for number in range(ROUNDS):
-        height, width = rng.integers(1, 40, 2)
-        bits = (rng.random((height, width)) < rng.choice([0, 0.1, 0.5, 0.9, 1])).astype(np.uint8)
-        masks.append(Mask.from_full(bits) if number % 2 else Mask.from_full(np.sort(bits, axis=0)))
-    return masks
-
-
-def test_run_lengths_are_those_of_python(script: Page) -> None:
-    masks = random_masks()
-    full = [
-        {"width": each.image_width, "height": each.image_height, "bits": each.to_full().tobytes()}
-        for each in masks
-    ]
-    given = [{**each, "bits": list(each["bits"])} for each in full]  # type: ignore[call-overload]
-    found = call(
-        script,
-        "mask",
-        """return given.map((mask) => {
-          const rle = core.toRle({...mask, bits: Uint8Array.from(mask.bits)});
-          return [rle.counts, Array.from(core.fromRle(rle).bits)];
-        });""",
-        given,
-    )
-    for mask, (counts, bits) in zip(masks, found, strict=True):
-        assert counts == to_coco_rle(mask)["counts"].decode()
-        assert bytes(bits) == mask.to_full().tobytes()
-
-
-def test_a_brush_paints_what_is_within_its_radius(script: Page) -> None:
-    rng = np.random.default_rng(1)
-    strokes = [
-        [*rng.uniform(-5, 45, 4).tolist(), float(rng.uniform(0.2, 9))] for _ in range(ROUNDS // 4)
-    ]
-    found = call(
-        script,
-        "mask",
-        """return given.map(([ax, ay, bx, by, radius]) => {
-          const mask = core.emptyMask(40, 30);
-          core.paint(mask, [ax, ay], [bx, by], radius);
-          return Array.from(mask.bits);
-        });""",
-        strokes,
-    )
-    rows, columns = np.mgrid[0:30, 0:40] + 0.5
-    for (ax, ay, bx, by, radius), bits in zip(strokes, found, strict=True):
-        start, step = complex(ax, ay), complex(bx - ax, by - ay)
-        away = (columns + 1j * rows) - start
-        along = np.clip((away * np.conj(step)).real / abs(step) ** 2, 0, 1)
-        inside = np.abs(away - along * step) <= radius
-        assert np.array_equal(np.reshape(bits, (30, 40)), inside)
 
 
 def test_an_outline_is_hit_where_its_mask_is(script: Page) -> None:

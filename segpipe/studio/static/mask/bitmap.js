@@ -1,8 +1,10 @@
 /**
- * Masks as bitmaps: a brush, and COCO's compressed run lengths, as segpipe writes them.
+ * Masks as bitmaps, and as COCO's compressed run lengths, as segpipe writes them.
  *
  * @typedef {{width: number, height: number, bits: Uint8Array}} Bitmap Row after row, 0 or 1.
+ * @typedef {{x1: number, y1: number, x2: number, y2: number}} Window Pixels, half-open.
  * @typedef {{size: [number, number], counts: string}} CocoRle `size` is [height, width].
+ * @typedef {CocoRle & {x: number, y: number}} MaskRuns Of a window of a photo; x and y its corner.
  */
 
 const FIRST_CHARACTER = 48;
@@ -18,31 +20,69 @@ export function emptyMask(width, height) {
 
 /** Pixels inside. */
 export function areaOfMask(/** @type {Bitmap} */ { bits }) {
-  return bits.reduce((sum, bit) => sum + bit, 0);
+  let area = 0;
+  for (let at = 0; at < bits.length; at += 1) area += bits[at];
+  return area;
 }
 
 /**
- * Paint a stroke: all pixels whose middle is within a radius of a line between two places.
+ * The smallest window that has all pixels of a mask, or null when there are none.
  *
- * @param {Bitmap} mask Changed in place.
- * @param {[number, number]} from
- * @param {[number, number]} to
- * @param {number} radius Pixels.
- * @param {0 | 1} value 0 erases.
+ * @param {Bitmap} mask
+ * @param {Window} [within] Where to look; everywhere by default.
+ * @returns {Window | null}
  */
-export function paint(mask, [ax, ay], [bx, by], radius, value = 1) {
-  const [dx, dy] = [bx - ax, by - ay];
-  const length = dx * dx + dy * dy;
-  const first = [Math.min(ax, bx) - radius, Math.min(ay, by) - radius].map(Math.floor);
-  const last = [Math.max(ax, bx) + radius, Math.max(ay, by) + radius].map(Math.ceil);
-  for (let y = Math.max(first[1], 0); y < Math.min(last[1], mask.height); y += 1) {
-    for (let x = Math.max(first[0], 0); x < Math.min(last[0], mask.width); x += 1) {
-      const [px, py] = [x + 0.5 - ax, y + 0.5 - ay];
-      const along = length ? Math.max(0, Math.min(1, (px * dx + py * dy) / length)) : 0;
-      const [ox, oy] = [px - along * dx, py - along * dy];
-      if (ox * ox + oy * oy <= radius * radius) mask.bits[y * mask.width + x] = value;
-    }
+export function tightWindow({ width, height, bits }, within = { x1: 0, y1: 0, x2: width, y2: height }) {
+  let [x1, y1, x2, y2] = [within.x2, -1, within.x1, 0];
+  for (let y = within.y1; y < within.y2; y += 1) {
+    const row = bits.subarray(y * width + within.x1, y * width + within.x2);
+    const first = row.indexOf(1);
+    if (first < 0) continue;
+    if (y1 < 0) y1 = y;
+    y2 = y + 1;
+    x1 = Math.min(x1, within.x1 + first);
+    x2 = Math.max(x2, within.x1 + row.lastIndexOf(1) + 1);
   }
+  return y1 < 0 ? null : { x1, y1, x2, y2 };
+}
+
+/** A window of a mask, a new bitmap. @returns {Bitmap} */
+export function cutOut(/** @type {Bitmap} */ mask, /** @type {Window} */ { x1, y1, x2, y2 }) {
+  const part = emptyMask(x2 - x1, y2 - y1);
+  for (let y = y1; y < y2; y += 1) {
+    part.bits.set(mask.bits.subarray(y * mask.width + x1, y * mask.width + x2), (y - y1) * part.width);
+  }
+  return part;
+}
+
+/** Add a bitmap to a mask, in place, where its upper left corner comes to a place. */
+export function join(/** @type {Bitmap} */ mask, /** @type {Bitmap} */ part, x = 0, y = 0) {
+  for (let row = 0; row < part.height; row += 1) {
+    const [from, to] = [row * part.width, (y + row) * mask.width + x];
+    for (let column = 0; column < part.width; column += 1) mask.bits[to + column] |= part.bits[from + column];
+  }
+}
+
+/**
+ * A mask as reviews keep it: the run lengths of the smallest window that has all its pixels.
+ *
+ * @param {Bitmap} mask
+ * @param {Window | null} [window] That window, when it is known.
+ * @returns {MaskRuns | null} Null when it has no pixel.
+ */
+export function toRuns(mask, window = tightWindow(mask)) {
+  if (!window) return null;
+  return { x: window.x1, y: window.y1, ...toRle(cutOut(mask, window)) };
+}
+
+/** The mask that runs are of, in a photo of some size. @returns {Bitmap} */
+export function fromRuns(/** @type {MaskRuns} */ { x, y, size, counts }, width, height) {
+  if (x < 0 || y < 0 || x + size[1] > width || y + size[0] > height) {
+    throw new RangeError("the mask does not lie in the photo");
+  }
+  const mask = emptyMask(width, height);
+  join(mask, fromRle({ size, counts }), x, y);
+  return mask;
 }
 
 /** The run lengths of a mask. @returns {CocoRle} */
