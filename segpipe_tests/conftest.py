@@ -10,7 +10,14 @@ from segpipe_tests.loopback.s3 import S3Server
 _LONGEST = "test_daemon.py"
 
 # Before anything of segpipe is imported: what somebody works with has no part in tests.
-for _name in ("SEGPIPE_ROOT", "SEGPIPE_KEEP_COMMITS", "SEGPIPE_SECRET_NAMES", "DAGSTER_HOME"):
+for _name in (
+    "SEGPIPE_ROOT",
+    "SEGPIPE_KEEP_COMMITS",
+    "SEGPIPE_SECRET_NAMES",
+    "SEGPIPE_POSTGRES_URL",
+    "SEGPIPE_DEALS_PER_RUN",
+    "DAGSTER_HOME",
+):
     os.environ.pop(_name, None)
 os.environ["SEGPIPE_SECRETS_FILE"] = f"{os.devnull}/secrets.json"
 

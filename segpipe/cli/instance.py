@@ -16,6 +16,7 @@ from segpipe.cli.lease import end_dead_runs
 from segpipe.cli.options import local_folder
 from segpipe.errors import StoreError
 from segpipe.pipeline.partitions import DEALS
+from segpipe.pipeline.state_storage import POSTGRES_VARIABLE, StateStorage
 from segpipe.pipeline.storage_driver import HOME_VARIABLE, check_configured_storage_driver
 from segpipe.store.local_storage import Disk
 
@@ -76,11 +77,27 @@ def _open(folder: Path) -> dg.DagsterInstance:
         settings = folder / _SETTINGS
         if not settings.exists():
             settings.write_text(_packaged_text(), encoding="utf-8")
-        instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
+        reference = InstanceRef.from_dir(str(folder), overrides=_storage_overrides(folder))
+        instance = dg.DagsterInstance.from_ref(reference)
         instance.get_dynamic_partitions(DEALS.name or "")  # makes the last of them
     finally:
         lock.release()
     return instance
+
+
+def _storage_overrides(folder: Path) -> dict[str, object]:
+    """The storage of an instance in a data root, where an environment variable names another."""
+    if not os.environ.get(POSTGRES_VARIABLE):
+        return {}
+    return {
+        "storage": {
+            "custom": {
+                "module": StateStorage.__module__,
+                "class": StateStorage.__name__,
+                "config": {"base_dir": str(folder)},
+            }
+        }
+    }
 
 
 @contextmanager

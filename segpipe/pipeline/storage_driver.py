@@ -13,6 +13,7 @@ INSTANCE_FILE = "dagster.yaml"
 
 _STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 _DEFAULT_SCHEME = "postgresql"
+_BARE_SCHEMES = {_DEFAULT_SCHEME, "postgres"}
 _USABLE_SCHEME = "postgresql+psycopg2"
 
 
@@ -32,12 +33,32 @@ def check_storage_driver(home: Path) -> None:
     for field, scheme in _schemes(home / INSTANCE_FILE):
         driver = _missing_driver(scheme)
         if driver:
-            raise ConfigError(
-                f"{scheme}:// asks for the driver {driver!r}, which is not installed: write "
-                f"{_USABLE_SCHEME}:// in its place (scheme: {_USABLE_SCHEME} where the parts stand "
-                "one by one)",
-                field=f"{field} of {home / INSTANCE_FILE}",
-            )
+            raise _not_installed(scheme, driver, field=f"{field} of {home / INSTANCE_FILE}")
+
+
+def usable_url(url: str) -> str:
+    """The URL of a PostgreSQL database with a driver that is installed.
+
+    A bare ``postgresql://`` (or ``postgres://``, as some hosts write it) means psycopg2 here.
+
+    Raises:
+        ConfigError: It names another driver, which is not installed.
+
+    >>> usable_url("postgresql://somebody@host/dagster")
+    'postgresql+psycopg2://somebody@host/dagster'
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme in _BARE_SCHEMES:
+        scheme = _USABLE_SCHEME
+    if not separator or not scheme.startswith(_DEFAULT_SCHEME):
+        raise ConfigError(
+            f"{scheme!r} is no URL of a PostgreSQL database: write {_USABLE_SCHEME}://"
+            "user:password@host:5432/name",
+            field="postgres_url",
+        )
+    if driver := _missing_driver(scheme):
+        raise _not_installed(scheme, driver, field="postgres_url")
+    return f"{scheme}{separator}{rest}"
 
 
 def check_configured_storage_driver() -> None:
@@ -45,6 +66,15 @@ def check_configured_storage_driver() -> None:
     home = os.environ.get(HOME_VARIABLE)
     if home:
         check_storage_driver(Path(home))
+
+
+def _not_installed(scheme: str, driver: str, *, field: str) -> ConfigError:
+    return ConfigError(
+        f"{scheme}:// asks for the driver {driver!r}, which is not installed: write "
+        f"{_USABLE_SCHEME}:// in its place (scheme: {_USABLE_SCHEME} where the parts stand "
+        "one by one)",
+        field=field,
+    )
 
 
 def _schemes(file: Path) -> Iterator[tuple[str, str]]:

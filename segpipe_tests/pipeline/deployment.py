@@ -21,10 +21,11 @@ from dagster._core.instance.ref import InstanceRef
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.recording import asset_key
+from segpipe.pipeline.state_storage import POSTGRES_VARIABLE
 from segpipe.prompt import Mode
 from segpipe.store.layout import ROOT_VARIABLE
 from segpipe.store.store import DealStore
-from segpipe_tests.pipeline.postgres_server import PostgresServer, free_port
+from segpipe_tests.pipeline.postgres_server import free_port
 
 PROJECT = Path(__file__).parents[2]
 
@@ -35,15 +36,6 @@ _LOG_CHARACTERS = 4000
 _START_LIMIT_S = 120.0
 _WORKER = re.compile(r"Started process for run \(pid: (\d+)\)")
 _QUICKER = re.compile(r"poll_interval_seconds: \d+")
-_SQLITE = "storage:\n  sqlite:\n    base_dir: data/dagster\n"
-_POSTGRES = re.compile(r"^# (storage:\n(?:#   .*\n)+)", re.MULTILINE)
-
-
-def with_postgres(settings: str) -> str:
-    """The shipped dagster.yaml as its comment says: PostgreSQL in place of SQLite."""
-    (block,) = _POSTGRES.findall(settings)
-    assert settings.count(_SQLITE) == 1
-    return settings.replace(_SQLITE, block.replace("\n# ", "\n"))
 
 
 class Webserver:
@@ -78,19 +70,17 @@ class Deployment:
 
     Args:
         folder: An empty folder.
-        postgres: Where Dagster keeps its own state; None: in SQLite files, as the project ships it.
+        postgres_url: Where Dagster keeps its own state; None: in files, as the project ships it.
         quick: Whether dead runs are looked for each second, not each minute.
     """
 
     def __init__(
-        self, folder: Path, *, postgres: PostgresServer | None = None, quick: bool = False
+        self, folder: Path, *, postgres_url: str | None = None, quick: bool = False
     ) -> None:
         self.root = folder / "data"
         self.root.mkdir()
         shutil.copy(PROJECT / "workspace.yaml", folder)
         settings = (PROJECT / "dagster.yaml").read_text()
-        if postgres:
-            settings = with_postgres(settings)
         if quick:
             settings = _QUICKER.sub("poll_interval_seconds: 1", settings)
         (folder / "dagster.yaml").write_text(settings)
@@ -100,7 +90,7 @@ class Deployment:
             "DAGSTER_HOME": str(folder),
             ROOT_VARIABLE: str(self.root),
             "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
-            **(postgres.environment() if postgres else {}),
+            **({POSTGRES_VARIABLE: postgres_url} if postgres_url else {}),
         }
         self.daemon: subprocess.Popen[bytes] | None = None
 

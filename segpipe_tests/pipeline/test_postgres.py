@@ -1,6 +1,5 @@
-"""Dagster's own state in a real PostgreSQL, as the block in dagster.yaml has it."""
+"""Dagster's own state in a real PostgreSQL, which one environment variable names."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -11,23 +10,17 @@ from segpipe.prompt import Mode
 from segpipe_tests.deals import put_photos
 from segpipe_tests.goods import goods_photo
 from segpipe_tests.pipeline.deployment import Deployment
-from segpipe_tests.pipeline.postgres_server import PostgresServer, running_postgres
+from segpipe_tests.pipeline.postgres_server import PostgresServer
 
 PATIENCE_S = 200.0
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with running_postgres() as server:
-        yield server
-
-
 def test_a_deal_goes_through_the_daemon_with_runs_events_and_schedules_in_postgresql(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    deployment = Deployment(tmp_path, postgres=postgres)
+    deployment = Deployment(tmp_path, postgres_url=postgres.new_database())
     put_photos(deployment.root, "lot", {"a.png": goods_photo(3)})
     store = deployment.store()
     (deployment.root / "deals" / "lot" / "_COMPLETE").touch()
@@ -56,7 +49,7 @@ def test_a_deal_goes_through_the_daemon_with_runs_events_and_schedules_in_postgr
 def test_the_webserver_recovers_from_a_postgresql_that_was_away(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    deployment = Deployment(tmp_path, postgres=postgres)
+    deployment = Deployment(tmp_path, postgres_url=postgres.new_database())
     with deployment.running_webserver() as webserver:
         postgres.stop()
         try:
