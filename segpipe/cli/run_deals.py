@@ -1,6 +1,7 @@
 """Runs deals through Dagster and shows how far they are."""
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +23,7 @@ from segpipe.errors import KnownFailureError
 from segpipe.pipeline.chosen_settings import settings_tag
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
+from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.pipeline.resources import DealStoreResource, root_options
 from segpipe.progress import (
     DealDone,
@@ -163,8 +164,9 @@ def run_deals(
     ):
         add_partitions(instance, list(deals))
         order = instance.get_dynamic_partitions(DEALS.name or "")
+        request = {REQUEST_TAG: uuid.uuid4().hex}
         for batch in contiguous_batches(order, frozenset(deals)):
-            tags = lease | run_tags(mode, batch) | settings_tag(config.settings)
+            tags = lease | request | run_tags(mode, batch) | settings_tag(config.settings)
             run = execute(job, instance, config.values, tags)
             result.run_ids.append(run.run_id)
             if is_interrupted(run):

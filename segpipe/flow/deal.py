@@ -39,6 +39,8 @@ class DealTask:
             versions.
         skip_up_to_date: Whether to leave out those of them that are up to date.
         keep_other_settings: Whether those that were made with other settings count as up to date.
+        request: What the run is a part of, where a request is cut into runs, which then spend one
+            budget; "" when the run is all of it.
     """
 
     deal: str
@@ -48,6 +50,7 @@ class DealTask:
     stages: frozenset[str] = STAGES.names
     skip_up_to_date: bool = False
     keep_other_settings: bool = False
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,6 +196,7 @@ class _StagesOfPhoto:
         work = PhotoWork(
             deal=self._task.deal,
             run_id=self._task.run_id,
+            request=self._task.request,
             loaded=loaded,
             results=self._current.of(loaded),
             asked=asked,

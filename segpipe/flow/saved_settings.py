@@ -36,13 +36,15 @@ class BudgetSettings(Settings):
     operational = frozenset({"max_paid_calls_per_run", "max_cost_per_run", "max_cost_per_day"})
 
     max_paid_calls_per_run: int = Field(
-        default=0, ge=0, description="Paid calls of one run at most; 0 is no limit."
+        default=0,
+        ge=0,
+        description="Paid calls of one request at most, in however many runs; 0 is no limit.",
     )
     max_cost_per_run: float = Field(
         default=0,
         ge=0,
         allow_inf_nan=False,
-        description="Credits that one run may cost at most; 0 is no limit.",
+        description="Credits of one request at most, in however many runs; 0 is no limit.",
     )
     max_cost_per_day: float = Field(
         default=0,

@@ -12,6 +12,7 @@ from segpipe.flow.run_settings import FlowSettings, RunSettings
 from segpipe.flow.saved_settings import generation_at, read_saved
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.options import RunOptions, SavedOptions
+from segpipe.pipeline.partitions import REQUEST_TAG
 from segpipe.pipeline.resources import RefinerResource, SegmenterResource
 from segpipe.prompt import Mode
 from segpipe.refiners.build_refiner import build_refiner
@@ -26,6 +27,7 @@ SETTINGS_TAG = "segpipe/settings_generation"
 BACKFILL_TAG = "dagster/backfill"
 _PARENT_TAG = "dagster/parent_run_id"
 _RETRY_TAG = "dagster/retry_number"
+_ROOT_TAG = "dagster/root_run_id"
 _LOOK_AT_RUNS = 25
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -109,6 +111,23 @@ def settings_tag(settings: RunSettings) -> dict[str, str]:
     return {} if settings.generation is None else {SETTINGS_TAG: str(settings.generation)}
 
 
+def request_of_tags(tags: Mapping[str, str]) -> str:
+    """The request that a run is a part of, whose budget it spends; "" when it is one by itself.
+
+    That is a request of the studio, the command line, a sensor or a schedule, or a backfill. What
+    Dagster retries spends the budget of what failed; what somebody starts again has one of its own.
+
+    >>> request_of_tags({"segpipe/request": "a1"}), request_of_tags({"dagster/backfill": "b2"})
+    ('a1', 'b2')
+    >>> request_of_tags({"segpipe/request": "a1", "dagster/parent_run_id": "c3"})
+    ''
+    """
+    if _is_started_again_by_hand(tags):
+        return ""
+    retried = tags.get(_ROOT_TAG, "") if _RETRY_TAG in tags else ""
+    return tags.get(REQUEST_TAG) or tags.get(BACKFILL_TAG) or retried
+
+
 def build_tools(
     segmenter: SegmenterResource,
     refiner: RefinerResource,
@@ -138,12 +157,15 @@ def _generation_of_run(context: dg.AssetExecutionContext, store: DealStore) -> i
     """The generation that was decided on before this step; None when none was."""
     run = context.instance.get_run_by_id(context.run.run_id) or context.run
     decided, inherited = run.tags.get(SETTINGS_TAG), context.run.tags.get(SETTINGS_TAG)
-    is_by_hand = _PARENT_TAG in run.tags and _RETRY_TAG not in run.tags
     # Who starts a run again by hand may have saved other settings for it.
-    if decided and not (is_by_hand and decided == inherited):
+    if decided and not (_is_started_again_by_hand(run.tags) and decided == inherited):
         return int(decided)
     backfill = run.tags.get(BACKFILL_TAG)
     return _generation_of_backfill(context.instance, store, backfill) if backfill else None
+
+
+def _is_started_again_by_hand(tags: Mapping[str, str]) -> bool:
+    return _PARENT_TAG in tags and _RETRY_TAG not in tags
 
 
 def _generation_of_backfill(

@@ -17,6 +17,7 @@ from segpipe.pipeline.asset_specs import build_specs
 from segpipe.pipeline.chosen_settings import (
     BACKFILL_TAG,
     build_tools,
+    request_of_tags,
     settings_of_launched_run,
 )
 from segpipe.pipeline.deal_checks import check_stages
@@ -107,6 +108,7 @@ def build_family(
                     stages=stages,
                     skip_up_to_date=config.skip_up_to_date,
                     keep_other_settings=config.keep_other_settings,
+                    request=request_of_tags(context.run.tags),
                 )
                 try:
                     work = process_in_run(opened, task, tools, tell, goes_on_with=retried)

@@ -44,6 +44,8 @@ def contiguous_batches(
 
 MODE_TAG = "segpipe/mode"
 DEALS_TAG = "segpipe/deals"
+REQUEST_TAG = "segpipe/request"
+"""The tag with the id of the request that a run is for; the runs of one spend one budget."""
 _MAX_DEALS_IN_TAG = 5
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 from segpipe.flow.todo import in_words, todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import OBSERVE_JOB, everything_job_name, only_stale, sweep
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
+from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -51,7 +51,7 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
             yield dg.RunRequest(
                 run_key=f"{night} {batch[0]}",
                 run_config=only_stale(mode),
-                tags=run_tags(mode, batch) | settings_tag(settings),
+                tags=run_tags(mode, batch) | settings_tag(settings) | {REQUEST_TAG: night},
             )
 
     return nightly

@@ -17,7 +17,7 @@ from segpipe.flow.todo import Todo, in_words, todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
+from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -140,12 +140,13 @@ def _requests(
     mode: Mode, order: Sequence[str], wanted: Sequence[ScannedDeal], tags: Mapping[str, str]
 ) -> list[dg.RunRequest]:
     versions = {deal.deal: deal.state for deal in wanted}
+    request = settings_digest(versions | {"": mode.value})
     return [
         dg.RunRequest(
             # A key is used once for ever, so it has to carry what the deals contain.
             run_key=settings_digest({deal: versions[deal] for deal in batch} | {"": mode.value}),
             run_config=only_stale(mode),
-            tags={**run_tags(mode, batch), **tags},
+            tags={**run_tags(mode, batch), REQUEST_TAG: request, **tags},
         )
         for batch in contiguous_batches(order, versions)
     ]

@@ -77,7 +77,7 @@ class Segmenter(Protocol):
         return 0
 
     async def require_budget(self, calls: int) -> None:
-        """Raise BudgetExceededError when so many more paid calls would pass a limit of the run."""
+        """Raise BudgetExceededError when so many more paid calls would pass a request's limit."""
         return
 
     async def revision(self) -> str:
@@ -144,11 +144,18 @@ class CallContext:
 
     Bills and budgets are kept by it. It travels beside the call, in a context variable, since an
     answer must not depend on it.
+
+    Attributes:
+        run_id: The run.
+        deal: The deal.
+        image: The photo.
+        request: What the run is a part of, when a request is cut into runs: they spend one budget.
     """
 
     run_id: str = ""
     deal: str = ""
     image: str = ""
+    request: str = ""
 
 
 _UNKNOWN = CallContext()
@@ -161,9 +168,9 @@ def current_call_context() -> CallContext:
 
 
 @contextmanager
-def call_context(run_id: str, deal: str, image: str) -> Iterator[None]:
+def call_context(run_id: str, deal: str, image: str, request: str = "") -> Iterator[None]:
     """Name the context of everything that is asked inside the block, tasks included."""
-    token = _current.set(CallContext(run_id, deal, image))
+    token = _current.set(CallContext(run_id, deal, image, request))
     try:
         yield
     finally:

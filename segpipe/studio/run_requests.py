@@ -18,7 +18,7 @@ from segpipe.cli.instance import add_partitions
 from segpipe.flow.saved_settings import read_saved
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
 from segpipe.pipeline.jobs import everything_job_name, only_stale
-from segpipe.pipeline.partitions import DEALS, contiguous_batches, run_tags
+from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.studio.dagster_gateway import DagsterGateway
@@ -26,8 +26,6 @@ from segpipe.studio.dagster_questions import DagsterQuestions
 from segpipe.threads import finish_in_thread
 from segpipe.web.problems import BAD_REQUEST, RefusedError
 
-REQUEST_TAG = "segpipe/request"
-"""The tag with the id of the request that a run is for."""
 ASKED_BY_TAG = "segpipe/asked_by"
 """The tag with who asked for a run."""
 _log = logging.getLogger(__name__)

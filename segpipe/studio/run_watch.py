@@ -20,12 +20,12 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
 from segpipe.pipeline.log_progress import DealProgress, RunProgress
-from segpipe.pipeline.partitions import MODE_TAG, deals_of_tags
+from segpipe.pipeline.partitions import MODE_TAG, REQUEST_TAG, deals_of_tags
 from segpipe.pipeline.under_way import modes_of_tags, places_of_deals, runs_under_way
 from segpipe.prompt import Mode
 from segpipe.studio.dagster_gateway import DagsterGateway
 from segpipe.studio.deal_status import Tone
-from segpipe.studio.run_requests import ASKED_BY_TAG, REQUEST_TAG
+from segpipe.studio.run_requests import ASKED_BY_TAG
 from segpipe.threads import finish_in_thread
 
 _PAUSE_S = 0.5

@@ -8,14 +8,20 @@ import dagster as dg
 import pytest
 
 from segpipe.cli import run_deals
+from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.errors import BackendUnavailableError
 from segpipe.prompt import Mode
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.store import DealStore
+from segpipe.vision.boxes import Box
+from segpipe.vision.mask import Mask
+from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.cli.conftest import Cli
 from segpipe_tests.deals import make_deal, put_photos
 from segpipe_tests.goods import goods_photo
+from segpipe_tests.loopback.reply import json_reply
+from segpipe_tests.loopback.server import Loopback
 
 
 def runs(root: Path) -> list[dg.DagsterRun]:
@@ -231,3 +237,29 @@ def test_a_run_stands_under_its_job_and_is_tagged(
     origin = runs(root)[0].remote_job_origin
     assert origin
     assert origin.repository_origin.code_location_origin.location_name == "segpipe"
+
+
+def test_the_runs_of_one_request_spend_one_budget(
+    cli: Cli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deals that do not follow on each other need a run each, and each would spend it anew."""
+    monkeypatch.setenv("SEGMIND_API_KEY", "sg-canary")
+    for deal, photos in {"a": (1, 2), "c": (3, 4), "e": (5, 6)}.items():
+        make_deal(root, deal, photos)
+    with open_instance(str(root)) as instance:
+        add_partitions(instance, ["a", "b", "c", "d", "e"])
+    mask = Mask.from_box(Box(4, 20, 16, 36), image_width=160, image_height=120)
+    reply = json_reply({"masks": [to_base64(mask)]}, headers={"x-cost": "0.01"})
+    with Loopback(reply) as server:
+        backend = {"segmind": {"endpoint": server.url, "max_paid_calls": 5}}
+        sam3 = {"sam3": {"backend": backend, "texts": ["ring"]}}
+        told = {"resources": {"segmenter": {"config": {"backend": sam3}}}}
+        config = write(tmp_path / "run.yaml", json.dumps(told))
+        over = cli("run", "a", "c", "e", "--config", config)
+        assert over.exit_code == 1
+        assert "more than the 5 allowed" in " ".join(over.output.split())
+        assert len(runs(root)) == 3
+        assert len(server.requests) == 5
+        # Whoever asks again has asked anew.
+        assert cli("run", "e", "--config", config).exit_code == 0
+        assert len(server.requests) == 6

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from segpipe.flow.deal_inputs import current_inputs
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
 from segpipe.pipeline.family import SEGMENTER_POOL
+from segpipe.pipeline.partitions import REQUEST_TAG
 from segpipe.prompt import Mode
-from segpipe.studio.run_requests import REQUEST_TAG
 from segpipe.vision.encode import encode_png
 from segpipe_tests.deals import FAILURE, make_deal, put_photos
 from segpipe_tests.goods import goods_image, goods_photo

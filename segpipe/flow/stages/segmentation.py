@@ -324,7 +324,7 @@ class Segmentation(Stage[SegmentedImage, Settings]):
     async def make(self, work: PhotoWork, settings: Settings) -> SegmentedImage:
         if work.asked is None:
             raise ValueError("a photo is segmented by a prompt, and none was read")
-        with call_context(work.run_id, work.deal, work.loaded.info.file_name):
+        with call_context(work.run_id, work.deal, work.loaded.info.file_name, work.request):
             return await segment_image(work.loaded.decoded, work.segmenter, work.asked)
 
     @override

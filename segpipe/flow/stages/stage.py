@@ -181,6 +181,7 @@ class PhotoWork:
     Attributes:
         deal: Its deal.
         run_id: The run.
+        request: The request that it is a part of; "" for one of its own.
         loaded: The photo in memory.
         results: What stages before have given.
         asked: What the segmenter is to look for; None when it is not asked.
@@ -190,6 +191,7 @@ class PhotoWork:
 
     deal: str
     run_id: str
+    request: str
     loaded: LoadedPhoto
     results: PhotoResults
     asked: PhotoPrompt | None

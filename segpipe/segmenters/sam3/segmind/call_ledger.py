@@ -1,8 +1,9 @@
-"""What every call of a run cost, kept, and the limits that a run may not pass.
+"""What every call of a request cost, kept, and the limits that it may not pass.
 
-A run has one account of JSON lines. A call has a line when it is sent and one when its outcome is
-known, with the same ``call``: so what several processes or machines, or a retry after a kill, have
-under way counts too.
+A request has one account of JSON lines, also when it is cut into runs, which may go on at once; a
+run that is for no such request is one by itself. A call has a line when it is sent and one when its
+outcome is known, with the same ``call``: so what several processes or machines, or a retry after a
+kill, have under way counts too.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ _MAX_TRIES = 256
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run may spend; 0 is no limit.
+    """What a request may spend; 0 is no limit.
 
     Attributes:
         max_paid_calls: Calls that were billed or may have been.
@@ -59,16 +60,16 @@ class _Entry:
 
 
 class Ledger:
-    """The calls of one run.
+    """The calls of one request.
 
     Args:
-        ledgers: Where the accounts of all runs are.
-        run_id: Names the account; "" is "no-run".
+        ledgers: Where the accounts of all requests are.
+        request: Names the account: the request, or the run that is one; "" is "no-run".
     """
 
-    def __init__(self, ledgers: Ledgers, run_id: str) -> None:
+    def __init__(self, ledgers: Ledgers, request: str) -> None:
         self._ledgers = ledgers
-        self._lines = ledgers.lines(_file_stem(run_id))
+        self._lines = ledgers.lines(_file_stem(request))
         self._entries: dict[str, _Entry] = {}
         self._paid_calls = 0
         self._known_cost = 0.0
@@ -170,15 +171,15 @@ class Ledger:
         if budget.max_paid_calls and calls > budget.max_paid_calls:
             last = "would be" if more == 1 else "would end with"
             raise BudgetExceededError(
-                f"the next{of_which} call{'s' * (more > 1)} {last} paid call {calls} of the run, "
-                f"more than the {budget.max_paid_calls} allowed; {none_made}. {spent}",
+                f"the next{of_which} call{'s' * (more > 1)} {last} paid call {calls} of the "
+                f"request, more than the {budget.max_paid_calls} allowed; {none_made}. {spent}",
                 field="max_paid_calls",
             )
         assumed = budget.cost_per_call if self._highest_cost is None else self._highest_cost
         cost = self._known_cost + assumed * (self._unknown_costs + more)
         if budget.max_cost and cost > budget.max_cost + _ROUNDING:
             raise BudgetExceededError(
-                f"with the next{of_which} call{'s' * (more > 1)} the run may cost {cost:.6g} "
+                f"with the next{of_which} call{'s' * (more > 1)} the request may cost {cost:.6g} "
                 f"credits, more than the {budget.max_cost:g} allowed; {none_made}. {spent}",
                 field="max_cost",
             )
@@ -205,8 +206,8 @@ class Bill:
     """The calls that one answer takes: an observer of attempts that keeps the ledger.
 
     Args:
-        ledger: The run's.
-        budget: The limits of the run.
+        ledger: The request's.
+        budget: Its limits.
         context: For which run, deal and image the calls are.
     """
 
@@ -237,7 +238,7 @@ class Bill:
             yield
 
     def require_budget(self, calls: int) -> None:
-        """Raise BudgetExceededError when so many more calls would pass a limit of the run."""
+        """Raise BudgetExceededError when so many more calls would pass a limit of the request."""
         self._ledger.require_budget(calls, self._budget)
 
     def _must_take_turns(self) -> bool:
@@ -248,7 +249,7 @@ class Bill:
         """Write an attempt into the ledger, before it is sent and afterwards.
 
         Raises:
-            BudgetExceededError: It would pass a limit of the run.
+            BudgetExceededError: It would pass a limit of the request.
             StoreError: The ledger cannot be written.
         """
         if attempt.outcome is Outcome.UNDER_WAY:
@@ -309,11 +310,11 @@ def amount(value: object) -> float | None:
     return sum_of_credits if math.isfinite(sum_of_credits) and sum_of_credits >= 0 else None
 
 
-def _file_stem(run_id: str) -> str:
-    """The run id, or a safe form that no other run id has."""
-    if not run_id:
+def _file_stem(request: str) -> str:
+    """The id of a request, or a safe form that no other id has."""
+    if not request:
         return _NO_RUN
-    if _SAFE_NAME.fullmatch(run_id):
-        return run_id
-    digest = hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
-    return f"{_UNSAFE.sub('_', run_id)[:_NAME_CHARS].strip('_-')}.{digest}"
+    if _SAFE_NAME.fullmatch(request):
+        return request
+    digest = hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+    return f"{_UNSAFE.sub('_', request)[:_NAME_CHARS].strip('_-')}.{digest}"

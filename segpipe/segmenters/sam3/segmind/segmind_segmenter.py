@@ -61,7 +61,7 @@ class SegmindSegmenter(Segmenter):
             config.max_cost_per_day,
         )
         self._ledgers = ledgers or LedgerFolder(Path(config.ledger_folder))
-        self._of_runs: dict[str, Ledger] = {}
+        self._of_requests: dict[str, Ledger] = {}
 
     @property
     def concurrency(self) -> int:
@@ -174,7 +174,7 @@ class SegmindSegmenter(Segmenter):
         )
 
     def _bill(self, context: CallContext) -> Bill:
-        run_id = context.run_id
-        if run_id not in self._of_runs:
-            self._of_runs[run_id] = Ledger(self._ledgers, run_id)
-        return Bill(self._of_runs[run_id], self._budget, context)
+        request = context.request or context.run_id
+        if request not in self._of_requests:
+            self._of_requests[request] = Ledger(self._ledgers, request)
+        return Bill(self._of_requests[request], self._budget, context)

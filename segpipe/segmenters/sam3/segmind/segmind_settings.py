@@ -106,14 +106,17 @@ class SegmindConfig(Settings):
         default=92, ge=1, le=100, description="JPEG quality of the uploaded picture."
     )
     max_paid_calls: int = Field(
-        default=0, ge=0, description="Paid calls of one run at most; 0 is no limit."
+        default=0,
+        ge=0,
+        description="Paid calls of one request at most, in however many runs; 0 is no limit.",
     )
     max_cost: float = Field(
         default=0,
         ge=0,
         allow_inf_nan=False,
-        description="Credits that one run may cost at most; 0 is no limit. With a limit, and "
-        "until the service has told what a call costs, calls are made one after the other.",
+        description="Credits of one request at most, in however many runs; 0 is no limit. "
+        "With a limit, and until the service has told what a call costs, calls are made one after "
+        "the other.",
     )
     max_cost_per_day: float = Field(
         default=0,
