@@ -21,6 +21,9 @@ def add(
     deal: Annotated[str, typer.Argument(help="The deal; made when it is new.")],
     photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
     root: Root = ROOT,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="No more will come: the sensor need not wait.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Copy photos into a deal, whole or not at all.
@@ -31,6 +34,8 @@ def add(
     deal = check_deal_id(deal)
     store = DealStore(root)
     added = add_photos(store, deal, photos)
+    if complete:
+        store.mark_complete(deal)
     with open_instance(root) as instance:
         add_partitions(instance, [deal])
     facts = Added(

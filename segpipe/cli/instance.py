@@ -18,7 +18,7 @@ from segpipe.errors import StoreError
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.state_storage import POSTGRES_VARIABLE, StateStorage
 from segpipe.pipeline.storage_driver import HOME_VARIABLE, check_configured_storage_driver
-from segpipe.store.local_storage import Disk
+from segpipe.store.disk import Disk
 
 _FOLDER = "dagster"
 _LOCK_NAME = "opening.lock"

@@ -125,6 +125,7 @@ def prompt(
         return changed
 
     now = store.prompts.edit_image(deal, photo.image, change)
+    store.arrivals.put(deal)
     everywhere = store.prompts.of_deal(deal)
     _print_prompts(deal, everywhere, {photo.image: now}, photo.name, as_json=as_json)
 
@@ -250,7 +251,9 @@ def _write_for_all(store: DealStore, deal: str, text: str | None, *, clear: bool
         kept = present.model_copy(update={"text": None}) if clear else present
         return kept if text is None else kept.model_copy(update={"text": text})
 
-    return store.prompts.edit_deal(deal, change)
+    written = store.prompts.edit_deal(deal, change)
+    store.arrivals.put(deal)
+    return written
 
 
 def _print_prompts(

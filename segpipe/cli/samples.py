@@ -42,6 +42,7 @@ def add_samples(store: DealStore) -> list[str]:
         store.add_photos(deal, [folder / name for name in names])
         for image, boxes in SAMPLE_BOXES[deal].items():
             store.prompts.edit_image(deal, image, partial(_with_boxes, boxes=boxes))
+        store.arrivals.put(deal)
     return list(SAMPLE_DEALS)
 
 

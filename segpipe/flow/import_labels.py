@@ -95,6 +95,7 @@ def import_labels(store: DealStore, deal: str, task: ImportTask) -> ImportReport
     for image, of_image in marks.items():
         added += len(set(of_image) - marks_of(store.prompts.of_image(deal, image)))
         store.prompts.edit_image(deal, image, _change(task, of_image))
+    store.arrivals.put(deal)
     return ImportReport(
         sum(map(len, marks.values())), len(marks), added, matched.unknown, tuple(notes)
     )

@@ -13,9 +13,11 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
+from segpipe.flow.run_settings import RunSettings
 from segpipe.flow.todo import Todo, in_words, todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import everything_job_name, only_stale
+from segpipe.pipeline.look_for_deals import look_for_deals
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
@@ -77,56 +79,52 @@ def build_new_deals_sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         opened, now = store.open(), time.time()
         settings = settings_of_run(opened, segmenter, refiner)
-        order = context.instance.get_dynamic_partitions(DEALS.name or "")
-        known = frozenset(order)
+        cursor = parse_cursor(context.cursor)
         try:
-            decision = decide(
-                opened.scan(),
-                parse_cursor(context.cursor),
-                known=known,
-                now=now,
-                settle_s=settle_s,
-                limit=max_deals,
-            )
+            look = look_for_deals(opened, context.instance, cursor, limit=max_deals)
         except SegpipeError as error:
             # An empty listing would read as "no deals"; the cursor stays and the next tick retries.
             return dg.SkipReason(f"the deals cannot be listed: {error}")
+        decision = decide(
+            look.deals,
+            look.cursor,
+            known=look.known,
+            arrived=look.arrived,
+            now=now,
+            settle_s=settle_s,
+            limit=max_deals,
+        )
 
         for deal, fault in decision.faults.items():
             context.log.warning("deal %r cannot be listed, looking again: %s", deal, fault)
-        todos = {
-            deal.deal: todo_of(opened, deal.deal, mode, settings, photos_fingerprint=deal.version)
-            for deal in decision.ready
-        }
+        todos = _todos(opened, decision.ready, mode, settings)
         for said in in_words(todos):
             context.log.info(said)
         wanted = [deal for deal in decision.ready if todos[deal.deal].needs_run]
-        new = [deal.deal for deal in decision.ready if deal.deal not in known]
-        gone = gone_deals(opened, order, context.instance) if mode is Mode.FIND_ALL else []
-        cursor = decision.cursor.model_dump_json()
+        new = [deal.deal for deal in decision.ready if deal.deal not in look.known]
+        gone = gone_deals(opened, look.gone, context.instance) if mode is Mode.FIND_ALL else []
+        text = decision.cursor.model_dump_json()
         if not (wanted or new or gone):
-            context.update_cursor(cursor)
+            context.update_cursor(text)
             return dg.SkipReason(_describe(decision, todos))
+        order = new
+        if not {deal.deal for deal in wanted}.issubset(new):
+            order = [*context.instance.get_dynamic_partitions(DEALS.name or ""), *new]
         return dg.SensorResult(
-            run_requests=_requests(mode, [*order, *new], wanted, settings_tag(settings)),
+            run_requests=_requests(mode, order, wanted, settings_tag(settings)),
             dynamic_partitions_requests=[
                 *([DEALS.build_add_request(new)] if new else []),
                 *([DEALS.build_delete_request(gone)] if gone else []),
             ],
-            cursor=cursor,
+            cursor=text,
         )
 
     return new_deals
 
 
-def gone_deals(store: DealStore, order: Sequence[str], instance: dg.DagsterInstance) -> list[str]:
-    """The partitions whose folders are gone, while no run or backfill may still refer to them.
-
-    None while there is no deal at all: the disk may not be there.
-    """
-    existing = frozenset(store.deals())
-    gone = [deal for deal in order if deal not in existing]
-    if not existing or not gone:
+def gone_deals(store: DealStore, gone: Sequence[str], instance: dg.DagsterInstance) -> list[str]:
+    """Of the partitions whose folders are gone those to take off: none while one may be in use."""
+    if not gone:
         return []
     unusable = store.invalid_deals()
     gone = [deal for deal in gone if deal not in unusable]
@@ -134,6 +132,17 @@ def gone_deals(store: DealStore, order: Sequence[str], instance: dg.DagsterInsta
         instance.get_backfills(filters=BulkActionsFilter(statuses=BACKFILLS_UNDER_WAY), limit=1)
     )
     return [] if is_busy else gone
+
+
+def _todos(
+    store: DealStore, ready: Sequence[ScannedDeal], mode: Mode, settings: RunSettings
+) -> dict[str, Todo]:
+    versions = {deal.deal: deal.version for deal in ready}
+
+    def look(deal: str) -> Todo:
+        return todo_of(store, deal, mode, settings, photos_fingerprint=versions[deal])
+
+    return dict(zip(versions, store.folders.map(look, versions), strict=True))
 
 
 def _requests(

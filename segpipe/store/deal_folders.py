@@ -6,10 +6,19 @@ removed a deal during its run, or when the disk was full as one was added, is no
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
-from segpipe.errors import DealNotFoundError, InputError, InvalidIdError, UnsafePathError
+from segpipe.errors import (
+    DealNotFoundError,
+    InputError,
+    InvalidIdError,
+    StoreError,
+    UnsafePathError,
+)
 from segpipe.store import layout
 from segpipe.store.ids import check_deal_id
 from segpipe.store.storage import Entry, Kind, Storage, store_errors
@@ -17,6 +26,8 @@ from segpipe.store.storage import Entry, Kind, Storage, store_errors
 # What a deal has beside photos, prompts or versions; without these it is no deal.
 _NEVER_ALONE = frozenset({layout.FAILURES, layout.CURRENT})
 _NS_PER_S = 1_000_000_000
+_AT_ONCE, _CHUNK = 32, 512
+ResultT = TypeVar("ResultT")
 # What file managers leave in every folder that they show.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
@@ -51,6 +62,67 @@ class ScannedDeal:
     def state(self) -> str:
         """Another one says that photos or prompts may have changed."""
         return f"{self.version} {self.prompts_listing}".rstrip()
+
+
+class DealFolders:
+    """A look at many deals at once; opens and checks no file.
+
+    Args:
+        storage: The data root.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def names(self, known: Set[str] = frozenset()) -> list[str]:
+        """The sorted folders whose names are ids, some of which may be no deal; one listing."""
+        return list_folders(self._storage, known)[0]
+
+    def changed_ns(self) -> int | None:
+        """When a folder last came or went, nanoseconds since 1970; None where nothing tells."""
+        with store_errors():
+            found = self._storage.entry(layout.DEALS) if self._storage.local_root else None
+        return found.modified_ns if found else None
+
+    def scan(self, deals: Iterable[str] | None = None) -> Iterator[ScannedDeal]:
+        """A quick look at every deal that has an ``images/`` folder.
+
+        Many at once where each takes requests. A deal that cannot be listed has a ``fault``.
+
+        Args:
+            deals: The deals to look at; None for all.
+
+        Raises:
+            StoreError: The root cannot be listed.
+        """
+        named = self.names() if deals is None else deals
+        for scanned in map_deals(self._storage, self._scan, named):
+            if scanned:
+                yield scanned
+
+    def map(self, work: Callable[[str], ResultT], deals: Iterable[str]) -> Iterator[ResultT]:
+        """The result for each deal, in order: see :func:`map_deals`."""
+        return map_deals(self._storage, work, deals)
+
+    def _scan(self, deal: str) -> ScannedDeal | None:
+        try:
+            with store_errors(deal):
+                return scan_deal(self._storage, deal)
+        except StoreError as error:
+            return ScannedDeal(deal, "", 0.0, 0, is_complete=False, fault=error.message)
+
+
+def map_deals(
+    storage: Storage, work: Callable[[str], ResultT], deals: Iterable[str]
+) -> Iterator[ResultT]:
+    """The result for each deal in order: of many at once where work waits for a network."""
+    if not storage.prefers_few_files:
+        yield from map(work, deals)
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        left = iter(deals)
+        while chunk := list(islice(left, _CHUNK)):
+            yield from pool.map(work, chunk)
 
 
 def find_deals(storage: Storage, known: Set[str] = frozenset()) -> list[str]:

@@ -11,6 +11,7 @@
     deals/<deal>/commits/<mode>/0000000007.json              generation 7; the highest is current
     deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
     deals/<deal>/current/<mode>/<asset>/…                    links to what is current, for people
+    arrivals/<day>/<time>-<deal>                             something was put into a deal
     settings/0000000007.json                                 saved settings; the highest are current
 """
 
@@ -35,6 +36,8 @@ REVIEWS = "reviews"
 FAILURES = "failures"
 CURRENT = "current"
 MANIFEST = "manifest.json"
+ARRIVALS = "arrivals"
+"""The folder of the log of arrivals."""
 SETTINGS = "settings"
 """The folder of the saved settings."""
 _GENERATION_DIGITS = 10
@@ -49,6 +52,11 @@ def deal_key(deal: str) -> str:
 def images_key(deal: str) -> str:
     """The folder of a deal's photos."""
     return f"{deal_key(deal)}/{IMAGES}"
+
+
+def complete_key(deal: str) -> str:
+    """The marker that no more photos will come."""
+    return f"{deal_key(deal)}/{COMPLETE}"
 
 
 def prompts_key(deal: str) -> str:

@@ -10,16 +10,24 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from heapq import nsmallest
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from filelock import BaseFileLock, FileLock
 from typing_extensions import override
 
 from segpipe.errors import StoreError
-from segpipe.store.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Entry, Kind, Storage
+from segpipe.store.disk import Disk
+from segpipe.store.storage import (
+    TEMPORARY_PREFIX,
+    TEMPORARY_SUFFIX,
+    Entry,
+    Kind,
+    Storage,
+    is_temporary,
+)
 
 LOCK_NAME = f"{TEMPORARY_PREFIX}lock"
 """The file, one in each folder where files are swapped, that is locked meanwhile; it stays."""
@@ -27,67 +35,6 @@ LOCK_NAME = f"{TEMPORARY_PREFIX}lock"
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 # A sweep may remove a folder that it found empty between our making it and our using it.
 _CREATE_TRIES = 3
-_FILE_MODE = 0o666  # less the process's umask
-_LOCK_PATIENCE_S = 60.0
-_LOCK_POLL_S = 0.002
-
-
-class Disk:
-    """Changes a local disk; each method is one step that a kill can come before or after."""
-
-    def make_folder(self, path: Path) -> None:
-        """Make one folder; its parent exists."""
-        path.mkdir()
-
-    def open_new(self, path: Path) -> int:
-        """Create a file to write; the descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        """Write what fits; how many bytes did."""
-        return os.write(descriptor, data)
-
-    def sync(self, descriptor: int) -> None:
-        """Wait until a file's bytes are on the disk."""
-        os.fsync(descriptor)
-
-    def sync_folder(self, path: Path) -> None:
-        """Wait until a folder's names are on the disk."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def link(self, source: Path, target: Path) -> None:
-        """Give a file a second name; FileExistsError when the name is taken."""
-        target.hardlink_to(source)
-
-    def replace(self, source: Path, target: Path) -> None:
-        """Move a file over another."""
-        source.replace(target)
-
-    def lock(self, path: Path) -> BaseFileLock:
-        """Take a lock that nobody else holds, and that goes with the process; make its file.
-
-        TimeoutError when somebody holds it for a minute.
-        """
-        # A soft lock, filelock's answer to a file system without locks, would outlive its holder.
-        lock = FileLock(path, _LOCK_PATIENCE_S, poll_interval=_LOCK_POLL_S, fallback_to_soft=False)
-        lock.acquire()
-        return lock
-
-    def touch(self, path: Path) -> None:
-        """Set a file's times to now."""
-        os.utime(path)
-
-    def unlink(self, path: Path) -> None:
-        """Remove a name of a file."""
-        path.unlink()
-
-    def remove_folder(self, path: Path) -> None:
-        """Remove an empty folder."""
-        path.rmdir()
 
 
 class LocalStorage(Storage):
@@ -131,14 +78,21 @@ class LocalStorage(Storage):
         try:
             with os.scandir(self._root / key) as children:
                 for child in children:
-                    try:
+                    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                         status = child.stat(follow_symlinks=False)
-                    except FileNotFoundError:  # removed since it was listed
-                        continue
-                    found.append(self._entry(child.name, child.path, status))
+                        found.append(self._entry(child.name, child.path, status))
         except FileNotFoundError:
             return []
         return found
+
+    @override
+    def names_after(self, key: str, after: str, limit: int) -> Sequence[str]:
+        try:
+            with os.scandir(self._root / key) as children:
+                names = [each.name for each in children if each.name > after]
+        except FileNotFoundError:
+            return []
+        return nsmallest(limit, (name for name in names if not is_temporary(name)))
 
     @override
     def walk(self, key: str) -> Iterator[Entry]:

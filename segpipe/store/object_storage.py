@@ -17,7 +17,7 @@ import posixpath
 import random
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, MutableSequence, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple, cast
 
@@ -94,6 +94,18 @@ class ObjectStorage(Storage):
         # Some stores list an empty object that stands for the folder itself.
         files = (meta for meta in found["objects"] if meta["path"] != path)
         return [*folders, *(_entry(_name_of(meta["path"]), meta) for meta in files)]
+
+    @override
+    def names_after(self, key: str, after: str, limit: int) -> Sequence[str]:
+        path = self._path(key)
+        names: MutableSequence[str] = []
+        offset = f"{path}/{after}" if after else None
+        with os_errors(key):
+            for chunk in obstore.list(self._store, path, offset=offset):
+                names += (meta["path"].removeprefix(f"{path}/") for meta in chunk)
+                if len(names) >= limit:  # object stores list in the order of names
+                    break
+        return names[:limit]
 
     @override
     def walk(self, key: str) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ bytes, so one of them stands for everything that can be lost, and a test can rep
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -98,6 +98,10 @@ class Storage(Protocol):
 
     def list(self, key: str) -> list[Entry]:
         """What a folder holds, in no order; nothing when there is no such folder."""
+        ...
+
+    def names_after(self, key: str, after: str, limit: int) -> Sequence[str]:
+        """The names in a folder of files that are greater than one, in order, so many at most."""
         ...
 
     def walk(self, key: str) -> Iterator[Entry]:

@@ -4,22 +4,22 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence, Set
-from functools import partial
 from pathlib import Path
 
-from segpipe.errors import ConfigError, InputError, StoreError, VersionNotFoundError
+from segpipe.errors import ConfigError, InputError, VersionNotFoundError
 from segpipe.store import failures, layout
 from segpipe.store import verify as verification
+from segpipe.store.arrivals import Arrivals
 from segpipe.store.commits import CommitLog, configured_keep_commits, modes_of
 from segpipe.store.data_root import DataRoot
 from segpipe.store.deal_folders import (
+    DealFolders,
     ScannedDeal,
     check_deal,
     check_stays_inside,
     find_deals,
     list_folders,
     remove_deal,
-    scan_deal,
 )
 from segpipe.store.failures import Failure
 from segpipe.store.ids import check_deal_id, check_id
@@ -32,7 +32,7 @@ from segpipe.store.settings_documents import SettingsFiles
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Promotion, Staging
 from segpipe.store.storage import Storage, store_errors
-from segpipe.store.sweep import DealSweep, SweepReport
+from segpipe.store.sweep import SweepReport, sweep_deals
 from segpipe.store.verify import Damage
 
 __all__ = [
@@ -87,6 +87,8 @@ class DealStore:
         self.prompts = PromptFiles(self._storage)
         self.reviews = ReviewFiles(self._storage)
         self.settings = SettingsFiles(self._storage)
+        self.folders = DealFolders(self._storage)
+        self.arrivals = Arrivals(self._storage)
 
     # Inputs
 
@@ -103,14 +105,7 @@ class DealStore:
 
         A deal that cannot be listed has a ``fault``; StoreError when the root cannot be.
         """
-        for deal in list_folders(self._storage)[0]:
-            try:
-                with store_errors(deal):
-                    scanned = scan_deal(self._storage, deal)
-            except StoreError as error:
-                scanned = ScannedDeal(deal, "", 0.0, 0, is_complete=False, fault=error.message)
-            if scanned:
-                yield scanned
+        return self.folders.scan()
 
     def photos(self, deal: str) -> tuple[Photo, ...]:
         """The photos of a deal, sorted by name; dot files and file managers' litter left out.
@@ -154,7 +149,17 @@ class DealStore:
             UnreadablePhotoError: A file is missing, or no regular file.
             DuplicateImageError: Another photo has that name or image id.
         """
-        return self._inputs.add(check_deal_id(deal), files)
+        photos = self._inputs.add(check_deal_id(deal), files)
+        self.arrivals.put(deal)
+        return photos
+
+    def mark_complete(self, deal: str) -> None:
+        """Say that no more photos of a deal will come; DealNotFoundError where there is none."""
+        deal = check_deal_id(deal)
+        with store_errors(deal):
+            check_deal(self._storage, deal)
+            self._storage.replace(layout.complete_key(deal), b"")
+        self.arrivals.put(deal)
 
     def remove_deal(self, deal: str) -> int:
         """Remove a deal with all that is in its folder; how many files that were.
@@ -314,31 +319,24 @@ class DealStore:
 
     def sweep(
         self,
+        deals: Sequence[str] | None = None,
         *,
         min_age_s: float = DEFAULT_MIN_AGE_S,
         now: float | None = None,
         dry_run: bool = False,
     ) -> SweepReport:
-        """Remove what no kept commit names, in all deals.
+        """Remove what no kept commit names.
 
         Args:
+            deals: The deals; None for all.
             min_age_s: What was written within this time stays: it may belong to a run under way.
                 Longer than any run goes without writing a file. 0 only while nothing runs.
             now: The time that ages are taken to; seconds since 1970.
             dry_run: Remove nothing, tell what would be.
         """
         cutoff_ns = int(((time.time() if now is None else now) - min_age_s) * _NS_PER_S)
-        report = SweepReport()
-        for deal in self.deals():
-            sweep = DealSweep(
-                self._storage, deal, partial(self._log, deal), cutoff_ns=cutoff_ns, dry_run=dry_run
-            )
-            try:
-                with store_errors(deal):
-                    report += sweep.run()
-            except StoreError:  # one folder that cannot be listed must not keep the others full
-                report += SweepReport(skipped=(deal,))
-        return report
+        swept = self.deals() if deals is None else deals
+        return sweep_deals(self._storage, swept, self._log, cutoff_ns=cutoff_ns, dry_run=dry_run)
 
     def _rollback(self, deal: str, mode: str) -> Rollback:
         return Rollback(self._storage, self._log(deal, mode), deal, mode)

@@ -29,7 +29,8 @@ from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.prompt import Mode, Prompt
-from segpipe.store.local_storage import Disk, LocalStorage
+from segpipe.store.disk import Disk
+from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 from segpipe.vision.crop import CropFormat

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-from segpipe.store.local_storage import Disk
+from segpipe.store.disk import Disk
 
 STEPS = [name for name in vars(Disk) if not name.startswith("_")]
 """Every system call with which the store changes a disk."""

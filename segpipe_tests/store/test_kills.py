@@ -11,7 +11,8 @@ import pytest
 
 from segpipe.errors import StoreError
 from segpipe.prompt import Mode
-from segpipe.store.local_storage import Disk, LocalStorage
+from segpipe.store.disk import Disk
+from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import (
     ASSETS,

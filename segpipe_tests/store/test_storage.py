@@ -15,7 +15,8 @@ import pytest
 from segpipe.errors import StoreError
 from segpipe.store import local_storage
 from segpipe.store.data_root import DataRoot
-from segpipe.store.local_storage import LOCK_NAME, Disk, LocalStorage
+from segpipe.store.disk import Disk
+from segpipe.store.local_storage import LOCK_NAME, LocalStorage
 from segpipe.store.storage import Kind, Storage, is_temporary
 from segpipe_tests.deals import memory_root
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import StoreError
-from segpipe.store.local_storage import Disk, LocalStorage
+from segpipe.store.disk import Disk
+from segpipe.store.local_storage import LocalStorage
 from segpipe.store.store import DealStore
 from segpipe.store.sweep import SweepReport
 from segpipe_tests.deals import (

@@ -81,6 +81,7 @@ def change_deal_prompts(
 
     try:
         written = studio.store.prompts.edit_deal(deal, change)
+        studio.store.arrivals.put(deal)
     except PromptConflictError as conflict:
         return _conflict(conflict, studio.store.prompts.of_deal(deal))
     studio.audit.note(person, "changed the text", deal=deal, generation=written.generation)
@@ -130,6 +131,7 @@ def change_prompts(
 
     try:
         written = studio.store.prompts.edit_image(deal, photo.image, change)
+        studio.store.arrivals.put(deal)
     except PromptConflictError as conflict:
         return _conflict(conflict, studio.store.prompts.of_image(deal, photo.image))
     studio.audit.note(
