@@ -81,7 +81,7 @@ async def process_in_run(
     try:
         return await process_deal(store, task, tools, tell)
     except DealFailedError as failure:
-        _record(store, task, failure)
+        record_failure(store, task, failure)
         raise
 
 
@@ -104,7 +104,7 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, tell: Tel
         failure = FindsNotRecordedError(task.deal, [error.at(deal=task.deal)])
         # By the run that found them: this one may only have tried to make up for it.
         made_by = outcome.versions[REFINEMENT.name].run_id
-        _record(store, replace(task, run_id=made_by), failure)
+        record_failure(store, replace(task, run_id=made_by), failure)
         tell(DealFailed(task.deal, failure.message))
         raise failure from error
 
@@ -178,7 +178,7 @@ def _known_failure(
     return DealFailedError(task.deal, errors)
 
 
-def _record(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
+def record_failure(store: DealStore, task: DealTask, failure: DealFailedError) -> None:
     """Keep the reasons beside the deal; a full disk must not hide them from the caller."""
     try:
         inputs = current_inputs(store, task.deal, task.mode)

@@ -7,6 +7,7 @@ import dagster as dg
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
+from segpipe.flow.stages.report import REPORT
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.partitions import DEALS, tag_run
 from segpipe.pipeline.recording import asset_key
@@ -63,10 +64,10 @@ def build_checks(mode: Mode) -> dg.AssetChecksDefinition:
 def check_stages(
     snapshot: Snapshot, stages: Iterable[str], settings: CheckSettings
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Do every check of these stages that are current for a deal."""
-    for stage in STAGES.in_order(stages):
+    """Do every check of these stages that are current for a deal; the report's is one of all."""
+    for stage in STAGES.in_order({*stages, REPORT.name}):
         if snapshot.has(stage.name):
-            for check in stage.all_checks:
+            for check in stage.checks:
                 key = dg.AssetCheckKey(asset_key(Mode(snapshot.mode), stage.name), check.name)
                 yield _evaluate(check, key, snapshot, settings)
 
@@ -74,7 +75,7 @@ def check_stages(
 def _of_all(key: dg.AssetCheckKey, verdicts: Mapping[str, bool]) -> dg.AssetCheckEvaluation:
     """The evaluation of all deals together, which a run that names none is expected to give."""
     failed = [deal for deal, passed in verdicts.items() if not passed]
-    checks = {check.name: check for check in STAGES[key.asset_key.path[-1]].all_checks}
+    checks = {check.name: check for check in STAGES[key.asset_key.path[-1]].checks}
     return dg.AssetCheckEvaluation(
         asset_key=key.asset_key,
         check_name=key.name,
@@ -101,7 +102,7 @@ def _check_specs(mode: Mode) -> list[dg.AssetCheckSpec]:
                 partitions_def=DEALS,
             )
             for stage in STAGES.values()
-            for check in stage.all_checks
+            for check in stage.checks
         ]
 
 

@@ -11,7 +11,6 @@ from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
 from segpipe.pipeline.options import LocalRoot
-from segpipe.pipeline.partitions import DEALS_PER_RUN
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -36,7 +35,7 @@ def build_defs(
     resource_overrides: Mapping[str, object] | None = None,
     *,
     retry_policy: dg.RetryPolicy = RETRY_POLICY,
-    deals_per_run: int = DEALS_PER_RUN,
+    deals_per_run: int | None = None,
     settle_s: float = SETTLE_S,
 ) -> dg.Definitions:
     """Build the definitions; merge them with your own assets by ``dg.Definitions.merge``.
@@ -46,7 +45,8 @@ def build_defs(
             ``refiner``, ``io_manager`` and ``progress``. An IO manager that is not given stands
             on the store that is. There is one store: run config cannot name another.
         retry_policy: For faults that may pass; bad input is never retried.
-        deals_per_run: How many deals of a backfill one run handles.
+        deals_per_run: How many deals of a backfill one run handles, at most 250; None: as
+            ``SEGPIPE_DEALS_PER_RUN`` says, else 25.
         settle_s: How long a deal without a marker must be still before the sensor takes it.
     """
     overrides = dict(resource_overrides or {})

@@ -21,10 +21,15 @@ from segpipe.pipeline.chosen_settings import (
     settings_of_launched_run,
 )
 from segpipe.pipeline.deal_checks import check_stages
+from segpipe.pipeline.deal_order import DealOrder, retried_runs
 from segpipe.pipeline.interrupts import interrupts_end_the_step, run_until_interrupted
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
-from segpipe.pipeline.partitions import DEALS, DEALS_PER_RUN, tag_run
+from segpipe.pipeline.partitions import (
+    DEALS,
+    configured_deals_per_run,
+    tag_run,
+)
 from segpipe.pipeline.recording import (
     asset_key,
     is_recorded,
@@ -51,22 +56,20 @@ RETRY_POLICY = dg.RetryPolicy(
 # latest. Outputs themselves wake the steps downstream.
 _RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
-_ROOT_RUN_TAG = "dagster/root_run_id"
-_RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
-
 
 def build_family(
     mode: Mode,
     *,
     retry_policy: dg.RetryPolicy = RETRY_POLICY,
-    deals_per_run: int = DEALS_PER_RUN,
+    deals_per_run: int | None = None,
 ) -> dg.AssetsDefinition:
     """Build the assets of a mode, partitioned by deal and subsettable.
 
     Args:
         mode: The mode; it is the prefix of the keys and the group in the UI.
         retry_policy: For faults that may pass.
-        deals_per_run: How many deals of a backfill one run handles.
+        deals_per_run: How many deals of a backfill one run handles, at most 250; None: as
+            ``SEGPIPE_DEALS_PER_RUN`` says, else 25.
     """
 
     @dg.multi_asset(
@@ -74,7 +77,7 @@ def build_family(
         specs=build_specs(mode),
         can_subset=True,
         partitions_def=DEALS,
-        backfill_policy=dg.BackfillPolicy.multi_run(deals_per_run),
+        backfill_policy=dg.BackfillPolicy.multi_run(configured_deals_per_run(deals_per_run)),
         retry_policy=retry_policy,
         pool=SEGMENTER_POOL,
     )
@@ -87,19 +90,21 @@ def build_family(
         progress: dg.ResourceParam[Tell],
     ) -> Iterator[dg.MaterializeResult[None]]:
         tag_run(context.instance, context.run, mode, context.partition_keys)
+        order = DealOrder.of_run(context)
         opened = store.open()
         settings = settings_of_launched_run(context, mode, opened, segmenter, refiner, config)
         tools = build_tools(segmenter, refiner, settings, store.kept_data)
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
-        retried = _retried_runs(context)
+        retried = retried_runs(context)
 
         failures: list[DealFailedError] = []
         with (
             interrupts_end_the_step(),
             LogProgress(context.log, progress) as tell,
             _event_loop(tools) as runner,
+            order,
         ):
-            for deal in context.partition_keys:
+            for deal in order.begun(context.partition_keys):
                 task = DealTask(
                     deal=deal,
                     run_id=context.run.run_id,
@@ -111,6 +116,7 @@ def build_family(
                     request=request_of_tags(context.run.tags),
                 )
                 try:
+                    order.refuse_a_killer(opened, task)
                     work = process_in_run(opened, task, tools, tell, goes_on_with=retried)
                     outcome = run_until_interrupted(runner, work)
                     if outcome and is_recorded(outcome, context.instance):
@@ -169,17 +175,6 @@ def _event_loop(tools: Tools) -> Iterator[asyncio.Runner]:
             yield runner
         finally:
             runner.run(tools.segmenter.aclose())
-
-
-def _retried_runs(context: dg.AssetExecutionContext) -> frozenset[str]:
-    """The runs whose work this run goes on with: those that it retries, not re-executes."""
-    if not any(context.run.tags.get(tag) not in {None, "false"} for tag in _RETRY_TAGS):
-        return frozenset()
-    root = context.run.tags.get(_ROOT_RUN_TAG)
-    if root is None:
-        return frozenset()
-    group = context.instance.get_runs(dg.RunsFilter(tags={_ROOT_RUN_TAG: root}))
-    return frozenset({root, *(run.run_id for run in group)})
 
 
 def _step_failure(failures: list[DealFailedError], *, deals: int) -> dg.Failure:

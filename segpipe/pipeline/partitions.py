@@ -1,10 +1,12 @@
 """The partition key of everything: the deal."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 import dagster as dg
 
+from segpipe.errors import ConfigError
 from segpipe.prompt import Mode
 
 DEALS = dg.DynamicPartitionsDefinition(name="deals")
@@ -13,13 +15,42 @@ DEALS = dg.DynamicPartitionsDefinition(name="deals")
 DEALS_PER_RUN = 25
 """How many deals one run handles: a run of its own for each costs seconds of start-up."""
 
+MAX_DEALS_PER_RUN = 250
+"""What Dagster notes of a run's plan grows with the square of its deals."""
+
+DEALS_PER_RUN_VARIABLE = "SEGPIPE_DEALS_PER_RUN"
+"""The environment variable that says how many deals one run handles."""
+
 _PARTITION_TAG = "dagster/partition"
 _RANGE_START_TAG = "dagster/asset_partition_range_start"
 _RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
+def configured_deals_per_run(asked: int | None = None) -> int:
+    """How many deals one run handles, for sensors, schedules, backfills, commands and the studio.
+
+    Args:
+        asked: What a caller wants; None: what ``SEGPIPE_DEALS_PER_RUN`` says, else 25.
+
+    Raises:
+        ConfigError: It is no whole number from 1 to 250.
+
+    >>> configured_deals_per_run(100)
+    100
+    """
+    text = os.environ.get(DEALS_PER_RUN_VARIABLE) or str(DEALS_PER_RUN)
+    text = text if asked is None else str(asked)
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_DEALS_PER_RUN:
+        raise ConfigError(
+            f"{text!r} is no whole number from 1 to {MAX_DEALS_PER_RUN}: what Dagster writes for "
+            "a run grows with the square of its deals; more deals are more runs",
+            field=DEALS_PER_RUN_VARIABLE,
+        )
+    return int(text)
+
+
 def contiguous_batches(
-    order: Sequence[str], wanted: Collection[str], *, size: int = DEALS_PER_RUN
+    order: Sequence[str], wanted: Collection[str], *, size: int | None = None
 ) -> Iterator[tuple[str, ...]]:
     """Cut the wanted deals into batches that a run can cover.
 
@@ -29,8 +60,9 @@ def contiguous_batches(
     Args:
         order: Every partition, in the order in which they were added.
         wanted: The deals to cover; those that are no partition are left out.
-        size: Deals in a batch at most.
+        size: Deals in a batch at most; None: as many as a run handles here.
     """
+    size = configured_deals_per_run(size)
     batch: list[str] = []
     for deal in order:
         if deal in wanted:

@@ -267,12 +267,11 @@ def test_checks_are_recorded_for_each_deal_of_a_run(
         "empty": False,
     }
     assert found["empty"].severity == dg.AssetCheckSeverity.WARN
-    for stage in STAGES.names:
-        verified = _evaluations(instance, stage, "manifest_verifies")
-        assert {deal: evaluation.passed for deal, evaluation in verified.items()} == {
-            "full": True,
-            "empty": True,
-        }
+    verified = _evaluations(instance, "deal_report", "manifest_verifies")
+    assert {deal: evaluation.passed for deal, evaluation in verified.items()} == {
+        "full": True,
+        "empty": True,
+    }
 
 
 def _evaluations(
@@ -534,6 +533,6 @@ def test_checks_can_be_executed_by_themselves(
     ).resolve_job_def("checks")
     result = job.execute_in_process(instance=instance, tags=range_tags(deals))
     assert result.success
-    found = _evaluations(instance, "segmentation", "manifest_verifies")
+    found = _evaluations(instance, "deal_report", "manifest_verifies")
     assert {deal: found[deal].passed for deal in deals} == {deal: deal == "b" for deal in deals}
     assert _evaluations(instance, "crops", "survivors_have_crops")["a"].passed

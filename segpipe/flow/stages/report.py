@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
+from segpipe.flow.checks import MANIFEST_VERIFIES
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.dedup import DEDUP, DedupedImage
 from segpipe.flow.stages.refinement import REFINEMENT, RefinedImage
@@ -124,6 +125,7 @@ class Report(Stage[ImagePreview, ReportSettings]):
     waits_for = (SEGMENTATION, DEDUP, REFINEMENT)
     settings = ReportSettings
     settings_name = "report"
+    checks = (MANIFEST_VERIFIES,)
     kinds = frozenset({"jpeg", "json"})
 
     @override

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 import pyarrow as pa
 
 from segpipe.errors import StaleUpstreamError
-from segpipe.flow.checks import Check, manifest_verifies
+from segpipe.flow.checks import Check
 from segpipe.flow.mode_prompts import PhotoPrompt
 from segpipe.flow.photo import LoadedPhoto, PhotoInfo
 from segpipe.progress import NO_COUNTS, Counts
@@ -107,11 +107,6 @@ class Stage(ABC, Generic[Result, SettingsT]):
     def output(self, staging: Staging, settings: SettingsT) -> "StageOutput":
         """What writes its version of a deal."""
         return StageOutput(self, staging)
-
-    @property
-    def all_checks(self) -> tuple[Check, ...]:
-        """Every check of its asset."""
-        return (manifest_verifies(self.name), *self.checks)
 
 
 def open_table(snapshot: Snapshot, stage: Stage[Any, Any], file: str) -> TableReader:
