@@ -5,7 +5,6 @@
     SegpipeError
     ├── InputError                    what came in cannot be used: never retried
     │   ├── KnownFailureError         an earlier attempt of the run found so
-    │   ├── KilledRunsError           a deal with which several processes were killed
     │   ├── InvalidIdError            a deal or image id that is not allowed
     │   ├── DealNotFoundError         no such deal under the root
     │   ├── EmptyDealError            a deal without photos
@@ -109,18 +108,6 @@ class InputError(SegpipeError):
 
 class KnownFailureError(InputError):
     """An earlier attempt of this run found that the deal's input is bad."""
-
-
-class KilledRunsError(InputError):
-    """The processes of several runs were killed while this deal was under way."""
-
-    def __init__(self, count: int, *, deal: str) -> None:
-        super().__init__(
-            f"{count} processes were killed while it was under way, so it is not begun again: its "
-            "photos may need more memory than there is, or stop the segmenter's process; look "
-            "into the log of the machine, then run it alone with 'segpipe run'",
-            deal=deal,
-        )
 
 
 class InvalidIdError(InputError):

@@ -7,7 +7,7 @@ from typing import Self
 import dagster as dg
 from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
-from segpipe.errors import DealFailedError, KilledRunsError
+from segpipe.errors import DealFailedError, KnownFailureError
 from segpipe.flow.deal import DealTask
 from segpipe.flow.run_deal import record_failure
 from segpipe.store.store import DealStore
@@ -17,6 +17,12 @@ BEGUN_TAG = f"{HIDDEN_TAG_PREFIX}segpipe_begun"
 
 KILLED_RUNS = 2
 """A deal that was under way when so many runs of a group were killed is not begun again."""
+
+_KILLED = (
+    "processes were killed while it was under way, so it is not begun again: its photos may need "
+    "more memory than there is, or end the segmenter's process; look into the machine's log, then "
+    "run it alone with 'segpipe run'"
+)
 
 _ROOT_RUN_TAG = "dagster/root_run_id"
 _RETRY_TAGS = ("dagster/retry_number", "dagster/is_resume_retry")
@@ -68,7 +74,8 @@ class DealOrder:
         """
         count = self._killed.get(task.deal, 0)
         if count >= KILLED_RUNS:
-            failure = DealFailedError(task.deal, [KilledRunsError(count, deal=task.deal)])
+            error = KnownFailureError(f"{count} {_KILLED}", deal=task.deal)
+            failure = DealFailedError(task.deal, [error])
             record_failure(store, task, failure)
             raise failure
 
