@@ -1,13 +1,15 @@
 """What ``find_all`` discovered, kept among a photo's prompts as annotations of the model's."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import pyarrow as pa
 
 from segpipe.digests import bytes_digest
+from segpipe.errors import SavedSettingsError
 from segpipe.flow.results import DealResults
+from segpipe.flow.saved_settings import read_saved
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
 from segpipe.prompt import Mode
 from segpipe.store.layout import ALL_PHOTOS
@@ -43,15 +45,32 @@ def write_finds(store: DealStore, deal: str) -> None:
 
 
 def write_finds_after_rollback(store: DealStore, deal: str, mode: Mode) -> None:
-    """Where finds are among the prompts, let them be those of what is current again.
+    """Let the finds among the prompts be those of what is current again.
+
+    That is where some are, and where the saved settings have runs record them: what was current
+    before may have found nothing.
 
     Raises:
         PromptError: A file of prompts cannot be read.
         StoreError: One cannot be written.
     """
-    prompts = store.prompts.images(deal).values() if mode is Mode.FIND_ALL else ()
-    if any(_is_found(one) for each in prompts for one in each.annotations):
-        write_finds(store, deal)
+    if mode is not Mode.FIND_ALL:
+        return
+    prompts = store.prompts.images(deal).values()
+    has_finds = any(_is_found(one) for each in prompts for one in each.annotations)
+    if not (has_finds or _records_finds(store)):
+        return
+    write_finds(store, deal)
+    snapshot = store.current(deal, mode)
+    if snapshot and not snapshot.has(REFINEMENT.name):
+        _forget_finds(store, deal, of_others_than=frozenset())
+
+
+def _records_finds(store: DealStore) -> bool:
+    try:
+        return read_saved(store).settings.prompts.record_found
+    except SavedSettingsError:
+        return False  # nobody knows what runs are to do
 
 
 def _record(store: DealStore, snapshot: Snapshot) -> None:
@@ -63,9 +82,13 @@ def _record(store: DealStore, snapshot: Snapshot) -> None:
                 continue
             found = _annotations(results.rows(REFINEMENT, REFINEMENT_FILE, image), snapshot)
             store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=found))
-    for image, prompts in store.prompts.images(snapshot.deal).items():
-        if image not in images and any(map(_is_found, prompts.annotations)):
-            store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=()))
+    _forget_finds(store, snapshot.deal, of_others_than=images)
+
+
+def _forget_finds(store: DealStore, deal: str, *, of_others_than: Collection[str]) -> None:
+    for image, prompts in store.prompts.images(deal).items():
+        if image not in of_others_than and any(map(_is_found, prompts.annotations)):
+            store.prompts.edit_image(deal, image, partial(_with_found, found=()))
 
 
 def _annotations(survivors: pa.Table, snapshot: Snapshot) -> list[Annotation]:

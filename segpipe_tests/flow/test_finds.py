@@ -10,7 +10,10 @@ import pytest
 
 from segpipe.errors import DealFailedError, FindsNotRecordedError
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.finds import write_finds_after_rollback
 from segpipe.flow.run_deal import process_in_run, record_finds
+from segpipe.flow.saved_settings import SavedSettings, save
+from segpipe.flow.setting_fields import with_texts
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, Source
@@ -195,3 +198,28 @@ def test_a_retry_tells_of_a_damaged_deal_by_its_name(tmp_path: Path) -> None:
         manifest.unlink()
     with pytest.raises(DealFailedError, match="'lot'"):
         run(store, attempt=1)
+
+
+def test_after_a_rollback_the_records_are_of_what_is_current(tmp_path: Path) -> None:
+    """Also where what was current found nothing, or was never refined."""
+    store = make_deal(tmp_path, "lot", items=(2,))
+    early = DealTask("lot", "run-0", stages=frozenset({"segmentation", "dedup"}))
+    asyncio.run(process_deal(store, early, make_tools(BrightSegmenter())))
+    run(store)
+    put_photos(tmp_path, "lot", {"a.png": goods_photo(0)})
+    run(store, "run-2")
+    for generation, expected in ((2, ["run-1"] * 2), (3, []), (2, ["run-1"] * 2), (1, [])):
+        store.rollback("lot", FIND_ALL, generation)
+        write_finds_after_rollback(store, "lot", FIND_ALL)
+        assert runs(store) == expected, generation
+
+
+def test_a_rollback_records_nothing_where_settings_have_runs_record_nothing(
+    tmp_path: Path,
+) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    asyncio.run(process_deal(store, DealTask("lot", "run-1"), make_tools(BrightSegmenter())))
+    save(store, with_texts(SavedSettings(), {"prompts.record_found": "false"}))
+    store.rollback("lot", FIND_ALL, 1)
+    write_finds_after_rollback(store, "lot", FIND_ALL)
+    assert annotations(store) == []

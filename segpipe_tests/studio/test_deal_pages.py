@@ -11,10 +11,12 @@ from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.deal_inputs import current_inputs
 from segpipe.flow.export import export_deals
 from segpipe.flow.export_task import ExportTask
+from segpipe.flow.finds import write_finds
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
-from segpipe_tests.deals import FAILURE, make_deal, make_tools, put_photos, run_deal
+from segpipe_tests.deals import FAILURE, default_tools, make_deal, make_tools, put_photos, run_deal
 from segpipe_tests.goods import FixedSegmenter, photo_of
+from segpipe_tests.studio.drawing_page import make_photos
 from segpipe_tests.studio.running_studio import (
     RunningStudio,
     assert_accessible,
@@ -35,6 +37,11 @@ def two_generations(studio: RunningStudio, deal: str) -> DealStore:
     put_photos(studio.root, deal, {"b.png": photo_of(True, 1)})
     rerun(store, deal, "second-run")
     return store
+
+
+def found_by(store: DealStore, deal: str) -> set[str]:
+    """The runs whose finds are among the prompts of the photo "a"."""
+    return {each.created_by for each in store.prompts.of_image(deal, "a").annotations}
 
 
 def test_a_deal_shows_its_photos_and_what_was_found_in_them(page: Page) -> None:
@@ -108,6 +115,32 @@ def test_a_generation_comes_back_whole_and_is_what_is_shown_and_exported(
         ("rolled back", 1, 3),
         ("rolled back", 2, 4),
     ]
+
+
+def test_after_a_rollback_what_is_drawn_on_is_what_is_current(
+    page: Page, studio: RunningStudio
+) -> None:
+    """What a run had found comes back on the photo and among its prompts."""
+    store = make_photos(studio.root, "back")
+    task = DealTask("back", "found-much")
+    in_thread(lambda: asyncio.run(process_deal(store, task, default_tools())))
+    write_finds(store, "back")
+    rerun(store, "back", "found-less")
+    write_finds(store, "back")
+    page.goto("/deals/back/annotate/a")
+    expect(page.locator("[data-found-items] li")).to_have_count(4)
+    assert found_by(store, "back") == {"found-less"}
+
+    page.goto("/deals/back?tab=history")
+    page.get_by_role("button", name="Make generation 1 current").click()
+    expect(page.get_by_text("Generation 3 is current")).to_be_visible()
+    page.goto("/deals/back/annotate/a")
+    expect(page.locator("[data-found-items] li")).to_have_count(5)
+    assert found_by(store, "back") == {"found-much"}
+    page.goto("/deals/back?tab=history")
+    page.get_by_role("button", name="Make generation 2 current").click()
+    expect(page.get_by_text("Generation 4 is current")).to_be_visible()
+    assert found_by(store, "back") == {"found-less"}
 
 
 def test_who_saw_an_older_state_rolls_nothing_back(page: Page, studio: RunningStudio) -> None:
