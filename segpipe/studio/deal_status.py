@@ -5,14 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 
 from segpipe.errors import DealNotFoundError, SegpipeError
-from segpipe.flow.saved_settings import Saved, read_saved
 from segpipe.flow.stages.report import REPORT
 from segpipe.flow.stages.segmentation import SEGMENTATION
-from segpipe.flow.todo import State, todo_by_saved_settings
+from segpipe.flow.todo import State, Todo, todo_by_saved_settings
 from segpipe.progress import NO_COUNTS, Counts
 from segpipe.prompt import Mode
 from segpipe.store.ids import check_deal_id
 from segpipe.store.store import DealStore
+from segpipe.studio.current_settings import CurrentSettings, current_settings
 from segpipe.studio.pictures import photo_tag
 
 _FIRST_PHOTOS = 4
@@ -114,11 +114,7 @@ class StatusReader:
         self.store = store
 
     def status(self, deal: str) -> DealStatus:
-        """How a deal stands; never raises for what is wrong with it.
-
-        Raises:
-            SavedSettingsError: The saved settings cannot be used.
-        """
+        """How a deal stands; never raises for what is wrong with it."""
         return self.statuses([deal])[0]
 
     def existing(self, deal: str) -> DealStatus:
@@ -138,11 +134,14 @@ class StatusReader:
         return self.status(deal)
 
     def statuses(self, deals: list[str]) -> list[DealStatus]:
-        """How deals stand, each; the settings are read once."""
-        saved = read_saved(self.store)
-        return [self._status(deal, saved) for deal in deals]
+        """How deals stand, each; the settings are read once.
 
-    def _status(self, deal: str, saved: Saved) -> DealStatus:
+        Where the saved settings cannot be used nobody can tell, and no run could do anything.
+        """
+        settings = current_settings(self.store)
+        return [self._status(deal, settings) for deal in deals]
+
+    def _status(self, deal: str, settings: CurrentSettings) -> DealStatus:
         fault, count = None, 0
         first: tuple[tuple[str, str], ...] = ()
         try:
@@ -151,11 +150,15 @@ class StatusReader:
             first = tuple((photo.image, photo_tag(photo)) for photo in photos[:_FIRST_PHOTOS])
         except SegpipeError as error:
             fault = error.message
-        modes = tuple(self._mode(deal, mode, saved) for mode in Mode)
+        modes = tuple(self._mode(deal, mode, settings) for mode in Mode)
         return DealStatus(deal, count, fault, modes, first)
 
-    def _mode(self, deal: str, mode: Mode, saved: Saved) -> ModeStatus:
-        todo = todo_by_saved_settings(self.store, deal, mode, saved)
+    def _mode(self, deal: str, mode: Mode, settings: CurrentSettings) -> ModeStatus:
+        if settings.fault:
+            todo = Todo(State.UNREADABLE, frozenset(), str(settings.fault))
+        else:
+            todo = todo_by_saved_settings(self.store, deal, mode, settings.saved)
+        needs_run = todo.needs_run and settings.fault is None
         try:
             snapshot = self.store.current(deal, mode)
             has_failed = self.store.last_failure(deal, mode) is not None
@@ -163,12 +166,12 @@ class StatusReader:
             if snapshot and snapshot.has(REPORT.name):
                 summary = snapshot.manifest(REPORT.name).info.summary
         except SegpipeError:
-            return ModeStatus(mode, todo.state, todo.reason, todo.needs_run)
+            return ModeStatus(mode, todo.state, todo.reason, needs_run)
         return ModeStatus(
             mode=mode,
             state=todo.state,
             reason=todo.reason,
-            needs_run=todo.needs_run,
+            needs_run=needs_run,
             generation=snapshot.generation if snapshot else None,
             promoted_at=snapshot.commit.created_at if snapshot else None,
             run_id=snapshot.commit.run_id if snapshot else None,

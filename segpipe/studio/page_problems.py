@@ -15,6 +15,7 @@ from segpipe.errors import (
     PhotoError,
     PromotionConflictError,
     PromptConflictError,
+    SavedSettingsError,
     SegpipeError,
     VersionNotFoundError,
 )
@@ -30,6 +31,7 @@ _STATUS: dict[type[SegpipeError], int] = {
     VersionNotFoundError: _NOT_FOUND,
     NotPromotedError: _NOT_FOUND,
     PromotionConflictError: _CONFLICT,
+    SavedSettingsError: _CONFLICT,
     PromptConflictError: _PRECONDITION_FAILED,
 }
 """Errors that are the asker's to know of, with the status that says so."""

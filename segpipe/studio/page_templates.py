@@ -43,6 +43,27 @@ class NavigationEntry:
     key: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """What is said above every page, and perhaps what can be done about it.
+
+    Attributes:
+        text: What is wrong.
+        link: The page that tells more; "" for none.
+        button: What the button is called that mends it.
+        action: Where the button posts to; "" for no button.
+        expected: The generation of settings that the button is about.
+        role: Who sees the button.
+    """
+
+    text: str
+    link: str = ""
+    button: str = ""
+    action: str = ""
+    expected: int | None = None
+    role: Role = Role.VIEWER
+
+
 class Pages:
     """Draws the templates of ``segpipe/studio/templates``.
 
@@ -53,7 +74,7 @@ class Pages:
     def __init__(self, login: LoginKind) -> None:
         self._login = login
         self.navigation: list[NavigationEntry] = []
-        self.banners: list[Callable[[Request], str | None]] = []
+        self.banners: list[Callable[[], Banner | None]] = []
         """Each may have something to say above every page, such as that a process has died."""
         self._templates = Environment(
             loader=PackageLoader("segpipe.studio"),
@@ -92,7 +113,7 @@ class Pages:
             navigation=[
                 entry for entry in self.navigation if person and person.role.covers(entry.role)
             ],
-            banners=[text for banner in self.banners if (text := banner(request))],
+            banners=[said for banner in self.banners if (said := banner())] if person else [],
             can_log_out=self._login is LoginKind.TOKEN and person is not None,
             may_review=person is not None and person.role.covers(Role.REVIEWER),
             is_admin=person is not None and person.role.covers(Role.ADMIN),

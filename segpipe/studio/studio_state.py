@@ -12,11 +12,12 @@ from segpipe.segmenters.kept_data import KeptData
 from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 from segpipe.studio.audit_log import AuditLog
+from segpipe.studio.current_settings import settings_banner
 from segpipe.studio.dagster_gateway import DagsterGateway
 from segpipe.studio.deal_list import DealList
 from segpipe.studio.deal_status import StatusReader
 from segpipe.studio.login import Login
-from segpipe.studio.page_templates import Pages
+from segpipe.studio.page_templates import Banner, Pages
 from segpipe.studio.photo_facts import PhotoFacts
 from segpipe.studio.photo_preview import PhotoPreview
 from segpipe.studio.pictures import Pictures
@@ -83,9 +84,12 @@ def build_studio(settings: StudioSettings) -> Studio:
     deals = DealList(status)
     pages = Pages(login.kind)
     dagster = DagsterGateway(settings, folder, pages)
-    pages.banners.append(lambda _: dagster.fault())
     requests = RunRequests(store, dagster)
-    pages.banners.append(lambda _: requests.fault)
+    pages.banners += [
+        lambda: settings_banner(store),
+        lambda: _told(dagster.fault()),
+        lambda: _told(requests.fault),
+    ]
     return Studio(
         settings=settings,
         store=store,
@@ -108,6 +112,10 @@ def build_studio(settings: StudioSettings) -> Studio:
         data=data,
         folder=folder,
     )
+
+
+def _told(fault: str | None) -> Banner | None:
+    return Banner(fault) if fault else None
 
 
 def studio_of(connection: HTTPConnection) -> Studio:

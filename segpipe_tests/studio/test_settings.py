@@ -1,6 +1,7 @@
 """Settings in the studio: the page, with and without scripts, the API, and keys nobody sees."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,45 @@ def test_settings_that_cannot_be_used_are_told_and_an_earlier_generation_comes_b
     expect(page.get_by_role("alert")).to_contain_text("crops.padding_px")
     page.get_by_role("button", name="Restore").click()
     expect(page.locator("#history li").first).to_contain_text("generation 1 restored")
+    assert current(own).changed() == {"crops": {"padding_px": 4}}
+
+
+def test_every_page_goes_on_with_settings_that_cannot_be_used_and_offers_to_restore(
+    own: RunningStudio, settings_page: Page, watch: Watch
+) -> None:
+    """A field that nobody knows, edited into the document, of which generation 1 has none."""
+    page = settings_page
+    in_thread(lambda: run_deal(own.root, "done"))
+    save(own.store, with_(crops__padding_px="4"))
+    save(own.store, with_(crops__padding_px="5"))
+    second, third = (own.root / "settings" / f"000000000{number}.json" for number in (2, 3))
+    second.write_text(second.read_text().replace('"padding_px": 5', '"padding": 5'))
+    third.write_text("{")
+    own.studio.deals.forget("done")
+    places = ["/deals", "/deals?tone=bad&order=items", "/deals/done", "/deals/done?tab=history"]
+    for place in (*places, "/deals/done/annotate/a", "/process", "/runs", "/costs", "/test"):
+        page.goto(place)
+        banner = page.locator(".banner")
+        expect(banner).to_contain_text("Generation 3 of the saved settings cannot be used")
+    assert_accessible(page)
+    third.unlink()
+    page.goto("/deals")
+    expect(banner).to_contain_text("Generation 2 of the saved settings cannot be used")
+    expect(banner).to_contain_text("crops.padding")
+    expect(page.locator("td .chip").first).to_have_attribute("title", re.compile("crops.padding"))
+    expect(page.locator(".deals .num").last).to_have_text("8")  # what is current is still there
+    with own.client() as client:
+        started = client.post("/api/runs", json={"mode": "find_all", "deals": ["done"]})
+        assert started.status_code >= 400
+        assert client.get("/api/settings").json()["field"] == "crops.padding"
+        assert client.get("/api/deals").status_code == 200
+    page.get_by_role("link", name="Settings").last.click()
+    expect(page.get_by_role("alert")).to_contain_text("crops.padding")
+    page.go_back()
+    page.get_by_role("button", name="Restore generation 1").click()
+    expect(page.locator("#history li").first).to_contain_text("generation 1 restored")
+    page.goto("/deals")
+    expect(page.locator(".banner")).to_have_count(0)
     assert current(own).changed() == {"crops": {"padding_px": 4}}
 
 

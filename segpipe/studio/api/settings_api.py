@@ -9,14 +9,13 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from segpipe.errors import ConfigError, SavedSettingsError, SettingsConflictError
+from segpipe.errors import ConfigError, SettingsConflictError
 from segpipe.flow.saved_settings import Saved, SavedSettings, read_saved, reset, restore, save
 from segpipe.flow.setting_fields import SettingFault, find_faults, parse
 from segpipe.secret_names import HIDDEN, allowed_names, enter_secret, place_of_secret
 from segpipe.studio.api.trial_api import FaultyRequest, unusable
 from segpipe.studio.roles import Asking, Role, needs
 from segpipe.studio.studio_state import Serving, Studio
-from segpipe.web.problems import RefusedError
 from segpipe.wire.inference import Problem
 
 _CONFLICT, _PRECONDITION_FAILED = 409, 412
@@ -91,7 +90,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 @router.get("", response_model=SettingsAnswer, responses={409: _PROBLEMS[409]})
 def read(studio: Serving) -> Response:
     """The settings that runs use now; the ETag is their generation."""
-    return _answer(_read(studio))
+    return _answer(read_saved(studio.store))
 
 
 @router.put("", response_model=SettingsAnswer, responses=_PROBLEMS, dependencies=_admin)
@@ -140,8 +139,6 @@ def restore_one(
         made = restore(studio.store, generation, by=person.name, expected=_expected(if_match))
     except SettingsConflictError as error:
         return _conflict(error)
-    except SavedSettingsError as error:
-        raise _broken(error) from error
     studio.audit.note(person, "restored settings", generation=made.generation)
     return _answer(made)
 
@@ -169,17 +166,6 @@ def history(studio: Serving) -> list[KeptGeneration]:
 def data_root(studio: Studio) -> Path | None:
     """The folder in which no key may be kept; None where deals are elsewhere."""
     return Path(studio.store.root.place) if studio.store.root.is_local else None
-
-
-def _read(studio: Studio) -> Saved:
-    try:
-        return read_saved(studio.store)
-    except SavedSettingsError as error:
-        raise _broken(error) from error
-
-
-def _broken(error: SavedSettingsError) -> RefusedError:
-    return RefusedError(_CONFLICT, type(error).__name__, error.message, field=error.field)
 
 
 def _answer(saved: Saved) -> JSONResponse:

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from segpipe.flow.saved_settings import read_saved
 from segpipe.segmenters.sam3.segmind.ledger_costs import read_costs
 from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 from segpipe.studio.costs import costs_of
+from segpipe.studio.current_settings import current_settings
 from segpipe.studio.page_templates import NavigationEntry
 from segpipe.studio.studio_state import Serving
 
@@ -33,5 +33,5 @@ def show(
         "costs.html",
         costs=costs_of(spent),
         run=run,
-        budget=read_saved(studio.store).settings.budget,
+        budget=current_settings(studio.store).saved.settings.budget,
     )

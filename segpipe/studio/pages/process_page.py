@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from segpipe.flow.saved_settings import read_saved
 from segpipe.prompt import Mode
+from segpipe.studio.current_settings import current_settings
 from segpipe.studio.estimates import estimate_of
 from segpipe.studio.page_templates import Link, NavigationEntry, mode_of
 from segpipe.studio.processing import (
@@ -47,7 +47,7 @@ def show(request: Request, studio: Serving, deal: Named = None) -> Response:
         selected=selected,
         busy=busy,
         runs=studio.runs.unfinished(),
-        saved=read_saved(studio.store),
+        settings=current_settings(studio.store),
         has_dagster=studio.dagster.has_pages,
         request_ids={scope.value: uuid.uuid4().hex for scope in Scope},
     )

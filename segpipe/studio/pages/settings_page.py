@@ -20,12 +20,13 @@ from segpipe.flow.saved_settings import (
 from segpipe.flow.todo import State
 from segpipe.secret_names import OWN_ORIGINS, allowed_names, enter_secret, place_of_secret
 from segpipe.studio.api.settings_api import data_root
+from segpipe.studio.current_settings import SETTINGS_PATH, current_settings
 from segpipe.studio.page_templates import Link, NavigationEntry, mode_of
 from segpipe.studio.roles import Person, Role, needs, person_of
 from segpipe.studio.settings_form import form_groups, read_form
 from segpipe.studio.studio_state import Serving, Studio, studio_of
 
-PATH = "/settings"
+PATH = SETTINGS_PATH
 NAVIGATION = (NavigationEntry("Settings", PATH, "settings", key="s"),)
 _SEE_OTHER, _CONFLICT, _UNUSABLE = 303, 412, 422
 _SHOWN_GENERATIONS = 30
@@ -151,12 +152,8 @@ def _draw(
     key_faults: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Response:
-    broken = None
-    try:
-        current = read_saved(studio.store)
-    except SavedSettingsError as error:
-        broken = error
-        current = Saved(studio.store.settings.newest_generation(), SavedSettings(), None)
+    now = current_settings(studio.store)
+    current, broken = now.saved, now.fault
     shown = draft or current.settings
     return studio.pages.draw(
         request,

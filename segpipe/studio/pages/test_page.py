@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from segpipe.errors import SavedSettingsError, SegpipeError
-from segpipe.flow.saved_settings import SavedSettings, read_saved
+from segpipe.errors import SegpipeError
+from segpipe.flow.saved_settings import SavedSettings
 from segpipe.flow.setting_fields import choose, fields
 from segpipe.segmenters.build_segmenter import innermost
 from segpipe.store.store import Photo
+from segpipe.studio.current_settings import current_settings
 from segpipe.studio.page_templates import NavigationEntry
 from segpipe.studio.pictures import photo_tag
 from segpipe.studio.roles import Role, needs
@@ -56,11 +57,8 @@ class KindForm:
 @router.get(PATH)
 def show(request: Request, studio: Serving, deal: str = "", image: str = "") -> Response:
     """The page; with a deal its photos can be chosen."""
-    fault = None
-    try:
-        saved = read_saved(studio.store).settings
-    except SavedSettingsError as error:
-        saved, fault = SavedSettings(), error.message
+    now = current_settings(studio.store)
+    saved = now.saved.settings
     photos = _photos(studio, deal) if deal else ()
     return studio.pages.draw(
         request,
@@ -73,7 +71,7 @@ def show(request: Request, studio: Serving, deal: str = "", image: str = "") -> 
         kinds=kind_forms(saved),
         inner_kinds=INNER_KINDS,
         dedup=_fields_under(saved, "dedup."),
-        fault=fault,
+        fault=now.fault.message if now.fault else None,
     )
 
 
