@@ -11,6 +11,7 @@ from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
 from segpipe.pipeline.options import LocalRoot
+from segpipe.pipeline.purge import purge
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -20,6 +21,7 @@ from segpipe.pipeline.resources import (
 )
 from segpipe.pipeline.schedules import (
     build_observe_schedule,
+    build_purge_schedule,
     build_sweep_schedule,
     build_unfinished_schedule,
 )
@@ -72,6 +74,7 @@ def build_defs(
             *(job for mode in modes for job in build_jobs(mode)),
             build_observe_job(modes),
             sweep,
+            purge,
         ],
         sensors=[
             *(build_new_deals_sensor(mode, settle_s=settle_s) for mode in modes),
@@ -81,6 +84,7 @@ def build_defs(
             *(build_unfinished_schedule(mode) for mode in modes),
             build_observe_schedule(),
             build_sweep_schedule(),
+            build_purge_schedule(),
         ],
         resources=overrides,
         executor=dg.in_process_executor,

@@ -8,6 +8,7 @@ from segpipe.flow.todo import in_words, todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import OBSERVE_JOB, everything_job_name, only_stale, sweep
 from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
+from segpipe.pipeline.purge import purge
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -17,6 +18,7 @@ from segpipe.prompt import Mode
 
 UNFINISHED_CRON = "0 2 * * *"
 SWEEP_CRON = "0 5 * * *"
+PURGE_CRON = "0 6 * * *"
 OBSERVE_CRON = "30 * * * *"
 
 
@@ -75,4 +77,14 @@ def build_sweep_schedule() -> dg.ScheduleDefinition:
         job=sweep,
         cron_schedule=SWEEP_CRON,
         description="Removes what killed runs left and generations beyond the kept ones.",
+    )
+
+
+def build_purge_schedule() -> dg.ScheduleDefinition:
+    """Build the nightly schedule of the purge."""
+    return dg.ScheduleDefinition(
+        name="nightly_purge",
+        job=purge,
+        cron_schedule=PURGE_CRON,
+        description="Removes what Dagster wrote about how runs went that ended a month ago.",
     )
