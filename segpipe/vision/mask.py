@@ -117,7 +117,7 @@ class Mask:
     @property
     def area(self) -> int:
         """Pixels inside the mask."""
-        return int(np.count_nonzero(self.bits))
+        return cv2.countNonZero(self.bits) if self.bits.size else 0
 
     @property
     def is_empty(self) -> bool:
@@ -196,7 +196,7 @@ def intersection_area(a: Mask, b: Mask) -> int:
     shared = a.window.intersect(b.window)
     if shared.is_empty:
         return 0
-    return int(np.count_nonzero(a._view(shared) & b._view(shared)))
+    return cv2.countNonZero(cv2.bitwise_and(a._view(shared), b._view(shared)))
 
 
 def iou(a: Mask, b: Mask) -> float:

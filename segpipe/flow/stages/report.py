@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
@@ -18,6 +16,7 @@ from segpipe.settings import Settings
 from segpipe.store.staging import Staging
 from segpipe.store.version_info import DealSummary
 from segpipe.threads import finish_in_thread
+from segpipe.vision.canvas import reduce_to
 from segpipe.vision.encode import encode_jpeg
 from segpipe.vision.image import RgbImage, decode_image
 from segpipe.vision.overlay import OverlayItem, contact_sheet, draw_overlay
@@ -80,7 +79,7 @@ def preview_image(
     return ImagePreview(
         caption=f"{file_name}: {len(survivors)} of {len(found)}",
         preview=encode_jpeg(picture, quality=_PREVIEW_JPEG_QUALITY),
-        tile=encode_jpeg(_fit(picture, settings.tile_px), quality=_PREVIEW_JPEG_QUALITY),
+        tile=encode_jpeg(reduce_to(picture, settings.tile_px), quality=_PREVIEW_JPEG_QUALITY),
     )
 
 
@@ -101,15 +100,6 @@ def draw_contact_sheet(
 def _decoded(tiles: Sequence[tuple[bytes, str]]) -> Iterator[tuple[RgbImage, str]]:
     for data, caption in tiles:
         yield decode_image(data, max_pixels=None).rgb, caption
-
-
-def _fit(picture: RgbImage, side_px: int) -> RgbImage:
-    height, width = picture.shape[:2]
-    scale = side_px / max(height, width)
-    if scale >= 1:
-        return picture
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class Report(Stage[ImagePreview, ReportSettings]):
