@@ -15,12 +15,14 @@ from segpipe.flow.stages.segmentation import DETECTIONS_SCHEMA, IMAGES_SCHEMA
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.store import DealStore
 from segpipe.store.tables import (
+    ITEM_COLUMNS,
     MASK_TYPE,
     TableReader,
     TableWriter,
     masks_from_arrow,
     masks_to_arrow,
 )
+from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask
 from segpipe_tests.deals import DEAL, MODE, current
 
@@ -78,8 +80,26 @@ def test_each_image_is_a_row_group_of_a_plain_parquet_file(local_store: DealStor
     path = write(local_store, {"a": 3, "b": 0, "c": 2}).path(ASSET, NAME)
     file = pq.ParquetFile(str(path))
     assert [file.metadata.row_group(group).num_rows for group in range(2)] == [3, 2]
-    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     assert pq.read_table(str(path)).num_rows == 5
+
+
+def test_bitmaps_and_long_texts_are_compressed_and_what_is_short_is_not(
+    local_store: DealStore,
+) -> None:
+    schema = pa.schema([*ITEM_COLUMNS, ("svg_path", pa.string()), ("mask", MASK_TYPE)])
+    masks = [Mask.from_box(Box(0, 0, 400, 300), image_width=400, image_height=300)] * 3
+    columns = {"image": ["a"] * 3, "detection": range(3), "svg_path": ["M0,0L1,1Z" * 200] * 3}
+    with local_store.stage(DEAL, MODE, run_id="r1") as staging:
+        with TableWriter(staging, ASSET, NAME, schema) as table:
+            table.write("a", pa.table({**columns, "mask": masks_to_arrow(masks)}, schema=schema))
+        staging.seal(ASSET, made_from={})
+        staging.promote()
+    group = pq.ParquetFile(str(current(local_store).path(ASSET, NAME))).metadata.row_group(0)
+    kept = [group.column(at) for at in range(group.num_columns)]
+    compressed = {one.path_in_schema for one in kept if one.compression == "ZSTD"}
+    assert compressed == {"svg_path", "mask.bits"}
+    assert {one.compression for one in kept} == {"ZSTD", "UNCOMPRESSED"}
+    assert sum(one.total_compressed_size for one in kept) < 5_000, "of 50,000"
 
 
 def test_the_file_names_its_deal_in_every_row(local_store: DealStore) -> None:
