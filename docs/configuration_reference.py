@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from segpipe.definitions import defs
-from segpipe.pipeline.jobs import SweepOptions
+from segpipe.pipeline.deal_jobs import SweepOptions
 from segpipe.pipeline.options import RunOptions
 from segpipe.server.serve_config import ServeConfig
 

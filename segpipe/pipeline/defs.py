@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import dagster as dg
 
 from segpipe.pipeline.deal_checks import build_checks
+from segpipe.pipeline.deal_jobs import build_unfinished_job, find_changes, sweep
 from segpipe.pipeline.failure_sensor import build_failure_sensor
 from segpipe.pipeline.family import RETRY_POLICY, build_family
 from segpipe.pipeline.io_manager import DealIOManager
-from segpipe.pipeline.jobs import build_jobs, build_observe_job, sweep
+from segpipe.pipeline.jobs import build_jobs, build_observe_job
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.purge import purge
 from segpipe.pipeline.resources import (
@@ -20,6 +21,7 @@ from segpipe.pipeline.resources import (
     store_of_deployment,
 )
 from segpipe.pipeline.schedules import (
+    build_find_changes_schedule,
     build_observe_schedule,
     build_purge_schedule,
     build_sweep_schedule,
@@ -72,7 +74,9 @@ def build_defs(
         asset_checks=[build_checks(mode) for mode in modes],
         jobs=[
             *(job for mode in modes for job in build_jobs(mode)),
+            *(build_unfinished_job(mode) for mode in modes),
             build_observe_job(modes),
+            find_changes,
             sweep,
             purge,
         ],
@@ -82,6 +86,7 @@ def build_defs(
         ],
         schedules=[
             *(build_unfinished_schedule(mode) for mode in modes),
+            build_find_changes_schedule(),
             build_observe_schedule(),
             build_sweep_schedule(),
             build_purge_schedule(),

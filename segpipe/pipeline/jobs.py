@@ -1,7 +1,6 @@
-"""Jobs of a mode, and the sweep."""
+"""Jobs of a mode, and the one that observes what people put in."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -10,10 +9,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.partitions import MODE_TAG
 from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
-from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
 
-SECONDS_PER_HOUR = 3600.0
 OBSERVE_JOB = "observe_inputs"
 
 ONLY_STALE = {"skip_up_to_date": True, "keep_other_settings": True}
@@ -70,32 +67,6 @@ def build_observe_job(modes: Sequence[Mode]) -> UnresolvedAssetJobDefinition:
         description="Digest the photos and prompts of deals, so that Dagster shows what is out of "
         "date.",
     )
-
-
-class SweepOptions(dg.Config):
-    """What a sweep may remove."""
-
-    min_age_hours: float = 24.0
-    """Files of a run that ended without a word are kept at least this long."""
-
-
-@dg.op
-def sweep_store(
-    context: dg.OpExecutionContext, config: SweepOptions, store: DealStoreResource
-) -> None:
-    """Remove what killed runs left behind and generations beyond the kept ones."""
-    report = store.open().sweep(min_age_s=config.min_age_hours * SECONDS_PER_HOUR)
-    context.log.info("swept: %s", report)
-    context.add_output_metadata({**asdict(report), "skipped": list(report.skipped)})
-
-
-@dg.job(
-    executor_def=dg.in_process_executor,
-    description="Remove what killed runs left behind and generations beyond the kept ones.",
-)
-def sweep() -> None:
-    """One step, over every deal."""
-    sweep_store()
 
 
 def _job(

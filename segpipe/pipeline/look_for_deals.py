@@ -7,10 +7,16 @@ What changes besides is for the job that looks into every deal.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.pipeline.new_deals import Cursor
 from segpipe.pipeline.partitions import DEALS
@@ -23,6 +29,10 @@ FEW_DEALS = 1000
 CLOCKS_DIFFER_S = 60.0
 """The clocks of those who write arrivals differ by less."""
 _MAX_WAITING = 5000
+
+BACKFILLS_UNDER_WAY = [
+    status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +133,25 @@ def _arrived(
     if known is None:
         known = frozenset(instance.get_existing_dynamic_partitions(DEALS.name or "", looked))
     return Look(list(store.folders.scan(looked)), arrived, known, [], cursor)
+
+
+def gone_deals(
+    store: DealStore, gone: Sequence[str], instance: dg.DagsterInstance, *, asking_run: str = ""
+) -> list[str]:
+    """Of the partitions whose folders are gone those to take off: none while one may be in use.
+
+    Args:
+        store: The deals.
+        gone: The partitions.
+        instance: Knows the runs that may use one.
+        asking_run: The run that asks, which uses none.
+    """
+    if not gone:
+        return []
+    unusable = store.invalid_deals()
+    gone = [deal for deal in gone if deal not in unusable]
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), limit=2)
+    is_busy = any(run.run_id != asking_run for run in unfinished) or instance.get_backfills(
+        filters=BulkActionsFilter(statuses=BACKFILLS_UNDER_WAY), limit=1
+    )
+    return [] if is_busy else gone

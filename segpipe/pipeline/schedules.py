@@ -1,21 +1,13 @@
-"""What happens every night."""
-
-from collections.abc import Iterator
+"""What happens every night, and every hour: each schedule starts a job, and looks into nothing."""
 
 import dagster as dg
 
-from segpipe.flow.todo import in_words, todo_of
-from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
-from segpipe.pipeline.jobs import OBSERVE_JOB, everything_job_name, only_stale, sweep
-from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
+from segpipe.pipeline.deal_jobs import FIND_CHANGES_JOB, sweep, unfinished_job_name
+from segpipe.pipeline.jobs import OBSERVE_JOB
 from segpipe.pipeline.purge import purge
-from segpipe.pipeline.resources import (
-    DealStoreResource,
-    RefinerResource,
-    SegmenterResource,
-)
 from segpipe.prompt import Mode
 
+FIND_CHANGES_CRON = "0 1 * * *"
 UNFINISHED_CRON = "0 2 * * *"
 SWEEP_CRON = "0 5 * * *"
 PURGE_CRON = "0 6 * * *"
@@ -23,40 +15,25 @@ OBSERVE_CRON = "30 * * * *"
 
 
 def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
-    """Build the nightly schedule of a mode that runs its unfinished deals."""
-
-    @dg.schedule(
+    """Build the nightly schedule of a mode that has its unfinished deals run."""
+    return dg.ScheduleDefinition(
         name=f"nightly_{mode.value}",
-        job_name=everything_job_name(mode),
+        job_name=unfinished_job_name(mode),
         cron_schedule=UNFINISHED_CRON,
-        description="Runs the deals whose assets are missing or older than their photos or "
-        "prompts, but not those that were found to be bad and have not changed since.",
+        description="Looks for deals whose assets are missing or older than their photos or "
+        "prompts, but not those that were found to be bad and have not changed since, and "
+        "backfills them.",
     )
-    def nightly(
-        context: dg.ScheduleEvaluationContext,
-        store: DealStoreResource,
-        segmenter: SegmenterResource,
-        refiner: RefinerResource,
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        opened = store.open()
-        order = context.instance.get_dynamic_partitions(DEALS.name or "")
-        existing = frozenset(opened.deals())
-        settings = settings_of_run(opened, segmenter, refiner)
-        todos = {deal: todo_of(opened, deal, mode, settings) for deal in order if deal in existing}
-        for said in in_words(todos):
-            context.log.info(said)
-        wanted = frozenset(deal for deal, todo in todos.items() if todo.needs_run)
-        if not wanted:
-            yield dg.SkipReason(", ".join(in_words(todos)) or "there are no deals")
-        for batch in contiguous_batches(order, wanted):
-            night = context.scheduled_execution_time.isoformat()
-            yield dg.RunRequest(
-                run_key=f"{night} {batch[0]}",
-                run_config=only_stale(mode),
-                tags=run_tags(mode, batch) | settings_tag(settings) | {REQUEST_TAG: night},
-            )
 
-    return nightly
+
+def build_find_changes_schedule() -> dg.ScheduleDefinition:
+    """Build the nightly schedule that finds deals of which nobody has told."""
+    return dg.ScheduleDefinition(
+        name="nightly_find_changes",
+        job_name=FIND_CHANGES_JOB,
+        cron_schedule=FIND_CHANGES_CRON,
+        description="Looks into all deals, and tells the sensors of what is new or changed.",
+    )
 
 
 def build_observe_schedule() -> dg.ScheduleDefinition:

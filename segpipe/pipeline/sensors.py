@@ -4,12 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
-from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-)
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
@@ -17,7 +11,7 @@ from segpipe.flow.run_settings import RunSettings
 from segpipe.flow.todo import Todo, in_words, todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import everything_job_name, only_stale
-from segpipe.pipeline.look_for_deals import look_for_deals
+from segpipe.pipeline.look_for_deals import gone_deals, look_for_deals
 from segpipe.pipeline.new_deals import Decision, decide, parse_cursor
 from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.pipeline.resources import (
@@ -36,10 +30,6 @@ INTERVAL_S = 30
 """How often the sensor looks."""
 
 MAX_DEALS_PER_TICK = 500
-
-BACKFILLS_UNDER_WAY = [
-    status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES
-]
 
 _NAMES = {Mode.FIND_ALL: "new_deals", Mode.INSIDE_BOX: "new_boxes"}
 _SEES = {
@@ -120,18 +110,6 @@ def build_new_deals_sensor(
         )
 
     return new_deals
-
-
-def gone_deals(store: DealStore, gone: Sequence[str], instance: dg.DagsterInstance) -> list[str]:
-    """Of the partitions whose folders are gone those to take off: none while one may be in use."""
-    if not gone:
-        return []
-    unusable = store.invalid_deals()
-    gone = [deal for deal in gone if deal not in unusable]
-    is_busy = instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)) or (
-        instance.get_backfills(filters=BulkActionsFilter(statuses=BACKFILLS_UNDER_WAY), limit=1)
-    )
-    return [] if is_busy else gone
 
 
 def _todos(

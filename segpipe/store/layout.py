@@ -12,6 +12,7 @@
     deals/<deal>/failures/<mode>.json                        why the last run promoted nothing
     deals/<deal>/current/<mode>/<asset>/…                    links to what is current, for people
     arrivals/<day>/<time>-<deal>                             something was put into a deal
+    jobs/<job>.json                                          how far a job over all deals is
     settings/0000000007.json                                 saved settings; the highest are current
 """
 
@@ -144,6 +145,11 @@ def generation_of(name: str) -> int | None:
     digits = name.removesuffix(_JSON)
     is_commit = name.endswith(_JSON) and len(digits) == _GENERATION_DIGITS
     return int(digits) if is_commit and digits.isdecimal() and digits.isascii() else None
+
+
+def job_key(job: str) -> str:
+    """How far a job over all deals is."""
+    return f"jobs/{check_id(job, field='job')}{_JSON}"
 
 
 def current_key(deal: str) -> str:

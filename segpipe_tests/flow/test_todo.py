@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -27,12 +26,12 @@ from segpipe.flow.stages.report import ReportSettings
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.todo import State, Todo, todo_of
 from segpipe.flow.tools import Tools
+from segpipe.pipeline.deal_jobs import unfinished_job_name
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.partitions import DEALS, range_tags
 from segpipe.pipeline.resources import DealStoreResource
-from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.progress import DealSkipped, Event, tell_nobody
 from segpipe.prompt import Mode, Prompt
@@ -43,6 +42,7 @@ from segpipe.vision.image import RgbImage
 from segpipe_tests.deals import default_tools, make_deal, put_photos
 from segpipe_tests.drawing import FIRST, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, goods_photo
+from segpipe_tests.pipeline.dagster_runs import deals_of_backfill
 
 FIND_ALL, INSIDE_BOX = Mode.FIND_ALL, Mode.INSIDE_BOX
 
@@ -260,7 +260,7 @@ def test_everybody_gives_the_same_answer(filled: Filled, monkeypatch: pytest.Mon
         instance.add_dynamic_partitions(DEALS.name or "", list(cases))
         order = instance.get_dynamic_partitions(DEALS.name or "")
         assert requested(order, sensor_requests(root, instance, mode)) == wanted
-        assert requested(order, nightly_requests(root, instance, mode)) == wanted
+        assert nightly_deals(root, instance, mode) == wanted
 
     # The command line: whatever needs no run is in none.
     monkeypatch.setenv("SEGPIPE_ROOT", str(root))
@@ -315,15 +315,12 @@ def sensor_requests(root: Path, instance: dg.DagsterInstance, mode: Mode) -> lis
     return [dict(request.tags) for request in result.run_requests or []]
 
 
-def nightly_requests(root: Path, instance: dg.DagsterInstance, mode: Mode) -> list[dict[str, str]]:
+def nightly_deals(root: Path, instance: dg.DagsterInstance, mode: Mode) -> set[str]:
     definitions = build_defs({"store": DealStoreResource(root=LocalRoot(path=str(root)))})
-    with dg.build_schedule_context(
-        instance=instance,
-        resources=definitions.resources,
-        scheduled_execution_time=dt.datetime(2026, 1, 2, 2, tzinfo=dt.UTC),
-    ) as context:
-        data = build_unfinished_schedule(mode).evaluate_tick(context)
-    return [dict(request.tags) for request in data.run_requests or []]
+    job = definitions.resolve_job_def(unfinished_job_name(mode))
+    assert job.execute_in_process(instance=instance).success
+    (backfill,) = instance.get_backfills()
+    return set(deals_of_backfill(instance, backfill))
 
 
 # What is made anew

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from segpipe.pipeline.deal_jobs import unfinished_job_name
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
 from segpipe.pipeline.options import LocalRoot, as_options
@@ -43,6 +45,31 @@ def make_defs(
         "refiner": RefinerResource(backend=as_options(NoneConfig())),
     }
     return build_defs(overrides, retry_policy=NO_DELAY, **options)
+
+
+def night(
+    root: Path, instance: dg.DagsterInstance, mode: Mode = Mode.FIND_ALL, **overrides: Any
+) -> list[str]:
+    """The deals for which the nightly job of a mode asks for a backfill."""
+    before = {backfill.backfill_id for backfill in instance.get_backfills()}
+    job = make_defs(root, **overrides).resolve_job_def(unfinished_job_name(mode))
+    assert job.execute_in_process(instance=instance).success
+    return [
+        deal
+        for backfill in instance.get_backfills()
+        if backfill.backfill_id not in before
+        for deal in deals_of_backfill(instance, backfill)
+    ]
+
+
+def deals_of_backfill(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> list[str]:
+    """The deals that a backfill of assets is for; then it is over, so that it holds nobody up."""
+    (data,) = [backfill.get_asset_backfill_data(build_defs().resolve_asset_graph())]
+    (first, *_) = backfill.asset_selection or []
+    deals = sorted(data.target_subset.get_partitions_subset(first).get_partition_keys())
+    over = backfill._replace(status=BulkActionStatus.COMPLETED_SUCCESS)
+    instance.update_backfill(over)
+    return deals
 
 
 def run_deals(

@@ -11,15 +11,14 @@ from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import only_stale
 from segpipe.pipeline.recording import asset_key, prompts_key
-from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
 from segpipe.vision.boxes import Box
 from segpipe_tests.deals import make_deal
 from segpipe_tests.drawing import EMPTY, FIRST, SECOND, boxed, draw
 from segpipe_tests.goods import BrightSegmenter
-from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
-from segpipe_tests.pipeline.test_sensors import night, ranges, tick
+from segpipe_tests.pipeline.dagster_runs import make_defs, night, run_deals
+from segpipe_tests.pipeline.test_sensors import ranges, tick
 
 FIND_ALL, INSIDE_BOX = Mode.FIND_ALL, Mode.INSIDE_BOX
 SENSORS = {mode: build_new_deals_sensor(mode, settle_s=0.0) for mode in Mode}
@@ -54,7 +53,7 @@ def test_each_mode_is_a_family_with_its_own_group_jobs_sensor_and_night(mode: Mo
         and not isinstance(each, dg.RunStatusSensorDefinition)
     }
     assert jobs[{FIND_ALL: "new_deals", INSIDE_BOX: "new_boxes"}[mode]] == f"{mode}_everything"
-    assert jobs[f"nightly_{mode}"] == f"{mode}_everything"
+    assert jobs[f"nightly_{mode}"] == f"{mode}_unfinished"
 
 
 def test_one_mode_does_a_deal_that_failed_in_the_other(
@@ -139,9 +138,8 @@ def test_the_nights_of_the_modes_want_what_each_lacks(
     draw(store, "a", boxed("one", FIRST), deal="a")
     definitions = make_defs(tmp_path)
     run_deals(definitions, instance, ["a", "b"], mode=FIND_ALL)
-    nights = {mode: build_unfinished_schedule(mode) for mode in Mode}
-    assert night(tmp_path, instance, nights[FIND_ALL]) == []
-    assert night(tmp_path, instance, nights[INSIDE_BOX]) == ["a"]
+    assert night(tmp_path, instance, FIND_ALL) == []
+    assert night(tmp_path, instance, INSIDE_BOX) == ["a"]
 
 
 def test_finds_that_cannot_be_written_are_told_and_the_results_are_recorded_all_the_same(

@@ -6,17 +6,15 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from segpipe.pipeline.jobs import OBSERVE_JOB
 from segpipe.pipeline.partitions import range_tags, run_tags
 from segpipe.pipeline.recording import PHOTOS_KEY
-from segpipe.pipeline.schedules import build_unfinished_schedule
 from segpipe.pipeline.sensors import build_new_deals_sensor
 from segpipe.prompt import Mode
 from segpipe_tests.deals import make_deal, put_photos
 from segpipe_tests.goods import BrightSegmenter, goods_photo
-from segpipe_tests.pipeline.dagster_runs import make_defs, run_deals
+from segpipe_tests.pipeline.dagster_runs import make_defs, night, run_deals
 
 SENSOR = build_new_deals_sensor(Mode.FIND_ALL, settle_s=0.0, max_deals=100)
 
@@ -150,23 +148,31 @@ def test_photos_moved_in_with_old_times_are_seen(
     assert ranges(result) == [("a", "a")]
 
 
-@pytest.fixture
-def nightly() -> dg.ScheduleDefinition:
-    return build_unfinished_schedule(Mode.FIND_ALL)
-
-
-def night(root: Path, instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> list[str]:
-    with dg.build_schedule_context(
-        instance=instance,
-        resources=make_defs(root).resources,
-        scheduled_execution_time=dt.datetime(2026, 1, 2, 2, tzinfo=dt.UTC),
-    ) as context:
-        data = schedule.evaluate_tick(context)
-    return [r.tags["dagster/asset_partition_range_start"] for r in data.run_requests or []]
+def test_a_schedule_looks_into_no_deal_and_starts_one_job(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    (tmp_path / "deals").write_text("a file, so that whoever looks into a deal fails")
+    definitions = make_defs(tmp_path)
+    jobs = {
+        "nightly_find_all": "find_all_unfinished",
+        "nightly_inside_box": "inside_box_unfinished",
+        "nightly_find_changes": "find_changes",
+        "nightly_sweep": "sweep",
+    }
+    for name, job in jobs.items():
+        schedule = definitions.resolve_schedule_def(name)
+        moment = dt.datetime(2026, 1, 2, 2, tzinfo=dt.UTC)
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=moment
+        ) as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
+        assert schedule.job_name == job
+        assert request.partition_key is None
+        assert definitions.resolve_job_def(job)
 
 
 def test_the_night_runs_unfinished_deals_but_not_those_known_to_be_bad(
-    tmp_path: Path, instance: dg.DagsterInstance, nightly: dg.ScheduleDefinition
+    tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     for deal in ("bad", "done", "missing"):
         make_deal(tmp_path, deal)
@@ -174,10 +180,10 @@ def test_the_night_runs_unfinished_deals_but_not_those_known_to_be_bad(
     run_deals(make_defs(tmp_path), instance, ["bad", "done"])
     instance.add_dynamic_partitions("deals", ["missing", "gone"])
 
-    assert night(tmp_path, instance, nightly) == ["missing"]
+    assert night(tmp_path, instance) == ["missing"]
 
     put_photos(tmp_path, "bad", {"x.jpg": goods_photo(1)})
-    assert night(tmp_path, instance, nightly) == ["bad", "missing"]
+    assert night(tmp_path, instance) == ["bad", "missing"]
 
 
 def test_the_hourly_run_observes_every_deal_and_skips_those_it_cannot_read(
@@ -223,7 +229,7 @@ def damage_commit(root: Path, deal: str) -> None:
 
 
 def test_a_deal_with_a_damaged_commit_stops_neither_sensor_nor_schedule_for_the_others(
-    tmp_path: Path, instance: dg.DagsterInstance, nightly: dg.ScheduleDefinition
+    tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     for deal in ("a", "b"):
         make_deal(tmp_path, deal)
@@ -231,7 +237,7 @@ def test_a_deal_with_a_damaged_commit_stops_neither_sensor_nor_schedule_for_the_
     damage_commit(tmp_path, "a")
     result, _ = tick(tmp_path, instance)
     assert ranges(result) == [("a", "b")]
-    assert night(tmp_path, instance, nightly) == ["a"]
+    assert night(tmp_path, instance) == ["a"]
 
 
 def test_photos_that_were_only_touched_are_not_segmented_again(
