@@ -237,7 +237,7 @@ def test_a_deal_with_a_damaged_commit_stops_neither_sensor_nor_schedule_for_the_
     damage_commit(tmp_path, "a")
     result, _ = tick(tmp_path, instance)
     assert ranges(result) == [("a", "b")]
-    assert night(tmp_path, instance) == ["a"]
+    assert night(tmp_path, instance) == ["a", "b"]
 
 
 def test_photos_that_were_only_touched_are_not_segmented_again(
