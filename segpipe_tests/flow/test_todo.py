@@ -267,7 +267,7 @@ def test_everybody_gives_the_same_answer(filled: Filled, monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "200")
     result = CliRunner().invoke(app, ["run", "--mode", mode])
     with open_instance(root) as instance:
-        runs = instance.get_runs()
+        runs = instance.get_runs(dg.RunsFilter(job_name=everything_job_name(mode)))
         assert requested(order, [dict(each.tags) for each in runs]) == wanted
     for deal, case in cases.items():
         is_told = case.state not in {State.UP_TO_DATE, State.NOTHING_TO_ASK}
