@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -22,7 +23,11 @@ from segpipe.pipeline.chosen_settings import (
 )
 from segpipe.pipeline.deal_checks import check_stages
 from segpipe.pipeline.deal_order import DealOrder, retried_runs
-from segpipe.pipeline.interrupts import interrupts_end_the_step, run_until_interrupted
+from segpipe.pipeline.interrupts import (
+    interrupts_end_the_step,
+    is_cancelled,
+    run_until_interrupted,
+)
 from segpipe.pipeline.log_progress import LogProgress
 from segpipe.pipeline.options import RunOptions
 from segpipe.pipeline.partitions import (
@@ -97,6 +102,8 @@ def build_family(
         stages = frozenset(key.path[-1] for key in context.selected_asset_keys)
         retried = retried_runs(context)
 
+        is_unwanted = partial(is_cancelled, context.instance, context.run.run_id)
+
         failures: list[DealFailedError] = []
         with (
             interrupts_end_the_step(),
@@ -118,7 +125,7 @@ def build_family(
                 try:
                     order.refuse_a_killer(opened, task)
                     work = process_in_run(opened, task, tools, tell, goes_on_with=retried)
-                    outcome = run_until_interrupted(runner, work)
+                    outcome = run_until_interrupted(runner, work, is_unwanted)
                     if outcome and is_recorded(outcome, context.instance):
                         tell(DealSkipped(deal, "this run has done it before"))
                     elif outcome:

@@ -17,6 +17,7 @@ import dagster as dg
 from segpipe.cli.instance import add_partitions
 from segpipe.flow.saved_settings import read_saved
 from segpipe.pipeline.chosen_settings import SETTINGS_TAG
+from segpipe.pipeline.interrupts import note_cancel
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.partitions import DEALS, REQUEST_TAG, contiguous_batches, run_tags
 from segpipe.prompt import Mode
@@ -116,21 +117,27 @@ class RunRequests:
     async def end(self, run: dg.DagsterRun, *, whole_request: bool = False) -> int:
         """End a run; or all of its request, those that were not launched yet, too.
 
-        One that was to end before, and whose process says nothing, is taken for ended.
+        One whose process cannot be told, as it starts or says nothing, is taken for ended: its step
+        finds that noted should it come so far.
 
         Raises:
             RefusedError: Dagster is not there (503) or cannot end it (409).
         """
         asked = run.tags.get(REQUEST_TAG) if whole_request else None
         if asked is None:
-            is_silent = run.status is dg.DagsterRunStatus.CANCELING
-            await self._questions.end(run.run_id, at_once=is_silent)
+            await self._end(run)
             return 1
         await self._launch_no_more(asked)
         runs = await finish_in_thread(self._unfinished, asked)
         for each in runs[::-1]:  # those that wait first, or they would begin
-            await self._questions.end(each)
+            await self._end(each)
         return len(runs)
+
+    async def _end(self, run: dg.DagsterRun) -> None:
+        if not run.is_finished:
+            await finish_in_thread(note_cancel, self._gateway.instance(), run.run_id)
+        can_be_told = run.status is dg.DagsterRunStatus.STARTED
+        await self._questions.end(run.run_id, at_once=not can_be_told)
 
     @asynccontextmanager
     async def ready(self) -> AsyncIterator[None]:
@@ -159,10 +166,10 @@ class RunRequests:
             return Started(run.run_id, False, int(run.tags[SETTINGS_TAG]))
         return None
 
-    def _unfinished(self, request_id: str) -> list[str]:
+    def _unfinished(self, request_id: str) -> list[dg.DagsterRun]:
         filters = dg.RunsFilter(tags={REQUEST_TAG: request_id})
         runs = self._gateway.instance().get_runs(filters, ascending=True)
-        return [run.run_id for run in runs if not run.is_finished]
+        return [run for run in runs if not run.is_finished]
 
     def _prepare(self, request: RunRequest) -> tuple[list[tuple[str, ...]], int]:
         """The batches of a request, each for a run, and the generation of its settings."""

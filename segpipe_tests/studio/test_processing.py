@@ -32,6 +32,7 @@ pytestmark = pytest.mark.timeout(300)
 
 START_LIMIT_S = 120.0
 RUN_LIMIT_S = 120.0
+ENDS_WITHIN_S = 8.0
 RUN_ID_LIMIT_S = 2.0  # of this process's time, which other work on the machine does not stretch
 SHOWN_LIMIT_S = 9.0  # three times what is promised on a machine that does nothing else
 RUN_LIMIT_MS = RUN_LIMIT_S * 1000
@@ -241,6 +242,40 @@ def test_a_request_of_several_runs_is_cancelled_whole_in_dagster_elsewhere(
         assert other.studio.audit.lines()[-1]["what"] == "cancelled runs"
     for deal in deals:
         assert processing.store.current(deal, Mode.FIND_ALL) is None
+
+
+def test_a_run_that_is_still_starting_ends_within_seconds(processing: RunningStudio) -> None:
+    """Dagster refuses to end it; what its process does later is nothing."""
+    put_photos(processing.root, "early", {"a.png": goods_photo(2)})
+    instance = processing.studio.dagster.instance()
+
+    def status() -> dg.DagsterRunStatus | None:
+        run = instance.get_run_by_id(run_id)
+        return run.status if run else None
+
+    with processing.client() as client:
+        run_id = client.post("/api/runs", json={"mode": "find_all", "deals": ["early"]}).json()[
+            "run_id"
+        ]
+        wait_until(lambda: status() is dg.DagsterRunStatus.STARTING, patience_s=RUN_LIMIT_S)
+        asked = time.monotonic()
+        answer = client.post(f"/api/runs/{run_id}/cancel")
+        assert answer.status_code == 200, answer.text
+        wait_until(lambda: status() is dg.DagsterRunStatus.CANCELED)
+        assert time.monotonic() - asked < ENDS_WITHIN_S
+        assert client.get(f"/api/runs/{run_id}").json()["status"] == "cancelled"
+
+        # Its process comes, finds it ended, and goes; another run takes its place.
+        next_id = client.post("/api/runs", json={"mode": "find_all", "deals": ["early"]}).json()[
+            "run_id"
+        ]
+        place = f"/api/runs/{next_id}"
+        wait_until(lambda: client.get(place).json()["is_over"], patience_s=RUN_LIMIT_S)
+        assert client.get(place).json()["status"] == "done"
+    assert status() is dg.DagsterRunStatus.CANCELED
+    current = processing.store.current("early", Mode.FIND_ALL)
+    assert current
+    assert (current.generation, current.commit.run_id) == (1, next_id)
 
 
 def test_failed_deals_are_told_with_the_reason_though_no_run_would_help(
