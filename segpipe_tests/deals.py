@@ -8,8 +8,9 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.deal_state import Todo
 from segpipe.flow.run_settings import FlowSettings, RunSettings
-from segpipe.flow.todo import Todo, todo_of
+from segpipe.flow.todo import todo_of
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
 from segpipe.refiners.build_refiner import AnyRefinerConfig, build_refiner

@@ -23,7 +23,8 @@ from segpipe.cli.outcomes import DealRun, RunFacts
 from segpipe.cli.run_config import RunConfig, read_run_config
 from segpipe.cli.run_deals import RunResult, check_config, run_deals
 from segpipe.errors import DealNotFoundError, PromptError, describe
-from segpipe.flow.todo import State, Todo, nothing_to_ask, todo_of
+from segpipe.flow.deal_state import State, Todo
+from segpipe.flow.todo import nothing_to_ask, todo_of
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 

@@ -28,8 +28,8 @@ from segpipe.cli.facts import (
 )
 from segpipe.cli.options import ROOT, AnyMode, Json, Root, existing, existing_root
 from segpipe.errors import describe
+from segpipe.flow.deal_state import State
 from segpipe.flow.saved_settings import read_saved
-from segpipe.flow.todo import State
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 

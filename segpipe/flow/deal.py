@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from segpipe.errors import BadPhotosError, DealFailedError, PhotosChangedError, SegpipeError
+from segpipe.flow.deal_inputs import NO_REVIEWS, ModeReviews, read_reviews
 from segpipe.flow.mode_prompts import ModePrompts, PhotoPrompt, read_prompts
 from segpipe.flow.photo import LoadedPhoto, load_photo
 from segpipe.flow.results import DealResults
@@ -99,6 +100,9 @@ async def process_deal(
         made, read = stages.in_order(task.stages), stages.read_by(task.stages)
         asks = any(stage.reads_prompts for stage in made)
         prompts = read_prompts(store, task.deal, task.mode, photos) if asks else None
+        reviews = NO_REVIEWS
+        if any(stage.reads_reviews for stage in made):
+            reviews = read_reviews(store, task.deal, task.mode, photos)
         with (
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
             DealResults(task.deal, staging.before, read) as current,
@@ -109,11 +113,12 @@ async def process_deal(
                 read,
                 tools,
                 prompts_version=prompts.version if prompts else "",
+                reviews_version=reviews.version,
             ) as writer,
         ):
             current.require_photos(photo.image for photo in photos)
             clock = Stopwatch()
-            run = _StagesOfPhoto(store, task, tools, current, made, prompts, clock)
+            run = _StagesOfPhoto(store, task, tools, current, made, prompts, reviews, clock)
             async with aclosing(
                 map_in_order(run.process, photos, limit=tools.images_in_flight)
             ) as processed:
@@ -147,6 +152,7 @@ class _StagesOfPhoto:
         current: DealResults,
         made: Sequence[AnyStage],
         prompts: ModePrompts | None,
+        reviews: ModeReviews,
         clock: "Stopwatch",
     ) -> None:
         self.errors: dict[str, Exception] = {}
@@ -156,6 +162,7 @@ class _StagesOfPhoto:
         self._current = current
         self._waves = waves(made)
         self._prompts = prompts
+        self._reviews = reviews
         self._clock = clock
 
     async def process(self, photo: Photo) -> PhotoResults | None:
@@ -202,6 +209,7 @@ class _StagesOfPhoto:
             asked=asked,
             segmenter=tools.segmenter,
             refiner=tools.refiner,
+            review=self._reviews.images.get(info.image),
         )
         for wave in self._waves:
             await asyncio.gather(*(self._make_stage(stage, work) for stage in wave))

@@ -1,12 +1,14 @@
-"""What a run of a deal starts from: its photos and prompts, told apart from others by digests."""
+"""What a run of a deal starts from: photos, prompts, reviews, told from others by digests."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from segpipe.digests import bytes_digest
-from segpipe.errors import DealNotFoundError, InputError
+from segpipe.errors import DealNotFoundError, InputError, ReviewError
 from segpipe.flow.mode_prompts import read_prompts_version
 from segpipe.prompt import Mode
-from segpipe.store.inputs import fingerprint
+from segpipe.store.inputs import Photo, fingerprint
+from segpipe.store.reviews import NO_REVIEWS_VERSION, ImageReview, reviews_version
 from segpipe.store.store import DealStore
 
 
@@ -25,16 +27,58 @@ def read_photos_version(store: DealStore, deal: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class ModeReviews:
+    """What people decided about the items of a deal in one mode.
+
+    Attributes:
+        version: The data version of it all.
+        images: The reviews of photos that have one, by image id.
+    """
+
+    version: str = NO_REVIEWS_VERSION
+    images: Mapping[str, ImageReview] = field(default_factory=dict)
+
+
+NO_REVIEWS = ModeReviews()
+
+
+def read_reviews(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo]) -> ModeReviews:
+    """The reviews of a deal for its photos.
+
+    Raises:
+        ReviewError: A file of them cannot be used, or has an item that somebody drew in a photo
+            that the deal has not.
+    """
+    images = store.reviews.images(deal, mode)
+    there = {photo.image for photo in photos}
+    for image, review in images.items():
+        if image not in there and any(decision.is_human for decision in review.decisions):
+            raise ReviewError(
+                f"somebody drew items in {image!r}, but there is no such photo; rename the file "
+                "of the review as the photo, or remove it",
+                image=image,
+            )
+    return ModeReviews(reviews_version(images), images)
+
+
+def read_reviews_version(store: DealStore, deal: str, mode: Mode) -> str:
+    """The data version of what people decided until now; raises ReviewFileError."""
+    return reviews_version(store.reviews.images(deal, mode))
+
+
+@dataclass(frozen=True, slots=True)
 class InputsMark:
     """What a run of a mode starts from, as it is recorded with a failure.
 
     Attributes:
         photos: The fingerprint of the photos; "" when they cannot be listed.
         prompts: The version of the mode's prompts; "" when they cannot be read.
+        reviews: The version of the mode's reviews; "" when there are none, or cannot be read.
     """
 
     photos: str
     prompts: str
+    reviews: str = ""
 
 
 def current_inputs(store: DealStore, deal: str, mode: Mode) -> InputsMark:
@@ -49,4 +93,8 @@ def current_inputs(store: DealStore, deal: str, mode: Mode) -> InputsMark:
         prompts = read_prompts_version(store, deal, mode)
     except InputError:
         prompts = ""
-    return InputsMark(photos, prompts)
+    try:
+        reviews = read_reviews_version(store, deal, mode)
+    except InputError:
+        reviews = ""
+    return InputsMark(photos, prompts, "" if reviews == NO_REVIEWS_VERSION else reviews)

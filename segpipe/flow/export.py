@@ -13,13 +13,20 @@ from segpipe.errors import (
     StaleUpstreamError,
     describe,
 )
-from segpipe.flow.export_task import ExportTask, Images, check_task
+from segpipe.flow.export_task import ExportTask, Images, Reviewed, check_task
 from segpipe.flow.results import DealResults
 from segpipe.flow.stages.coco import labelled_photo
 from segpipe.flow.stages.crop_files import read_crop
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.report import REPORT, SHEET_FILE
+from segpipe.flow.stages.review import REVIEW
+from segpipe.flow.stages.reviewed_items import (
+    GOOD,
+    ReviewedItem,
+    ReviewSettings,
+    review_image,
+)
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults
 from segpipe.flow.stages.stage_registry import AnyStage
@@ -142,14 +149,14 @@ class _Export:
         items = 0
         converted: list[str] = []
         has_cutouts = self.format.has_cutouts
-        stages: list[AnyStage] = [SEGMENTATION, REFINEMENT, *([CROPS] if has_cutouts else [])]
+        stages: list[AnyStage] = [SEGMENTATION, REFINEMENT, *self._reviewed_stages()]
+        stages += [CROPS] if has_cutouts else []
         with DealResults.current(self.store, deal, self.task.mode, stages) as results:
             listed = {photo.name: photo for photo in self.store.photos(deal)}
             self.tell(DealStarted(deal, len(results)))
             for each in results:
-                segmented, refined = each.of(SEGMENTATION), each.of(REFINEMENT)
                 cutouts = _cutouts(results.snapshot, each) if has_cutouts else {}
-                photo = labelled_photo(deal, each.photo, segmented, refined, cutouts)
+                photo = labelled_photo(deal, each.photo, self._items(each), cutouts)
                 data = self._read_photo(photo, listed.get(photo.file_name))
                 is_converted = self._images is not Images.NONE and not _opens_everywhere(
                     data, each.photo.format
@@ -164,6 +171,19 @@ class _Export:
             return ExportedDeal(
                 results.generation, results.versions, len(results), items, tuple(converted)
             )
+
+    def _reviewed_stages(self) -> list[AnyStage]:
+        return [] if self.task.reviewed is Reviewed.IGNORE else [REVIEW]
+
+    def _items(self, photo: PhotoResults) -> list[ReviewedItem]:
+        """The items of a photo that are wanted."""
+        if self.task.reviewed is Reviewed.IGNORE:
+            segmented, refined = photo.of(SEGMENTATION), photo.of(REFINEMENT)
+            return review_image(segmented, refined, None, ReviewSettings()).kept
+        kept = photo.of(REVIEW).kept
+        if self.task.reviewed is Reviewed.ONLY:
+            return [item for item in kept if item.state in GOOD]
+        return kept
 
     @property
     def _images(self) -> Images:
@@ -276,6 +296,7 @@ def _lineage(task: ExportTask, report: ExportReport) -> bytes:
     document = {
         "format": task.format,
         "mode": task.mode.value,
+        **({} if task.reviewed is Reviewed.PREFER else {"reviewed": task.reviewed.value}),
         "deals": deals,
         "left_out": {deal: error.message for deal, error in report.left_out.items()},
     }

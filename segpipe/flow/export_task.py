@@ -24,6 +24,17 @@ class Images(StrEnum):
     NONE = "none"
 
 
+class Reviewed(StrEnum):
+    """Which items go into an export, by what people decided."""
+
+    ONLY = "only"
+    """Those that somebody accepted, edited or added."""
+    PREFER = "prefer"
+    """Those that the run let go on: its settings say whether unreviewed items do."""
+    IGNORE = "ignore"
+    """Those that the run found, whatever people decided."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExportTask:
     """What to export, and where to.
@@ -38,6 +49,7 @@ class ExportTask:
         mask_area: What the files of the format masks show.
         file_names: What the files of items are called; None for what the format calls them.
         overwrite: Whether to put it in place of an earlier export.
+        reviewed: Which items go into it, by what people decided.
     """
 
     format: str
@@ -48,6 +60,7 @@ class ExportTask:
     mask_area: MaskArea = MaskArea.PHOTO
     file_names: str | None = None
     overwrite: bool = False
+    reviewed: Reviewed = Reviewed.PREFER
 
 
 def check_task(store: DealStore, task: ExportTask, chosen: ExportFormat) -> None:
@@ -92,5 +105,11 @@ def _check_items(task: ExportTask, chosen: ExportFormat) -> None:
                 field="file_names",
             )
         check_item_names(task.file_names)
+    if chosen.has_cutouts and task.reviewed is Reviewed.IGNORE:
+        raise ConfigError(
+            f"{task.format} is of cut-outs, and those are of what people decided: take only or "
+            "prefer",
+            field="reviewed",
+        )
     if chosen.is_of_items and task.images is not Images.NONE:
         raise ConfigError(f"whole photos have no place in {task.format}: take none", field="images")

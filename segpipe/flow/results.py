@@ -38,7 +38,11 @@ class DealResults:
         self._deal = deal
         self._stages = {stage.name: stage for stage in stages}
         self._tables: dict[tuple[str, str], TableReader] = {}
-        missing = [name for name in self._stages if snapshot is None or not snapshot.has(name)]
+        missing = [
+            name
+            for name, stage in self._stages.items()
+            if snapshot is None or not (snapshot.has(name) or stage.is_later)
+        ]
         if missing:
             raise NotPromotedError(
                 f"{', '.join(missing)} must be made first: include it in the run", deal=deal
@@ -84,13 +88,13 @@ class DealResults:
 
     @property
     def versions(self) -> dict[str, str]:
-        """The name of each version that is read, by stage."""
-        return {name: self.snapshot.version(name).name for name in self._stages}
+        """The name of each version that is read, by stage; not of one that the deal lacks."""
+        return {name: self.snapshot.version(name).name for name in self._present()}
 
     @property
     def producers(self) -> dict[str, str]:
         """The segmenter or refiner of each version that is read; empty for the other stages."""
-        manifests = {name: self.snapshot.manifest(name) for name in self._stages}
+        manifests = {name: self.snapshot.manifest(name) for name in self._present()}
         return {name: manifest.info.producer or "" for name, manifest in manifests.items()}
 
     def reads(self, stage: AnyStage) -> bool:
@@ -129,7 +133,9 @@ class DealResults:
         return PhotoResults(loaded.info, self.rows)
 
     def rows(self, stage: AnyStage, file: str, image: str) -> pa.Table:
-        """The rows of a photo in one table of a stage."""
+        """The rows of a photo in one table of a stage; none of one that a later release added."""
+        if stage.is_later and not self.snapshot.has(stage.name):
+            return stage.tables[file].empty_table()
         return self._table(stage, file).read(image)
 
     def require_photos(self, images: Iterable[str]) -> None:
@@ -144,6 +150,10 @@ class DealResults:
                 deal=self._deal,
             )
 
+    def _present(self) -> list[str]:
+        """The stages that are read and that the deal has."""
+        return [name for name in self._stages if self.snapshot.has(name)]
+
     def _table(self, stage: AnyStage, file: str) -> TableReader:
         key = (stage.name, file)
         if key not in self._tables:
@@ -153,7 +163,8 @@ class DealResults:
     def _require_consistent(self) -> None:
         """A stage must have been made from the very versions that are read beside it."""
         read = self.versions
-        for name, stage in self._stages.items():
+        for name in read:
+            stage = self._stages[name]
             made_from = self.snapshot.version(name).made_from
             for above in stage.upstream:
                 if above.name in read and made_from.get(above.name) != read[above.name]:

@@ -15,10 +15,11 @@ from segpipe.errors import (
 )
 from segpipe.flow.deal import DealOutcome, DealTask, process_deal
 from segpipe.flow.deal_inputs import InputsMark, current_inputs
+from segpipe.flow.deal_state import State, Todo
 from segpipe.flow.finds import write_finds
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.stage_registry import STAGES
-from segpipe.flow.todo import State, Todo, nothing_to_ask, run_of_unrecorded_finds, todo_of
+from segpipe.flow.todo import nothing_to_ask, run_of_unrecorded_finds, todo_of
 from segpipe.flow.tools import Tools
 from segpipe.progress import DealFailed, DealSkipped, DealWanted, Tell
 from segpipe.prompt import Mode
@@ -201,6 +202,7 @@ def record_failure(store: DealStore, task: DealTask, failure: DealFailedError) -
         created_at=utc_now(),
         photos_fingerprint=inputs.photos,
         prompts_version=inputs.prompts,
+        reviews_version=inputs.reviews,
         # Free space, another upstream or a mended bug may help; the same bad photos never do.
         retryable=not any(isinstance(error, InputError) for error in failure.errors),
         errors=tuple(items),

@@ -1,86 +1,32 @@
 """Whether a deal needs a run of a mode, and why: sensors, schedules and commands all ask here."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.deal_inputs import InputsMark, current_inputs, read_photos_version
+from segpipe.flow.deal_inputs import (
+    InputsMark,
+    current_inputs,
+    read_photos_version,
+    read_reviews_version,
+)
+from segpipe.flow.deal_state import MAX_NAMED, State, Todo
 from segpipe.flow.mode_prompts import has_boxes, read_prompts_version
 from segpipe.flow.run_settings import RunSettings
 from segpipe.flow.saved_settings import Saved
 from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage_registry import STAGES, AnyStage
 from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
 from segpipe.store.inputs import fingerprint
-from segpipe.store.manifests import PHOTOS, PROMPTS, CommitKind
+from segpipe.store.manifests import PHOTOS, PROMPTS, REVIEWS, CommitKind
+from segpipe.store.reviews import NO_REVIEWS_VERSION
 from segpipe.store.store import DealStore, Snapshot
 
-_MAX_NAMED = 5
 _NOTHING: frozenset[str] = frozenset()
-
-
-class State(StrEnum):
-    """How a deal stands in a mode; the words are for people."""
-
-    UP_TO_DATE = "up to date"
-    NOTHING_TO_ASK = "nothing to ask"
-    """``inside_box`` without a box."""
-    ROLLED_BACK = "rolled back"
-    """Somebody went back to an older version, and nothing that was put in changed since."""
-    OTHER_SETTINGS = "other settings"
-    """Up to date but for the settings, and no run was asked to replace them."""
-    KNOWN_BAD = "known to be bad"
-    """The last run could not use what was put in, which has not changed since."""
-    NEVER_MADE = "never made"
-    PHOTOS_CHANGED = "photos changed"
-    PROMPTS_CHANGED = "prompts changed"
-    UPSTREAM_NEWER = "made from older results"
-    SETTINGS_CHANGED = "settings changed"
-    CODE_CHANGED = "made by an older segpipe"
-    FAILED_BEFORE = "failed before"
-    """The last run failed in a way that may pass, or that other settings may cure."""
-    FINDS_NOT_RECORDED = "finds not recorded"
-    """It is promoted, but what was found could not be put among the prompts."""
-    UNREADABLE = "cannot be read"
-    """A run of it says all that is wrong."""
-
-
-_AT_REST = frozenset(
-    {
-        State.UP_TO_DATE,
-        State.NOTHING_TO_ASK,
-        State.ROLLED_BACK,
-        State.OTHER_SETTINGS,
-        State.KNOWN_BAD,
-    }
-)
-_OBVIOUS = frozenset({State.UP_TO_DATE, State.NOTHING_TO_ASK})
-
-
-@dataclass(frozen=True, slots=True)
-class Todo:
-    """What a run of a deal would have to do.
-
-    Attributes:
-        state: How the deal stands.
-        stages: The stages to make anew; none when the deal needs no run, or only its finds are to
-            be recorded.
-        reason: Why, for people: "its photos changed"; and the settings that the run would change:
-            "crops.padding_px 4 → 0". The deal is not named.
-    """
-
-    state: State
-    stages: frozenset[str]
-    reason: str
-
-    @property
-    def needs_run(self) -> bool:
-        """Whether a run could bring the deal further."""
-        return self.state not in _AT_REST
 
 
 def todo_of(
@@ -95,9 +41,9 @@ def todo_of(
 ) -> Todo:
     """What a run of a deal would have to do. Never raises for what is wrong with the deal.
 
-    A stage is made anew when it was never promoted, when the photos, the prompts of the mode or
-    the versions above it are others than those it was made from, when its code is another, or when
-    a stage above it is made anew.
+    A stage is made anew when it was never promoted, when the photos, the prompts of the mode, what
+    people decided or the versions above it are others than those it was made from, when its code
+    is another, or when a stage above it is made anew.
 
     Args:
         store: Where the deal lives.
@@ -128,19 +74,6 @@ def todo_by_saved_settings(store: DealStore, deal: str, mode: Mode, saved: Saved
     saved_at = saved.document.created_at if saved.document else None
     replaces = saved.document is not None
     return todo_of(store, deal, mode, settings, replace_other_settings=replaces, saved_at=saved_at)
-
-
-def in_words(todos: Mapping[str, Todo]) -> list[str]:
-    """How many deals are in each state, with the reasons where they are not obvious."""
-    words = []
-    for state in State:
-        reasons = {deal: todo.reason for deal, todo in todos.items() if todo.state is state}
-        if reasons and state in _OBVIOUS:
-            words.append(f"{len(reasons)} {state}")
-        elif reasons:
-            named = [f"{deal}: {reason}" for deal, reason in reasons.items()][:_MAX_NAMED]
-            words.append(f"{len(reasons)} {state} ({'; '.join(named)})")
-    return words
 
 
 def nothing_to_ask(store: DealStore, deal: str, mode: Mode) -> Todo | None:
@@ -216,16 +149,17 @@ class _Comparison:
         if not self._has_prompts(snapshot):
             return self._whole(snapshot, State.PROMPTS_CHANGED, "its prompts changed")
         usual = STAGES.in_order(STAGES.names)
-        missing = [stage.name for stage in usual if not snapshot.has(stage.name)]
+        absent = [stage for stage in usual if not snapshot.has(stage.name)]
+        missing = [stage.name for stage in absent if not stage.is_later]
         older = [
-            stage.name
-            for stage in usual
-            if stage.name not in missing and _is_older(stage, snapshot)
+            stage.name for stage in usual if stage not in absent and _is_older(stage, snapshot)
         ]
+        reviewed = [] if self._has_reviews(snapshot) else [REVIEW.name]
         changes = dict(_all_changes(snapshot, self._settings, frozenset(missing)))
         code = [name for name, texts in changes.items() if not texts]
         reasons = {
             State.NEVER_MADE: (missing, "were never made"),
+            State.REVIEWS_CHANGED: (reviewed, "lacks what was decided since"),
             State.UPSTREAM_NEWER: (older, "were made from older results than are current"),
             State.CODE_CHANGED: (code, "were made by another release of segpipe"),
         }
@@ -272,13 +206,22 @@ class _Comparison:
         made_from = snapshot.version(SEGMENTATION.name).made_from.get(PROMPTS)
         return made_from == read_prompts_version(self._store, self._deal, self._mode)
 
+    def _has_reviews(self, snapshot: Snapshot) -> bool:
+        """The same for what people decided about the items."""
+        made_from = NO_REVIEWS_VERSION
+        if snapshot.has(REVIEW.name):
+            made_from = snapshot.version(REVIEW.name).made_from[REVIEWS]
+        return made_from == read_reviews_version(self._store, self._deal, self._mode)
+
     def _is_as_before(self, failure: Failure) -> bool:
-        """Whether the photos and prompts are those that a failed run started from."""
-        mark = InputsMark(failure.photos_fingerprint, failure.prompts_version)
+        """Whether the photos, prompts and reviews are those that a failed run started from."""
+        mark = InputsMark(
+            failure.photos_fingerprint, failure.prompts_version, failure.reviews_version
+        )
         return mark == current_inputs(self._store, self._deal, self._mode)
 
     def _is_rolled_back(self, snapshot: Snapshot) -> bool:
-        """Whether the photos and prompts are still those of the last run before a rollback.
+        """Whether what was put in is still what the last run before a rollback started from.
 
         Those of the version that was rolled back to do not matter.
         """
@@ -289,7 +232,11 @@ class _Comparison:
         last = self._store.snapshot(self._deal, self._mode, (of_runs or commits)[-1].generation)
         if not last.has(SEGMENTATION.name):
             return False
-        return self._has_photos(last, self._photos()) and self._has_prompts(last)
+        return (
+            self._has_photos(last, self._photos())
+            and self._has_prompts(last)
+            and self._has_reviews(last)
+        )
 
 
 def _is_about_finds(failure: Failure, snapshot: Snapshot | None) -> bool:
@@ -304,8 +251,9 @@ def _is_older(stage: AnyStage, snapshot: Snapshot) -> bool:
     photos = snapshot.version(SEGMENTATION.name).made_from[PHOTOS]
     made_from = snapshot.version(stage.name).made_from
     return made_from.get(PHOTOS) != photos or any(
-        not snapshot.has(above.name)
-        or made_from.get(above.name) != snapshot.version(above.name).name
+        made_from.get(above.name) != snapshot.version(above.name).name
+        if snapshot.has(above.name)
+        else above.name in made_from or not above.is_later
         for above in stage.upstream
     )
 
@@ -319,6 +267,11 @@ def _all_changes(
     """
     for stage in STAGES.in_order(STAGES.names - missing):
         name = stage.name
+        if not snapshot.has(name):  # an earlier release did what its default does
+            before = stage.settings().identity() if stage.settings else {}
+            if before != settings.identity(stage):
+                yield name, settings.changes(stage, before)
+            continue
         info = snapshot.manifest(name).info
         if info.settings != settings.identity(stage):
             yield name, settings.changes(stage, info.settings or {})
@@ -338,8 +291,8 @@ def _todo(state: State, stages: frozenset[str], reason: str, changes: tuple[str,
 
 
 def _named(texts: tuple[str, ...]) -> str:
-    more = f" and {len(texts) - _MAX_NAMED} more" if len(texts) > _MAX_NAMED else ""
-    return ", ".join(texts[:_MAX_NAMED]) + more
+    more = f" and {len(texts) - MAX_NAMED} more" if len(texts) > MAX_NAMED else ""
+    return ", ".join(texts[:MAX_NAMED]) + more
 
 
 def _said(failure: Failure) -> str:

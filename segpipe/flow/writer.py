@@ -17,7 +17,7 @@ from segpipe.flow.tools import Tools
 from segpipe.progress import Counts
 from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint
-from segpipe.store.manifests import PHOTOS, PROMPTS
+from segpipe.store.manifests import PHOTOS, PROMPTS, REVIEWS
 from segpipe.store.store import Staging, Version
 from segpipe.store.version_info import (
     DealSummary,
@@ -46,6 +46,7 @@ class DealWriter:
         read_stages: Which those are.
         tools: What the run works with, for the lineage.
         prompts_version: The data version of the prompts, when they are read.
+        reviews_version: That of the reviews, when they are.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class DealWriter:
         tools: Tools,
         *,
         prompts_version: str,
+        reviews_version: str,
     ) -> None:
         self._staging = staging
         self._made = made
@@ -64,6 +66,7 @@ class DealWriter:
         self._known = (*read_stages, *made)
         self._tools = tools
         self._prompts_version = prompts_version
+        self._reviews_version = reviews_version
         self._open = ExitStack()
         self._outputs: list[StageOutput] = []
         self._images: list[ImageSummary] = []
@@ -90,7 +93,7 @@ class DealWriter:
         """Write one photo's rows and files, and say what became of it."""
         for output in self._outputs:
             output.add(results)
-        summary = _summary(results, self._known)
+        summary = _summary(results, self._known, self._made)
         self._images.append(summary)
         if SEGMENTATION in self._known:
             segmented = results.of(SEGMENTATION)
@@ -137,8 +140,13 @@ class DealWriter:
         made_from = {PHOTOS: summary.photos_version}
         if stage.reads_prompts:
             made_from[PROMPTS] = self._prompts_version
+        if stage.reads_reviews:
+            made_from[REVIEWS] = self._reviews_version
         for above in stage.upstream:
-            made_from[above.name] = self._read.versions.get(above.name, self._staging.version_name)
+            if above in self._made:
+                made_from[above.name] = self._staging.version_name
+            elif version := self._read.versions.get(above.name):  # else an earlier release made it
+                made_from[above.name] = version
         identity = self._tools.identity(stage)
         return self._staging.seal(
             stage.name,
@@ -156,9 +164,11 @@ class DealWriter:
         )
 
 
-def _summary(results: PhotoResults, known: Sequence[AnyStage]) -> ImageSummary:
+def _summary(
+    results: PhotoResults, known: Sequence[AnyStage], made: Sequence[AnyStage]
+) -> ImageSummary:
     """A photo's entry in the report; a stage that is not known counts nothing."""
-    given = [(stage, results.of(stage)) for stage in known if stage.counts]
+    given = [(stage, results.of(stage)) for stage in known if stage.counts or stage in made]
     photo = results.photo
     return ImageSummary(
         image=photo.image,

@@ -7,8 +7,9 @@ import dagster as dg
 
 from segpipe.digests import settings_digest
 from segpipe.errors import SegpipeError
+from segpipe.flow.deal_state import Todo, in_words
 from segpipe.flow.run_settings import RunSettings
-from segpipe.flow.todo import Todo, in_words, todo_of
+from segpipe.flow.todo import todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.jobs import everything_job_name, only_stale
 from segpipe.pipeline.look_for_deals import gone_deals, look_for_deals

@@ -1,8 +1,9 @@
 """Why the last run of a deal and mode promoted nothing; a promotion makes it void."""
 
 import contextlib
+from typing import Annotated
 
-from pydantic import AwareDatetime, NonNegativeInt
+from pydantic import AwareDatetime, Field, NonNegativeInt
 
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog
@@ -34,6 +35,7 @@ class Failure(Part):
         photos_fingerprint: The deal's photos as they were then; "" when they could not be listed.
         prompts_version: What the mode was asked for; "" when that could not be read, or by a
             segpipe that knew no prompts.
+        reviews_version: What people had decided about its items; "" for nothing.
         retryable: Whether the same photos and prompts may succeed later.
         errors: What was wrong.
     """
@@ -43,6 +45,7 @@ class Failure(Part):
     created_at: AwareDatetime
     photos_fingerprint: str
     prompts_version: str = ""
+    reviews_version: Annotated[str, Field(exclude_if=lambda version: not version)] = ""
     retryable: bool
     errors: tuple[FailureItem, ...]
 

@@ -25,6 +25,10 @@ PHOTOS = "deal_photos"
 """An upstream that is no version: the photos themselves, named by a digest of them all."""
 PROMPTS = "deal_prompts"
 """Another: what a mode is asked to look for in them."""
+REVIEWS = "deal_reviews"
+"""Another: what people decided about what was found."""
+INPUTS = frozenset({PHOTOS, PROMPTS, REVIEWS})
+"""All of these."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, AfterValidator(lambda value: check_id(value, field="name"))]
@@ -38,8 +42,8 @@ class Version:
         asset: The asset.
         name: ``<run_id>.<attempt>``.
         manifest_sha256: Digest of its manifest, and so of every byte of it.
-        made_from: The version of each upstream asset that it was made from; for ``deal_photos``
-            and ``deal_prompts`` their data versions.
+        made_from: The version of each upstream asset that it was made from; for ``deal_photos``,
+            ``deal_prompts`` and ``deal_reviews`` their data versions.
     """
 
     asset: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from segpipe.errors import StaleUpstreamError, VersionNotFoundError
 from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
-from segpipe.store.manifests import PHOTOS, PROMPTS, Commit, CommitKind, CommittedVersion
+from segpipe.store.manifests import INPUTS, Commit, CommitKind, CommittedVersion
 from segpipe.store.staging import Promotion
 from segpipe.store.storage import Storage
 
@@ -134,7 +134,7 @@ def _fits(held: CommittedVersion, assets: Versions) -> bool:
     return all(
         upstream in assets and assets[upstream].version == made_from
         for upstream, made_from in held.made_from.items()
-        if upstream not in {PHOTOS, PROMPTS}
+        if upstream not in INPUTS
     )
 
 

@@ -24,8 +24,7 @@ from segpipe.store import layout
 from segpipe.store.commits import CommitLog, Draft
 from segpipe.store.ids import check_file_name, check_id
 from segpipe.store.manifests import (
-    PHOTOS,
-    PROMPTS,
+    INPUTS,
     Commit,
     CommitKind,
     CommittedVersion,
@@ -308,7 +307,7 @@ class Staging:
 
     def _check_upstreams(self, version: Version, base: Commit | None) -> None:
         for upstream, made_from in version.made_from.items():
-            if upstream in {PHOTOS, PROMPTS}:
+            if upstream in INPUTS:
                 continue
             if upstream in self._assets:
                 now: str | None = self.version_name

@@ -5,9 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from segpipe.errors import DealNotFoundError, SegpipeError
+from segpipe.flow.deal_state import State, Todo
 from segpipe.flow.stages.report import REPORT
 from segpipe.flow.stages.segmentation import SEGMENTATION
-from segpipe.flow.todo import State, Todo, todo_by_saved_settings
+from segpipe.flow.todo import todo_by_saved_settings
 from segpipe.progress import NO_COUNTS, Counts
 from segpipe.prompt import Mode
 from segpipe.store.ids import check_deal_id

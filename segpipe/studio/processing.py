@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from segpipe.flow.todo import State
+from segpipe.flow.deal_state import State
 from segpipe.prompt import Mode
 from segpipe.store.ids import check_deal_id
 from segpipe.studio.deal_status import DealStatus, Tone

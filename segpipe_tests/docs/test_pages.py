@@ -22,7 +22,7 @@ from docs import diagrams
 from segpipe.cli.app import app
 from segpipe.definitions import defs
 from segpipe.errors import UnsupportedPromptError
-from segpipe.flow.todo import State
+from segpipe.flow.deal_state import State
 from segpipe.prompt import Prompt
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.vision.boxes import Box

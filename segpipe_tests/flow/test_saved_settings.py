@@ -10,6 +10,7 @@ import pytest
 
 from segpipe.errors import ConfigError, SavedSettingsError, SettingsConflictError
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.deal_state import State
 from segpipe.flow.run_settings import RunSettings
 from segpipe.flow.saved_settings import (
     BudgetSettings,
@@ -24,7 +25,7 @@ from segpipe.flow.saved_settings import (
 )
 from segpipe.flow.setting_fields import fields, find_faults, parse, with_texts
 from segpipe.flow.stages.stage_registry import STAGES
-from segpipe.flow.todo import State, todo_by_saved_settings
+from segpipe.flow.todo import todo_by_saved_settings
 from segpipe.flow.tools import Tools
 from segpipe.prompt import Mode
 from segpipe.segmenters.build_segmenter import (

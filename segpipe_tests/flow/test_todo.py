@@ -17,6 +17,7 @@ from segpipe.cli.instance import open_instance
 from segpipe.detection import SegmentationResult, Thresholds
 from segpipe.errors import DealFailedError
 from segpipe.flow.deal import DealTask
+from segpipe.flow.deal_state import State, Todo
 from segpipe.flow.run_deal import process_in_run, record_finds
 from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.coco import Coco
@@ -24,7 +25,7 @@ from segpipe.flow.stages.crop_settings import CropSettings
 from segpipe.flow.stages.dedup import DedupSettings
 from segpipe.flow.stages.report import ReportSettings
 from segpipe.flow.stages.stage_registry import STAGES
-from segpipe.flow.todo import State, Todo, todo_of
+from segpipe.flow.todo import todo_of
 from segpipe.flow.tools import Tools
 from segpipe.pipeline.deal_jobs import unfinished_job_name
 from segpipe.pipeline.defs import build_defs

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from segpipe.flow.todo import State, todo_of
+from segpipe.flow.deal_state import State
+from segpipe.flow.todo import todo_of
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore

@@ -12,7 +12,8 @@ from segpipe.errors import InpainterError
 from segpipe.flow.checks import Check, CheckSettings, Finding, some_of
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.stages.dedup import DEDUP
-from segpipe.flow.stages.refinement import REFINEMENT, RefinedItem, items_found
+from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import (
     ITEM_TEXTS,
@@ -82,13 +83,6 @@ class Background:
     reason: str | None = None
 
 
-def _mask_of(item: RefinedItem, width: int, height: int) -> Mask:
-    """The pixels of a survivor: its box, where a segmenter gave nothing else."""
-    if item.mask is not None:
-        return item.mask
-    return Mask.from_box(item.box, image_width=width, image_height=height)
-
-
 def _encoded(picture: RgbImage, settings: BackgroundSettings) -> bytes:
     if settings.format == "png":
         return encode_png(picture)
@@ -120,7 +114,7 @@ class BackgroundStage(Stage[Background, BackgroundSettings]):
         "The photo itself stays as it is. It is made only when it is asked for."
     )
     code_version = "1"
-    upstream = (SEGMENTATION, DEDUP, REFINEMENT)
+    upstream = (SEGMENTATION, DEDUP, REFINEMENT, REVIEW)
     settings = BackgroundSettings
     settings_name = "background"
     is_optional = True
@@ -147,9 +141,11 @@ class BackgroundStage(Stage[Background, BackgroundSettings]):
     async def make(self, work: PhotoWork, settings: BackgroundSettings) -> Background:
         rgb = work.rgb
         height, width = rgb.shape[:2]
-        refined = work.results.of(REFINEMENT)
-        items = [*items_found(work.results.of(SEGMENTATION), refined)]
-        masks = [_mask_of(item, width, height) for item in items]
+        items = work.results.of(REVIEW).found
+        masks = [
+            item.mask or Mask.from_box(item.box, image_width=width, image_height=height)
+            for item in items
+        ]
         hole = await finish_in_thread(
             lambda: union_of(masks, image_width=width, image_height=height)
         )

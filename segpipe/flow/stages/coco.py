@@ -1,6 +1,6 @@
 """COCO: the survivors of a deal as one JSON of detection data sets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from pydantic import Field
@@ -8,8 +8,10 @@ from typing_extensions import override
 
 from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.stages.dedup import DEDUP
-from segpipe.flow.stages.refinement import REFINEMENT, RefinedImage, RefinedItem, items_found
-from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
+from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.review import REVIEW
+from segpipe.flow.stages.reviewed_items import ReviewedItem
+from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults, PhotoWork, Stage, StageOutput
 from segpipe.formats.coco import CocoPhoto, CocoWriter, coco_photo
 from segpipe.formats.label_format import CocoMasks
@@ -17,7 +19,6 @@ from segpipe.formats.labels import UNLABELLED, CutOut, LabelledItem, LabelledPho
 from segpipe.settings import Settings
 from segpipe.store.staging import Staging
 from segpipe.threads import finish_in_thread
-from segpipe.vision.mask import Mask
 
 COCO_FILE = "coco.json"
 
@@ -38,19 +39,17 @@ _NO_CUTOUTS: Mapping[int, CutOut] = {}
 def labelled_photo(
     deal: str,
     photo: PhotoInfo,
-    segmented: SegmentedImage,
-    refined: RefinedImage,
+    items: Sequence[ReviewedItem],
     cutouts: Mapping[int, CutOut] = _NO_CUTOUTS,
 ) -> LabelledPhoto:
-    """The survivors of one photo, as label files have them.
+    """Items of one photo, as label files have them.
 
     A drawn box in which nothing was found is left out.
 
     Args:
         deal: Its deal.
         photo: The photo.
-        segmented: Its raw detections.
-        refined: Its survivors.
+        items: Those that are meant.
         cutouts: Their pictures, by detection, when they are wanted.
     """
     return LabelledPhoto(
@@ -61,26 +60,22 @@ def labelled_photo(
         height=photo.height,
         sha256=photo.digest,
         items=tuple(
-            _item(item, segmented, cutouts.get(item.detection))
-            for item in items_found(segmented, refined)
+            _item(item, photo, cutouts.get(item.detection))
+            for item in items
+            if item.missing is None
         ),
     )
 
 
-def _item(item: RefinedItem, segmented: SegmentedImage, cutout: CutOut | None) -> LabelledItem:
-    result = segmented.result
-    detection = result.detections[item.detection]
-    mask, tight = item.mask, item.mask.box if item.mask else None
-    if mask is None or tight is None:
-        size = (result.image_width, result.image_height)
-        mask = Mask.from_box(item.box, image_width=size[0], image_height=size[1])
+def _item(item: ReviewedItem, photo: PhotoInfo, cutout: CutOut | None) -> LabelledItem:
+    tight = item.mask.box if item.mask else None
     return LabelledItem(
         detection=item.detection,
-        label=detection.label or UNLABELLED,
-        score=detection.score,
-        pass_index=detection.pass_index,
+        label=item.label or UNLABELLED,
+        score=item.score,
+        pass_index=item.pass_index,
         box=tight or item.box,
-        mask=mask,
+        mask=item.shown_mask(photo.width, photo.height),
         has_mask=tight is not None,
         cutout=cutout,
     )
@@ -95,17 +90,17 @@ class Coco(Stage[CocoPhoto, CocoSettings]):
         "the kept detections, for training and for other tools."
     )
     code_version = "1"
-    upstream = (SEGMENTATION, DEDUP, REFINEMENT)
+    upstream = (SEGMENTATION, DEDUP, REFINEMENT, REVIEW)
     settings = CocoSettings
     settings_name = "coco"
     kinds = frozenset({"json"})
 
     @override
     async def make(self, work: PhotoWork, settings: CocoSettings) -> CocoPhoto:
-        segmented, refined = work.results.of(SEGMENTATION), work.results.of(REFINEMENT)
+        reviewed = work.results.of(REVIEW)
 
         def make() -> CocoPhoto:
-            photo = labelled_photo(work.deal, work.loaded.info, segmented, refined)
+            photo = labelled_photo(work.deal, work.loaded.info, reviewed.kept)
             return coco_photo(photo, settings.masks)
 
         return await finish_in_thread(make)

@@ -23,8 +23,8 @@ from segpipe.flow.stages.crops_table import (
     crops_from_table,
 )
 from segpipe.flow.stages.cutting import CroppedImage, ItemCrop
-from segpipe.flow.stages.refinement import REFINEMENT, RefinedItem
-from segpipe.flow.stages.segmentation import SEGMENTATION
+from segpipe.flow.stages.review import REVIEW
+from segpipe.flow.stages.reviewed_items import ReviewedItem
 from segpipe.flow.stages.stage import PhotoResults, Stage, StageOutput, open_table
 from segpipe.store.archives import ArchiveWriter
 from segpipe.store.snapshot import Snapshot
@@ -92,17 +92,14 @@ def _packed(
     archive: ArchiveWriter, deal: str, results: PhotoResults, cropped: CroppedImage
 ) -> CroppedImage:
     """Put the pictures of a photo into the archive; the crops that know where they are."""
-    items = {item.detection: item for item in results.of(REFINEMENT).items}
-    found = results.of(SEGMENTATION).result.detections
+    items = {item.detection: item for item in results.of(REVIEW).kept}
     image, crops = results.photo.image, []
     for crop in cropped.crops:
         if crop.file:
             name = f"{image}/{crop.detection:04d}"
             member = archive.add(f"{name}.{crop.format}", crop.data)
             item = items[crop.detection]
-            detection = found[crop.detection]
-            about = _about(deal, image, item, detection.score, detection.label)
-            archive.add(f"{name}.json", _to_json(about).encode())
+            archive.add(f"{name}.json", _to_json(_about(deal, image, item)).encode())
             if crop.mask:
                 archive.add(f"{name}.mask.png", crop.mask)
             file = f"{CROPS_FOLDER}/{name}.{crop.format}"
@@ -111,17 +108,15 @@ def _packed(
     return CroppedImage(tuple(crops))
 
 
-def _about(
-    deal: str, image: str, item: RefinedItem, score: float, label: str | None
-) -> dict[str, Any]:
+def _about(deal: str, image: str, item: ReviewedItem) -> dict[str, Any]:
     """What stands beside the picture of an item."""
     return {
         "deal": deal,
         "image": image,
         "detection": item.detection,
         "box": [float(edge) for edge in item.box],
-        "score": score,
-        "label": label,
+        "score": item.score,
+        "label": item.label,
     }
 
 

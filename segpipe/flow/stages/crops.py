@@ -1,6 +1,6 @@
 """Crops: the cut-out of every survivor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from segpipe.flow.stages.crops_table import (
 from segpipe.flow.stages.cutting import CroppedImage, ItemCrop, crop_image, crop_names
 from segpipe.flow.stages.dedup import DEDUP
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
+from segpipe.flow.stages.review import REVIEW, REVIEW_FILE
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import (
     PhotoResults,
@@ -44,15 +45,28 @@ def _survivors_have_crops(snapshot: Snapshot, _: CheckSettings) -> Finding:
             is_explained = _is_there(crop, sizes) if crop.file else bool(crop.reason)
             crops[image, crop.detection] = is_explained
     missing, survivors = [], 0
-    for table in each_photo(snapshot, REFINEMENT, REFINEMENT_FILE):
-        for row in table.select(["image", "detection"]).to_pylist():
-            survivors += 1
-            if not crops.get((row["image"], row["detection"]), False):
-                missing.append(f"{row['image']} {row['detection']}")
+    for image, detection in _survivors(snapshot):
+        survivors += 1
+        if not crops.get((image, detection), False):
+            missing.append(f"{image} {detection}")
     numbers = {"survivors": survivors, "crops": len(crops), "missing": len(missing)}
     if missing:
         return Finding(False, some_of("no crop and no reason for", missing), numbers)
     return Finding(True, f"{survivors} survivors have a crop or a logged reason", numbers)
+
+
+def _survivors(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
+    """The photo and number of each item that goes on."""
+    if not snapshot.has(REVIEW.name):
+        for table in each_photo(snapshot, REFINEMENT, REFINEMENT_FILE):
+            yield from zip(
+                *(table[name].to_pylist() for name in ("image", "detection")), strict=True
+            )
+        return
+    for table in each_photo(snapshot, REVIEW, REVIEW_FILE):
+        for row in table.select(["image", "detection", "kept"]).to_pylist():
+            if row["kept"]:
+                yield row["image"], row["detection"]
 
 
 def _is_there(crop: ItemCrop, sizes: Mapping[str, int]) -> bool:
@@ -71,7 +85,7 @@ class Crops(Stage[CroppedImage, CropSettings]):
         "JPEG), and a table of them. This is what the next stage reads."
     )
     code_version = "2"
-    upstream = (SEGMENTATION, DEDUP, REFINEMENT)
+    upstream = (SEGMENTATION, DEDUP, REFINEMENT, REVIEW)
     settings = CropSettings
     settings_name = "crops"
     tables: ClassVar = {CROPS_FILE: CROPS_SCHEMA}
@@ -89,12 +103,10 @@ class Crops(Stage[CroppedImage, CropSettings]):
 
     @override
     async def make(self, work: PhotoWork, settings: CropSettings) -> CroppedImage:
-        segmented, refined = work.results.of(SEGMENTATION), work.results.of(REFINEMENT)
+        reviewed = work.results.of(REVIEW)
         image = work.loaded.info.image
-        names = crop_names(work.deal, image, segmented, refined, settings)
-        return await finish_in_thread(
-            crop_image, image, work.rgb, refined, settings, names, segmented.missing
-        )
+        names = crop_names(work.deal, image, reviewed, settings)
+        return await finish_in_thread(crop_image, image, work.rgb, reviewed, settings, names)
 
     @override
     def rows(self, photo: PhotoInfo, result: CroppedImage) -> dict[str, pa.Table]:

@@ -8,8 +8,7 @@ import cv2
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.stages.crop_settings import CropMasks, CropSettings
-from segpipe.flow.stages.refinement import RefinedImage, RefinedItem, items_found
-from segpipe.flow.stages.segmentation import SegmentedImage
+from segpipe.flow.stages.reviewed_items import ReviewedImage, ReviewedItem
 from segpipe.formats.item_names import ItemName, ItemNameTemplate
 from segpipe.store.archives import Member
 from segpipe.threads import share_range
@@ -65,58 +64,56 @@ class CroppedImage:
 def crop_names(
     deal: str,
     image: str,
-    segmented: SegmentedImage,
-    refined: RefinedImage,
+    reviewed: ReviewedImage,
     settings: CropSettings,
 ) -> dict[int, str]:
-    """What the files of each survivor are called, without suffix, by its detection."""
+    """What the files of each item that goes on are called, without suffix, by its detection."""
     template = ItemNameTemplate(settings.file_name)
-    found = segmented.result.detections
     return {
         item.detection: template.name(
-            ItemName(deal, image, number, item.detection, found[item.detection].label or "")
+            ItemName(deal, image, number, item.detection, item.label or "")
         )
-        for number, item in enumerate(items_found(segmented, refined), start=1)
+        for number, item in enumerate(reviewed.found, start=1)
     }
 
 
 def crop_image(
     image: str,
     rgb: RgbImage,
-    refined: RefinedImage,
+    reviewed: ReviewedImage,
     settings: CropSettings,
     names: Mapping[int, str],
-    missing: Mapping[int, str] | None = None,
 ) -> CroppedImage:
-    """Cut out every survivor; one that fails is logged and skipped, the others go on.
+    """Cut out every item that goes on; one that fails is logged and skipped, the others go on.
+
+    A drawn box in which nothing was found gets no crop.
 
     Args:
         image: The photo's id.
         rgb: The photo.
-        refined: Its survivors.
+        reviewed: Its items.
         settings: How they are cut out.
         names: What their files are called: see :func:`crop_names`.
-        missing: The detections that stand for nothing, with the reason: they get no crop.
     """
 
-    def crop(item: RefinedItem) -> ItemCrop:
-        if missing and item.detection in missing:
-            reason = missing[item.detection]
-            return ItemCrop(item.detection, settings.format.value, reason=reason)
+    def crop(item: ReviewedItem) -> ItemCrop:
+        if item.missing is not None:
+            return ItemCrop(item.detection, settings.format.value, reason=item.missing)
         return _crop_or_reason(rgb, image, item, names[item.detection], settings)
 
+    items = reviewed.kept
     crops: dict[int, ItemCrop] = {}
 
     def crop_part(start: int, stop: int) -> None:
-        crops.update({item.detection: crop(item) for item in refined.items[start:stop]})
+        crops.update({item.detection: crop(item) for item in items[start:stop]})
 
     # Encoding releases the GIL.
-    share_range(crop_part, len(refined.items), least=_LEAST_CROPS)
-    return CroppedImage(tuple(crops[item.detection] for item in refined.items))
+    share_range(crop_part, len(items), least=_LEAST_CROPS)
+    return CroppedImage(tuple(crops[item.detection] for item in items))
 
 
 def _crop_or_reason(
-    rgb: RgbImage, image: str, item: RefinedItem, name: str, settings: CropSettings
+    rgb: RgbImage, image: str, item: ReviewedItem, name: str, settings: CropSettings
 ) -> ItemCrop:
     file_format = settings.format.value
     try:
@@ -173,7 +170,7 @@ def _placed(crop: Crop, settings: CropSettings) -> Crop:
     return replace(crop, pixels=pixels)
 
 
-def _mask_file(rgb: RgbImage, item: RefinedItem, crop: Crop, settings: CropSettings) -> bytes:
+def _mask_file(rgb: RgbImage, item: ReviewedItem, crop: Crop, settings: CropSettings) -> bytes:
     """The mask as the bytes of a file; without one, the box; empty when nobody wants it."""
     if settings.masks is CropMasks.NONE:
         return b""

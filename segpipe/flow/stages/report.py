@@ -9,7 +9,9 @@ from typing_extensions import override
 from segpipe.flow.checks import MANIFEST_VERIFIES
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.dedup import DEDUP, DedupedImage
-from segpipe.flow.stages.refinement import REFINEMENT, RefinedImage
+from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.review import REVIEW
+from segpipe.flow.stages.reviewed_items import ReviewedImage
 from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
 from segpipe.flow.stages.stage import PhotoResults, PhotoWork, Stage, StageOutput
 from segpipe.settings import Settings
@@ -54,26 +56,31 @@ def preview_image(
     rgb: RgbImage,
     segmented: SegmentedImage,
     deduped: DedupedImage,
-    refined: RefinedImage,
+    reviewed: ReviewedImage,
     settings: ReportSettings,
 ) -> ImagePreview:
-    """Draw what became of one photo: survivors solid, rejected detections dashed.
+    """Draw what became of one photo: what goes on solid, rejected detections and items dashed.
 
     Args:
         file_name: What it is called.
         rgb: The photo.
         segmented: Its raw detections.
         deduped: Which of them survive.
-        refined: The survivors' masks.
+        reviewed: Its items.
         settings: How large the pictures are.
     """
     found = segmented.result.detections
-    survivors = [OverlayItem(item.box, item.mask, item.detection) for item in refined.items]
+    survivors = [OverlayItem(item.box, item.mask, item.detection) for item in reviewed.kept]
     kept = frozenset(deduped.kept)
     rejected = [
         OverlayItem(detection.box, detection.mask, index)
         for index, detection in enumerate(found)
         if index not in kept
+    ]
+    rejected += [
+        OverlayItem(item.box, item.mask, item.detection)
+        for item in reviewed.items
+        if not item.is_kept
     ]
     picture = draw_overlay(rgb, survivors, rejected, max_side_px=settings.preview_side_px)
     return ImagePreview(
@@ -111,8 +118,8 @@ class Report(Stage[ImagePreview, ReportSettings]):
         "drawn in (rejected ones dashed), and report.json with the counts and warnings."
     )
     code_version = "2"
-    upstream = (SEGMENTATION, DEDUP, REFINEMENT, CROPS)
-    waits_for = (SEGMENTATION, DEDUP, REFINEMENT)
+    upstream = (SEGMENTATION, DEDUP, REFINEMENT, REVIEW, CROPS)
+    waits_for = (SEGMENTATION, DEDUP, REFINEMENT, REVIEW)
     settings = ReportSettings
     settings_name = "report"
     checks = (MANIFEST_VERIFIES,)
@@ -127,7 +134,7 @@ class Report(Stage[ImagePreview, ReportSettings]):
             work.rgb,
             results.of(SEGMENTATION),
             results.of(DEDUP),
-            results.of(REFINEMENT),
+            results.of(REVIEW),
             settings,
         )
 

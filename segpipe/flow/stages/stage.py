@@ -17,6 +17,7 @@ from segpipe.progress import NO_COUNTS, Counts
 from segpipe.refiners.refiner import Refiner
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.settings import Settings
+from segpipe.store.reviews import ImageReview
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Staging
 from segpipe.store.tables import TableReader, TableWriter
@@ -57,6 +58,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
         settings_name: The field that has them in the settings of a run.
         tool: The tool that works for it, whose settings decide what it gives.
         reads_prompts: Whether it reads the prompts of the mode.
+        reads_reviews: Whether it reads what people decided about the items.
         tables: The schemas of its Parquet files; the last one has a row for each thing it makes.
         later_columns: Those of them that a table may lack, as a later release added them; they are
             then read as null.
@@ -65,6 +67,8 @@ class Stage(ABC, Generic[Result, SettingsT]):
         checks: What is checked of it, beside its files being what was written.
         kinds: What Dagster shows of its technology: the formats of its files.
         is_optional: Whether it is made only when somebody asks for it by name.
+        is_later: Whether a later release added it, so that deals may lack it: with the settings by
+            default and no input of its own it changes nothing, and no rows are read as that.
     """
 
     name: ClassVar[str]
@@ -76,6 +80,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
     settings_name: ClassVar[str] = ""
     tool: ClassVar[Literal["segmenter", "refiner"] | None] = None
     reads_prompts: ClassVar[bool] = False
+    reads_reviews: ClassVar[bool] = False
     tables: ClassVar[Mapping[str, pa.Schema]] = {}
     later_columns: ClassVar[frozenset[str]] = frozenset()
     columns: ClassVar[Mapping[str, str]] = {}
@@ -83,6 +88,7 @@ class Stage(ABC, Generic[Result, SettingsT]):
     checks: ClassVar[tuple[Check, ...]] = ()
     kinds: ClassVar[frozenset[str]] = frozenset({"parquet"})
     is_optional: ClassVar[bool] = False
+    is_later: ClassVar[bool] = False
 
     @abstractmethod
     async def make(self, work: "PhotoWork", settings: SettingsT) -> Result:
@@ -182,6 +188,7 @@ class PhotoWork:
         asked: What the segmenter is to look for; None when it is not asked.
         segmenter: Finds the items.
         refiner: Sharpens the masks.
+        review: What people decided about the photo's items; None for nothing.
     """
 
     deal: str
@@ -192,6 +199,7 @@ class PhotoWork:
     asked: PhotoPrompt | None
     segmenter: Segmenter
     refiner: Refiner
+    review: ImageReview | None = None
 
     @property
     def rgb(self) -> RgbImage:

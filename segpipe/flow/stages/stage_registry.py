@@ -9,6 +9,7 @@ from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.dedup import DEDUP
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.report import REPORT
+from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import Stage
 
@@ -68,5 +69,5 @@ class Stages(Mapping[str, AnyStage]):
         return self.in_order(above - made)
 
 
-STAGES = Stages(SEGMENTATION, DEDUP, REFINEMENT, CROPS, COCO, REPORT, BACKGROUND)
+STAGES = Stages(SEGMENTATION, DEDUP, REFINEMENT, REVIEW, CROPS, COCO, REPORT, BACKGROUND)
 """The stages of a deal."""

@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from segpipe.errors import ConfigError, SavedSettingsError, SettingsConflictError
+from segpipe.flow.deal_state import State
 from segpipe.flow.saved_settings import (
     Saved,
     SavedSettings,
@@ -17,7 +18,6 @@ from segpipe.flow.saved_settings import (
     restore,
     save,
 )
-from segpipe.flow.todo import State
 from segpipe.secret_names import OWN_ORIGINS, allowed_names, enter_secret, place_of_secret
 from segpipe.studio.api.settings_api import data_root
 from segpipe.studio.current_settings import SETTINGS_PATH, current_settings

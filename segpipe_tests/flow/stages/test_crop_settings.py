@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from segpipe.errors import ConfigError
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.deal_state import State
 from segpipe.flow.run_settings import FlowSettings
 from segpipe.flow.stages.crop_settings import CropSettings
-from segpipe.flow.todo import State
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.vision.mask import Mask
 from segpipe_tests.deals import current, make_tools, put_photos, todo
