@@ -11,7 +11,7 @@ from segpipe.cli.options import ROOT, Json, Root, existing, one_of
 from segpipe.cli.outcomes import DealExport, Exported, LeftOut
 from segpipe.errors import DealNotFoundError, NotPromotedError, SegpipeError, describe
 from segpipe.flow.export import ExportReport, export_deals
-from segpipe.flow.export_task import ExportTask, Images
+from segpipe.flow.export_task import ExportTask, Images, Reviewed
 from segpipe.formats.format_registry import EXPORTS
 from segpipe.formats.label_format import CocoMasks
 from segpipe.progress import DealDone, DealFailed, DealStarted, Event, PhotoDone
@@ -97,6 +97,14 @@ def export(
             "fields are those of the setting crops.file_name."
         ),
     ] = None,
+    reviewed: Annotated[
+        Reviewed,
+        typer.Option(
+            case_sensitive=False,
+            help="Which items: only those that people accepted, edited or added; prefer takes what "
+            "the run let go on, ignore what it found, whatever people decided.",
+        ),
+    ] = Reviewed.PREFER,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Put it in place of an earlier export.")
     ] = False,
@@ -119,6 +127,7 @@ def export(
         mask_area=mask_area,
         file_names=file_names,
         overwrite=overwrite,
+        reviewed=reviewed,
     )
     drawn = ExportBars(err, len(wanted))
     with drawn.bars:

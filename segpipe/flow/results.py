@@ -10,7 +10,7 @@ from segpipe.errors import NotPromotedError, StaleUpstreamError
 from segpipe.flow.photo import LoadedPhoto, PhotoInfo
 from segpipe.flow.stages.segmentation import IMAGES_FILE, SEGMENTATION
 from segpipe.flow.stages.stage import PhotoResults, open_table
-from segpipe.flow.stages.stage_registry import AnyStage
+from segpipe.flow.stages.stage_registry import STAGES, AnyStage
 from segpipe.store.snapshot import Snapshot
 from segpipe.store.store import DealStore
 from segpipe.store.tables import TableReader
@@ -41,7 +41,7 @@ class DealResults:
         missing = [
             name
             for name, stage in self._stages.items()
-            if snapshot is None or not (snapshot.has(name) or stage.is_later)
+            if not (stage.is_later or (snapshot and snapshot.has(name)))
         ]
         if missing:
             raise NotPromotedError(
@@ -164,15 +164,19 @@ class DealResults:
         """A stage must have been made from the very versions that are read beside it."""
         read = self.versions
         for name in read:
-            stage = self._stages[name]
             made_from = self.snapshot.version(name).made_from
-            for above in stage.upstream:
-                if above.name in read and made_from.get(above.name) != read[above.name]:
-                    raise StaleUpstreamError(
-                        f"the current {name} was made from another {above.name} than the current "
-                        f"one: include {name} in the run",
-                        deal=self._deal,
-                    )
+            others = [
+                above.name
+                for above in self._stages[name].upstream
+                if above.name in read and made_from.get(above.name) != read[above.name]
+            ]
+            if others:
+                later = [each for each in read if each in STAGES.with_downstream({name})]
+                raise StaleUpstreamError(
+                    f"the current {name} was made from another {others[0]} than the current one: "
+                    f"include {', '.join(later)} in the run",
+                    deal=self._deal,
+                )
 
 
 def _photo_info(images: pa.Table) -> PhotoInfo:

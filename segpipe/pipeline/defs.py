@@ -20,6 +20,7 @@ from segpipe.pipeline.resources import (
     root_options,
     store_of_deployment,
 )
+from segpipe.pipeline.reviewed_deals import build_reviewed_deals_sensor
 from segpipe.pipeline.schedules import (
     build_find_changes_schedule,
     build_observe_schedule,
@@ -28,7 +29,7 @@ from segpipe.pipeline.schedules import (
     build_unfinished_schedule,
 )
 from segpipe.pipeline.sensors import SETTLE_S, build_new_deals_sensor
-from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts
+from segpipe.pipeline.sources import build_deal_photos, build_deal_prompts, build_deal_reviews
 from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store.commits import configured_keep_commits
@@ -69,6 +70,7 @@ def build_defs(
         assets=[
             build_deal_photos(),
             *(build_deal_prompts(mode) for mode in modes),
+            *(build_deal_reviews(mode) for mode in modes),
             *families,
         ],
         asset_checks=[build_checks(mode) for mode in modes],
@@ -82,6 +84,7 @@ def build_defs(
         ],
         sensors=[
             *(build_new_deals_sensor(mode, settle_s=settle_s) for mode in modes),
+            *(build_reviewed_deals_sensor(mode, settle_s=settle_s) for mode in modes),
             build_failure_sensor(),
         ],
         schedules=[

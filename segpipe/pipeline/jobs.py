@@ -8,7 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.pipeline.partitions import MODE_TAG
-from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key
+from segpipe.pipeline.recording import PHOTOS_KEY, asset_key, prompts_key, reviews_key
 from segpipe.prompt import Mode
 
 OBSERVE_JOB = "observe_inputs"
@@ -59,13 +59,16 @@ def build_jobs(mode: Mode) -> list[UnresolvedAssetJobDefinition]:
 
 
 def build_observe_job(modes: Sequence[Mode]) -> UnresolvedAssetJobDefinition:
-    """The job that observes the photos of deals, and what the modes are asked for."""
+    """The job that observes the photos of deals, what modes are asked for, and reviews."""
     return dg.define_asset_job(
         OBSERVE_JOB,
-        selection=[PHOTOS_KEY, *(prompts_key(mode) for mode in modes)],
+        selection=[
+            PHOTOS_KEY,
+            *(key(mode) for key in (prompts_key, reviews_key) for mode in modes),
+        ],
         executor_def=dg.in_process_executor,
-        description="Digest the photos and prompts of deals, so that Dagster shows what is out of "
-        "date.",
+        description="Digest the photos, prompts and reviews of deals, so that Dagster shows what "
+        "is out of date.",
     )
 
 

@@ -11,11 +11,12 @@ from pydantic import JsonValue
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal import DealOutcome
 from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
+from segpipe.flow.stages.review import REVIEW, review_counts
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import open_table
 from segpipe.flow.stages.stage_registry import STAGES, AnyStage
 from segpipe.prompt import Mode
-from segpipe.store.manifests import PHOTOS, PROMPTS
+from segpipe.store.manifests import PHOTOS, PROMPTS, REVIEWS
 from segpipe.store.prompts import NO_PROMPTS_VERSION
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.version_info import UsageSummary
@@ -31,6 +32,7 @@ _DATA_VERSION_TAG = "dagster/data_version"
 _IS_OWN_DATA_VERSION_TAG = "dagster/data_version_is_user_provided"
 _CODE_VERSION_TAG = "dagster/code_version"
 _INPUT_DATA_VERSION_TAG = "dagster/input_data_version"
+_NO_DATA_VERSION = "NULL"  # Dagster's, of what was never materialised
 _INPUT_EVENT_POINTER_TAG = "dagster/input_event_pointer"
 
 
@@ -44,6 +46,11 @@ def prompts_key(mode: Mode) -> dg.AssetKey:
     return dg.AssetKey([mode.value, PROMPTS])
 
 
+def reviews_key(mode: Mode) -> dg.AssetKey:
+    """The key of what people decided about what a mode found."""
+    return dg.AssetKey([mode.value, REVIEWS])
+
+
 def parents(mode: Mode, stage: AnyStage) -> list[dg.AssetKey]:
     """What the lineage draws a stage from: what it reads, unless that comes by way of another.
 
@@ -53,8 +60,9 @@ def parents(mode: Mode, stage: AnyStage) -> list[dg.AssetKey]:
     through = {name for above in stage.upstream for name in _all_above(above)}
     nearest = [above for above in stage.upstream if above.name not in through]
     prompts = [prompts_key(mode)] if stage.reads_prompts else []
+    reviews = [reviews_key(mode)] if stage.reads_reviews else []
     photos = [] if nearest else [PHOTOS_KEY]
-    return [*photos, *prompts, *(asset_key(mode, above.name) for above in nearest)]
+    return [*photos, *prompts, *reviews, *(asset_key(mode, above.name) for above in nearest)]
 
 
 def _all_above(stage: AnyStage) -> set[str]:
@@ -84,6 +92,12 @@ def record_outcome(
             prompts_key(mode),
             partition=deal,
             tags={_DATA_VERSION_TAG: _prompts_version(snapshot)},
+        )
+    if any(stage.reads_reviews for stage in made):
+        yield dg.AssetObservation(
+            reviews_key(mode),
+            partition=deal,
+            tags={_DATA_VERSION_TAG: _reviews_version(snapshot)},
         )
     for stage in made:
         yield dg.AssetMaterialization(
@@ -144,6 +158,9 @@ def _metadata(
         metadata["overtook_generations"] = dg.MetadataValue.json(list(outcome.promotion.overtook))
     with contextlib.suppress(SegpipeError):  # checks tell of a damaged file
         metadata |= _table_metadata(snapshot, stage)
+        if stage is REVIEW:
+            counts = review_counts(snapshot)
+            metadata |= {f"items/{n}": dg.MetadataValue.int(counts[n]) for n in counts}
         if stage is REPORT:
             metadata = _pictures(snapshot) | metadata
     return metadata
@@ -227,8 +244,11 @@ def _lineage_tags(
     known = {
         PHOTOS_KEY: outcome.summary.photos_version,
         prompts_key(mode): _prompts_version(snapshot) if stage.reads_prompts else "",
+        reviews_key(mode): _reviews_version(snapshot) if stage.reads_reviews else "",
         **{
             asset_key(mode, above.name): snapshot.version(above.name).manifest_sha256
+            if snapshot.has(above.name)
+            else _NO_DATA_VERSION
             for above in stage.upstream
         },
     }
@@ -242,7 +262,7 @@ def _lineage_tags(
         name = key.to_user_string()
         tags[f"{_INPUT_DATA_VERSION_TAG}/{name}"] = version
         # Dagster looks from this event on for newer versions of the input's partition.
-        is_source = key in {PHOTOS_KEY, prompts_key(mode)}
+        is_source = key in {PHOTOS_KEY, prompts_key(mode), reviews_key(mode)}
         event = instance.get_latest_data_version_record(key, is_source, deal)
         tags[f"{_INPUT_EVENT_POINTER_TAG}/{name}"] = str(event.storage_id) if event else "NULL"
     return tags
@@ -252,6 +272,10 @@ def _prompts_version(snapshot: Snapshot) -> str:
     # A retry may tell of what an earlier release promoted, which knew no prompts.
     made_from = snapshot.version(SEGMENTATION.name).made_from
     return made_from.get(PROMPTS, NO_PROMPTS_VERSION)
+
+
+def _reviews_version(snapshot: Snapshot) -> str:
+    return snapshot.version(REVIEW.name).made_from[REVIEWS]
 
 
 def _json(value: JsonValue) -> dg.MetadataValue:

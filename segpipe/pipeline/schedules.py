@@ -20,8 +20,8 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
         name=f"nightly_{mode.value}",
         job_name=unfinished_job_name(mode),
         cron_schedule=UNFINISHED_CRON,
-        description="Looks for deals whose assets are missing or older than their photos or "
-        "prompts, but not those that were found to be bad and have not changed since, and "
+        description="Looks for deals whose assets are missing or older than their photos, "
+        "prompts or reviews, but not those that were found to be bad and have not changed since, and "
         "backfills them.",
     )
 
@@ -37,13 +37,13 @@ def build_find_changes_schedule() -> dg.ScheduleDefinition:
 
 
 def build_observe_schedule() -> dg.ScheduleDefinition:
-    """Build the hourly schedule that looks at photos and prompts."""
+    """Build the hourly schedule that looks at photos, prompts and reviews."""
     return dg.ScheduleDefinition(
         name="hourly_observe_inputs",
         job_name=OBSERVE_JOB,
         cron_schedule=OBSERVE_CRON,
-        description="Digests the photos and prompts of every deal, so that what is out of date "
-        "shows by itself.",
+        description="Digests the photos, prompts and reviews of every deal, so that what is out "
+        "of date shows by itself.",
     )
 
 

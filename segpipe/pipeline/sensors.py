@@ -102,7 +102,12 @@ def build_new_deals_sensor(
         if not {deal.deal for deal in wanted}.issubset(new):
             order = [*context.instance.get_dynamic_partitions(DEALS.name or ""), *new]
         return dg.SensorResult(
-            run_requests=_requests(mode, order, wanted, settings_tag(settings)),
+            run_requests=requests_of(
+                mode,
+                order,
+                {deal.deal: deal.state for deal in wanted},
+                settings_tag(settings),
+            ),
             dynamic_partitions_requests=[
                 *([DEALS.build_add_request(new)] if new else []),
                 *([DEALS.build_delete_request(gone)] if gone else []),
@@ -124,11 +129,18 @@ def _todos(
     return dict(zip(versions, store.folders.map(look, versions), strict=True))
 
 
-def _requests(
-    mode: Mode, order: Sequence[str], wanted: Sequence[ScannedDeal], tags: Mapping[str, str]
+def requests_of(
+    mode: Mode, order: Sequence[str], versions: Mapping[str, str], tags: Mapping[str, str]
 ) -> list[dg.RunRequest]:
-    versions = {deal.deal: deal.state for deal in wanted}
-    request = settings_digest(versions | {"": mode.value})
+    """The runs for some deals, batch by batch, of each of which one is made at most.
+
+    Args:
+        mode: The mode.
+        order: Partitions, in their order; all of them unless all that are wanted are new.
+        versions: The deals that are wanted, with what tells their present state from any other.
+        tags: The tags of the runs, beside their own.
+    """
+    request = settings_digest({**versions, "": mode.value})
     return [
         dg.RunRequest(
             # A key is used once for ever, so it has to carry what the deals contain.

@@ -1,4 +1,4 @@
-"""What people put into a deal, as assets: its photos, and what each mode is to look for in them."""
+"""What people put into a deal, as assets: photos, prompts, and what they decided about items."""
 
 import warnings
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from collections.abc import Callable
 import dagster as dg
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.deal_inputs import read_photos_version
+from segpipe.flow.deal_inputs import read_photos_version, read_reviews_version
 from segpipe.flow.mode_prompts import read_prompts_version
 from segpipe.pipeline.partitions import DEALS
-from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key
+from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key, reviews_key
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
@@ -41,6 +41,21 @@ def build_deal_prompts(mode: Mode) -> dg.SourceAsset:
         "What the mode is asked to look for in the photos of a deal: texts, boxes, examples and "
         "points, under its prompts/ folder. The data version is a digest of what decides an answer "
         "of this mode.",
+        read,
+    )
+
+
+def build_deal_reviews(mode: Mode) -> dg.SourceAsset:
+    """Build the observable source asset of a mode's reviews, partitioned by deal."""
+
+    def read(store: DealStore, deal: str) -> str:
+        return read_reviews_version(store, deal, mode)
+
+    return _observable(
+        reviews_key(mode),
+        mode.value,
+        "What people decided about the items that the mode found in a deal, under its reviews/ "
+        "folder. The data version is a digest of what decides which items go on, and how.",
         read,
     )
 

@@ -130,6 +130,8 @@ def test_kept_answers_are_found_again_and_give_the_same_tables(
     changing = TIMES | {"created_at", "run_id", "size", "sha256", "usage"}
     for stage, old in old_manifests.items():
         new = manifest(root, deal, mode, stage)
+        new["made_from"].pop("review", None)  # a later stage
+        assert new["info"]["summary"]["seconds"].pop("review") >= 0
         assert new["info"]["summary"]["seconds"].keys() == old["info"]["summary"]["seconds"].keys()
         of_the_run = frozenset({"usage", "seconds"})  # whose order depends on what ended first
         in_order = [json.dumps(fields(without(one, of_the_run))) for one in (old, new)]

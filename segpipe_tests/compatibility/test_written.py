@@ -43,6 +43,20 @@ def alike(text: str) -> str:
     return text
 
 
+def without_later_stage(text: str) -> str:
+    """A commit or manifest without the stage that release 0.1 did not have."""
+    if '"review"' not in text:
+        return text
+    indent = 2 if text.startswith("{\n  ") else 1
+    return json.dumps(_without_review(json.loads(text)), indent=indent, ensure_ascii=False)
+
+
+def _without_review(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_review(one) for name, one in value.items() if name != "review"}
+
+
 @pytest.fixture
 def new(tmp_path: Path, untouched: Path) -> Path:
     """A new data root with one deal of one photo."""
@@ -92,7 +106,8 @@ def test_documents_of_a_run_are_written_byte_for_byte(new: Path, tmp_path: Path)
     written = {}
     for path in sorted((new / "deals/new").rglob("*.json")):
         name = str(path.relative_to(new / "deals/new"))
-        written[alike(name)] = alike(path.read_text())
+        if "/review/" not in name:
+            written[alike(name)] = alike(without_later_stage(path.read_text()))
     check_pin("written-documents", written)
 
 

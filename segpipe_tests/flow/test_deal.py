@@ -134,6 +134,7 @@ def test_versions_carry_what_they_were_made_from_and_with(tmp_path: Path) -> Non
         "segmentation": "run-1.0",
         "dedup": "run-1.0",
         "refinement": "run-1.0",
+        "review": "run-1.0",
     }
     assert manifest.info.settings == CropSettings().identity()
     assert snapshot.manifest("segmentation").info.producer == "bright"

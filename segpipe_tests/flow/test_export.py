@@ -154,7 +154,7 @@ def test_every_folder_says_which_versions_are_in_it(store: DealStore, tmp_path: 
     assert lineage["format"] == "labelme"
     assert lineage["deals"]["lot"] == {
         "generation": 1,
-        "versions": {"segmentation": "run-lot.0", "refinement": "run-lot.0"},
+        "versions": dict.fromkeys(("segmentation", "refinement", "review"), "run-lot.0"),
         "photos": 3,
         "items": 8,
     }

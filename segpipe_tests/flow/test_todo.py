@@ -181,7 +181,7 @@ CASES = {
         make_upstream_newer,
         State.UPSTREAM_NEWER,
         True,
-        "dedup, refinement, crops, coco, deal_report were made from older results",
+        "dedup, refinement, review, crops, coco, deal_report were made from older results",
     ),
     "code": Case(make_by_older_code, State.CODE_CHANGED, True, "coco were made by another release"),
     "settings": Case(

@@ -146,7 +146,7 @@ def test_a_deal_without_current_cutouts_is_left_out_by_name(
     report = export(store, "cutouts", tmp_path / "out")
     assert set(report.deals) == {"שלום"}
     assert isinstance(report.left_out["new"], NotPromotedError)
-    assert "include crops in the run" in str(report.left_out["lot"])
+    assert "include review, crops in the run" in str(report.left_out["lot"])
     assert isinstance(report.left_out["lot"], StaleUpstreamError)
 
 

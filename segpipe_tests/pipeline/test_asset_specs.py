@@ -27,9 +27,11 @@ def test_the_lineage_is_the_drawn_one(tmp_path: Path) -> None:
             "deal_prompts > segmentation",
             "segmentation > dedup",
             "dedup > refinement",
-            "refinement > crops",
-            "refinement > coco",
-            "refinement > background",
+            "refinement > review",
+            "deal_reviews > review",
+            "review > crops",
+            "review > coco",
+            "review > background",
             "crops > deal_report",
         }
 

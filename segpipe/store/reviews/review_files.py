@@ -6,10 +6,13 @@ from functools import partial
 from segpipe.errors import InputError, ReviewFileError, describe
 from segpipe.prompt import Mode
 from segpipe.store import layout
+from segpipe.store.deal_folders import is_ignored, listing_digest
 from segpipe.store.edited_files import EditedFile, EditedFiles
 from segpipe.store.ids import check_deal_id
 from segpipe.store.reviews.review_documents import ImageReview
 from segpipe.store.storage import Storage, store_errors
+
+_NS_PER_S = 1_000_000_000
 
 
 class ReviewFiles:
@@ -24,6 +27,7 @@ class ReviewFiles:
     """
 
     def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._files = EditedFiles(storage)
 
     def of_image(self, deal: str, mode: Mode, image: str) -> ImageReview:
@@ -53,6 +57,21 @@ class ReviewFiles:
                 names = self._files.names(deal, layout.reviews_folder(mode))
             found, faults = self._files.look(deal, names, partial(_listed_file, mode))
         return {review.image: review for review in found}, faults
+
+    def listing(self, deal: str, mode: Mode) -> tuple[str, float] | None:
+        """What tells whether any review may have changed; opens none.
+
+        Returns:
+            A digest over the names, sizes and times of the files, and when one of them last
+            changed, seconds since 1970; None when there are none.
+        """
+        with store_errors(deal):
+            listed = self._storage.list(layout.reviews_key(check_deal_id(deal), mode))
+        files = sorted((e for e in listed if not is_ignored(e.name)), key=lambda each: each.name)
+        if not files:
+            return None
+        digest = listing_digest([(each.name, each.size, each.modified_ns) for each in files])
+        return digest, max(each.changed_ns for each in files) / _NS_PER_S
 
     def edit(
         self, deal: str, mode: Mode, image: str, change: Callable[[ImageReview], ImageReview]

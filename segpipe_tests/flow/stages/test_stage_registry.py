@@ -118,5 +118,6 @@ def test_stages_that_wait_for_none_of_each_other_go_side_by_side() -> None:
         ["segmentation"],
         ["dedup"],
         ["refinement"],
+        ["review"],
         ["crops", "coco", "deal_report", "background"],
     ]
