@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from segpipe.errors import ConfigError
-from segpipe.flow.todo import State, todo_of
+from segpipe.flow.deal_state import State
+from segpipe.flow.todo import todo_of
 from segpipe.pipeline.deal_order import BEGUN_TAG
 from segpipe.pipeline.defs import build_defs
 from segpipe.pipeline.jobs import everything_job_name
