@@ -192,7 +192,7 @@ def test_a_subset_is_refused_when_the_current_upstream_does_not_belong_together(
     (error,) = fails_with(store, run_id="run-3", stages=frozenset({"crops"}))
 
     assert isinstance(error, StaleUpstreamError)
-    assert "include refinement in the run" in str(error)
+    assert "include refinement, review in the run" in str(error)
 
 
 @pytest.mark.parametrize("change", ["replaced", "added", "removed"])
