@@ -155,9 +155,13 @@ def current_outcome(store: DealStore, task: DealTask) -> DealOutcome | None:
 
 
 def _outcome_of(snapshot: Snapshot, task: DealTask) -> DealOutcome | None:
-    """The stages of a task in one generation; None when it has not all of them."""
+    """The stages of a task in one generation; None when it has not all of them.
+
+    What an earlier release promoted may lack those that a later one added.
+    """
     versions = {name: snapshot.version(name) for name in task.stages if snapshot.has(name)}
-    if len(versions) < len(task.stages):
+    needed = {stage.name for stage in STAGES.in_order(task.stages) if not stage.is_later}
+    if not versions or needed - versions.keys():
         return None
     summary = snapshot.manifest(next(iter(versions))).info.summary
     if summary is None:  # no manifest of a stage lacks it

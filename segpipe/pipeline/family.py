@@ -38,6 +38,7 @@ from segpipe.pipeline.partitions import (
 from segpipe.pipeline.recording import (
     asset_key,
     is_recorded,
+    nothing_to_do,
     record_outcome,
 )
 from segpipe.pipeline.resources import (
@@ -147,19 +148,14 @@ def build_family(
 
 def _tell_again(context: dg.AssetExecutionContext, task: DealTask, store: DealStore) -> None:
     """Tell of a deal that was left alone: a backfill takes what no run tells of for failed."""
+    told: frozenset[str] = frozenset()
     with contextlib.suppress(SegpipeError):  # the next run of the deal tells of it
         if outcome := current_outcome(store, task):
             for event in record_outcome(outcome, store, context.instance):
                 context.log_event(event)
-            return
-    for stage in STAGES.in_order(task.stages):
-        context.log_event(
-            dg.AssetMaterialization(
-                asset_key(task.mode, stage.name),
-                partition=task.deal,
-                description="There was nothing to do; the log of the run says why.",
-            )
-        )
+            told = frozenset(outcome.versions)
+    for stage in STAGES.in_order(task.stages - told):
+        context.log_event(nothing_to_do(task.mode, stage, task.deal))
 
 
 def _tell(

@@ -108,6 +108,20 @@ def record_outcome(
         )
 
 
+def nothing_to_do(mode: Mode, stage: AnyStage, deal: str) -> dg.AssetMaterialization:
+    """The event of a stage of which a deal has no version, as there was nothing to do.
+
+    Of a stage that a later release added it is that of none, so that nothing below it is stale.
+    """
+    tags = {_DATA_VERSION_TAG: _NO_DATA_VERSION} if stage.is_later else {}
+    return dg.AssetMaterialization(
+        asset_key(mode, stage.name),
+        partition=deal,
+        description="There was nothing to do; the log of the run says why.",
+        tags=tags,
+    )
+
+
 def is_recorded(outcome: DealOutcome, instance: dg.DagsterInstance) -> bool:
     """Whether the last thing that Dagster knows of the deal's assets is this outcome.
 

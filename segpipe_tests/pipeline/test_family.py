@@ -506,7 +506,7 @@ def test_a_retry_records_what_a_release_without_prompts_promoted(
     outcome = asyncio.run(retry)
 
     assert outcome
-    assert len(list(record_outcome(outcome, store, instance))) == 2 + len(STAGES.names)
+    assert len(list(record_outcome(outcome, store, instance))) == 3 + len(STAGES.names)
 
 
 def test_a_good_run_logs_no_complaint(tmp_path: Path, instance: dg.DagsterInstance) -> None:
