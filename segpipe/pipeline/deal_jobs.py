@@ -11,8 +11,9 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.execution.backfill import PartitionBackfill
 
+from segpipe.flow.deal_state import Todo, in_words
 from segpipe.flow.stages.stage_registry import STAGES
-from segpipe.flow.todo import Todo, in_words, todo_of
+from segpipe.flow.todo import todo_of
 from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.family import build_family
 from segpipe.pipeline.jobs import only_stale

@@ -21,8 +21,8 @@ def build_unfinished_schedule(mode: Mode) -> dg.ScheduleDefinition:
         job_name=unfinished_job_name(mode),
         cron_schedule=UNFINISHED_CRON,
         description="Looks for deals whose assets are missing or older than their photos, "
-        "prompts or reviews, but not those that were found to be bad and have not changed since, and "
-        "backfills them.",
+        "prompts or reviews, but not those that were found to be bad and have not changed since, "
+        "and backfills them.",
     )
 
 
