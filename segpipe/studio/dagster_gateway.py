@@ -184,7 +184,7 @@ class DagsterGateway:
         await location.start()
         async with asyncio.timeout(_START_LIMIT_S):
             while not socket.exists():
-                if location.fault:
+                if location.is_given_up:
                     return
                 await asyncio.sleep(_POLL_S)
         if self._settings.daemon:

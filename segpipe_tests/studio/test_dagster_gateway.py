@@ -1,5 +1,6 @@
 """Dagster in the studio, as ``segpipe studio`` starts it: pages, processes, their end."""
 
+import contextlib
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from segpipe.studio.studio_settings import TOKEN_VARIABLES
+from segpipe_tests.deals import put_photos
+from segpipe_tests.goods import goods_photo
 from segpipe_tests.studio.running_studio import wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -29,8 +32,9 @@ DAEMONS = """{ instance { daemonHealth { allDaemonStatuses { daemonType healthy 
 class StudioProcess:
     """``segpipe studio`` in a process of its own."""
 
-    def __init__(self, process: psutil.Popen, log: Path) -> None:
+    def __init__(self, process: psutil.Popen, root: Path, log: Path) -> None:
         self.process = process
+        self.root = root
         self._log = log
         wait_until(lambda: "http://" in self.told(), patience_s=START_LIMIT_S)
         (self.url,) = re.findall(r"http://\S+", self.told())
@@ -56,7 +60,7 @@ def start(root: Path) -> StudioProcess:
             command, stdout=written, stderr=subprocess.STDOUT, env=environment, cwd=root.parent
         )
     try:
-        return StudioProcess(process, log)
+        return StudioProcess(process, root, log)
     except BaseException:
         process.kill()
         raise
@@ -131,19 +135,48 @@ def test_dagsters_pages_daemon_and_code_location_are_there_for_an_admin(
     assert started.told().split() == ["segpipe", "studio:", started.url]
 
 
-def test_a_dead_child_is_told_of_and_the_others_end_with_the_studio(
-    started: StudioProcess,
-) -> None:
-    children = started.process.children()
-    daemon = next(child for child in children if "dagster._daemon" in child.cmdline())
-    daemon.kill()
+def child_of(studio: StudioProcess, module: str) -> psutil.Process | None:
+    """The process of a module; None while there is none."""
+    for child in studio.process.children():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if module in child.cmdline():
+                return child
+    return None
+
+
+def test_a_dead_child_is_told_of_and_started_again_and_runs_go_on(started: StudioProcess) -> None:
+    put_photos(started.root, "lot", {"a.png": goods_photo(2)})
     with started.client() as client:
-        wait_until(lambda: "daemon has ended (code -9)" in client.get("/deals").text)
+        for module, title in (("dagster._daemon", "daemon"), ("dagster", "code location")):
+            dead = child_of(started, module)
+            assert dead
+            dead.kill()
+            told = f"{title} has ended (code -9)"
+            wait_until(lambda told=told: told in client.get("/deals").text)  # type: ignore[misc]
+            wait_until(
+                lambda module=module, dead=dead: child_of(started, module) not in {None, dead},  # type: ignore[misc]
+                patience_s=START_LIMIT_S,
+            )
+        answers = []
+
+        def is_started() -> bool:
+            # Until the new location is there, the webserver says so.
+            answers.append(client.post("/api/runs", json={"mode": "find_all", "deals": ["lot"]}))
+            return answers[-1].status_code == 202
+
+        wait_until(is_started, patience_s=START_LIMIT_S)
+        place = f"/api/runs/{answers[-1].json()['run_id']}"
+        wait_until(lambda: client.get(place).json()["is_over"], patience_s=START_LIMIT_S)
+        assert client.get(place).json()["status"] == "done"
+        assert "It was started again" in client.get("/deals").text
+
+
+def test_all_ends_with_the_studio(started: StudioProcess) -> None:
+    children = started.process.children(recursive=True)
     started.process.send_signal(signal.SIGTERM)
     assert started.process.wait(STOP_LIMIT_S) in {0, -signal.SIGTERM}
-    gone, alive = psutil.wait_procs(children, 1)
-    assert len(gone) == 2
-    assert alive == []
+    left = psutil.wait_procs(children, 1)[1]
+    assert [each for each in left if each.status() != psutil.STATUS_ZOMBIE] == []
     assert "Traceback" not in started.told()
 
 
