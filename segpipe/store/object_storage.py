@@ -41,8 +41,9 @@ _PART_BYTES = 64 * 1024 * 1024
 _PARTS_AT_ONCE = 2
 # AWS answers 409 while somebody else's PUT of the same name is under way, which may yet fail.
 _PUT_TRIES = 10
-_PUT_TRIES_AT_FAULT = 3
+_PUT_TRIES_AT_FAULT = 9
 _PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 2.0
 
 
 class _Object(NamedTuple):
@@ -239,7 +240,8 @@ class ObjectStorage(Storage):
                 return False
             if fault and (fault.errno or number >= _PUT_TRIES_AT_FAULT):
                 raise fault
-            time.sleep(random.uniform(0, _PAUSE_S * 2**number))  # noqa: S311 - no secret
+            longest = min(_PAUSE_S * 2**number, _LONGEST_PAUSE_S)
+            time.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
         return False
 
     def _held(self, key: str) -> bytes | None:

@@ -57,7 +57,7 @@ def read_only_prompts() -> Iterator[None]:
         raise OSError(errno.EROFS, "read-only")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("segpipe.store.local_storage.Disk.lock", refuse)
+        patch.setattr("segpipe.store.disk.Disk.lock", refuse)
         yield
 
 

@@ -142,7 +142,7 @@ def make_finds_unrecorded(store: DealStore, deal: str) -> None:
         raise OSError(errno.EROFS, "read-only")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("segpipe.store.local_storage.Disk.lock", refuse)
+        patch.setattr("segpipe.store.disk.Disk.lock", refuse)
         run(store, deal)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.errors import StoreError
-from segpipe.store import local_storage
+from segpipe.store import disk
 from segpipe.store.data_root import DataRoot
 from segpipe.store.disk import Disk
 from segpipe.store.local_storage import LOCK_NAME, LocalStorage
@@ -129,7 +129,7 @@ def test_only_a_file_is_swapped(tmp_path: Path, expected: bytes | None) -> None:
 def test_a_lock_that_is_never_let_go_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_storage, "_LOCK_PATIENCE_S", 0.01)
+    monkeypatch.setattr(disk, "_LOCK_PATIENCE_S", 0.01)
     held = Disk().lock(tmp_path / LOCK_NAME)
     with pytest.raises(TimeoutError):
         LocalStorage(tmp_path).swap("x", None, b"one")
