@@ -8,6 +8,7 @@ import dagster as dg
 
 from segpipe.flow.stages.report import REPORT
 from segpipe.flow.stages.stage_registry import STAGES, AnyStage
+from segpipe.pipeline.column_schemas import told_columns
 from segpipe.pipeline.partitions import MODE_TAG
 from segpipe.pipeline.recording import asset_key, parents
 from segpipe.prompt import Mode
@@ -38,7 +39,7 @@ def _spec(mode: Mode, stage: AnyStage) -> dg.AssetSpec:
         kinds=set(stage.kinds),
         owners=[OWNER],
         tags={MODE_TAG: mode.value},
-        metadata=_code_of(stage),
+        metadata={**told_columns(stage), **_code_of(stage)},
         freshness_policy=FRESHNESS if stage is REPORT else None,
         skippable=True,
     )

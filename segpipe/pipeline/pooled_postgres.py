@@ -46,6 +46,13 @@ PATIENCE_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
+_ADD_KEYS = db.text(
+    "insert into dynamic_partitions (partitions_def_name, partition) "
+    "select :name, key from unnest(cast(:keys as text[])) with ordinality as added (key, place) "
+    "order by place on conflict do nothing"
+)
+
+
 class PooledPostgresStorage(DagsterStorage, ConfigurableClass):
     """Runs, events and schedules in one PostgreSQL database, over one pool of connections.
 
@@ -205,6 +212,14 @@ class _PooledEventLogStorage(_Pooled, PostgresEventLogStorage):
                 kept = _Keys(mark, tuple(super().get_dynamic_partitions(partitions_def_name)))
                 _keys[place] = kept
         return list(kept.names)
+
+    def add_dynamic_partitions(
+        self, partitions_def_name: str, partition_keys: Sequence[str]
+    ) -> None:
+        """Add keys in their order, however many, by one statement; those that are there stay."""
+        with self.index_connection() as connection:
+            values = {"name": partitions_def_name, "keys": list(partition_keys)}
+            connection.execute(_ADD_KEYS, values)
 
 
 class _Keys(NamedTuple):

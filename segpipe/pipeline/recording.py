@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
-import pyarrow as pa
 from pydantic import JsonValue
 
 from segpipe.errors import SegpipeError
@@ -15,6 +14,7 @@ from segpipe.flow.stages.review import REVIEW, review_counts
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import open_table
 from segpipe.flow.stages.stage_registry import STAGES, AnyStage
+from segpipe.pipeline.column_schemas import column_entry, column_schema, told_schema
 from segpipe.prompt import Mode
 from segpipe.store.manifests import PHOTOS, PROMPTS, REVIEWS
 from segpipe.store.prompts import NO_PROMPTS_VERSION
@@ -127,11 +127,12 @@ def is_recorded(outcome: DealOutcome, instance: dg.DagsterInstance) -> bool:
 
     A run may be killed after it has promoted a deal and before it has said so.
     """
+    task = outcome.task
+    if not task.attempt and all(made.run_id == task.run_id for made in outcome.versions.values()):
+        return False  # it was made just now
     for stage, version in outcome.versions.items():
         latest = instance.fetch_materializations(
-            dg.AssetRecordsFilter(
-                asset_key(outcome.task.mode, stage), asset_partitions=[outcome.task.deal]
-            ),
+            dg.AssetRecordsFilter(asset_key(task.mode, stage), asset_partitions=[task.deal]),
             limit=1,
         ).records
         materialization = latest[0].asset_materialization if latest else None
@@ -153,20 +154,19 @@ def _metadata(
         "segmenter": dg.MetadataValue.text(summary.segmenter),
         "config_digest": dg.MetadataValue.text(manifest.info.identity or ""),
         "settings": _json(manifest.info.settings or {}),
-        "pass_stats": dg.MetadataValue.json([stats.model_dump() for stats in summary.pass_stats]),
         "files": dg.MetadataValue.int(len(manifest.files)),
         "bytes": dg.MetadataValue.int(sum(entry.size for entry in manifest.files)),
         "folder": dg.MetadataValue.path(str(snapshot.folder(stage.name))),
     }
     if generation := manifest.info.settings_generation:
         metadata["settings_generation"] = dg.MetadataValue.int(generation)
-    for name, seconds in summary.seconds.items():
-        metadata[f"seconds/{name}"] = dg.MetadataValue.float(round(seconds, 3))
     if any(each.tool == "refiner" for each in _known_stages(outcome)):
         metadata["refiner"] = dg.MetadataValue.text(summary.refiner)
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in summary.warnings))
     if stage is SEGMENTATION:
+        passes = [stats.model_dump() for stats in summary.pass_stats]
+        metadata["pass_stats"] = dg.MetadataValue.json(passes)
         metadata |= _usage_metadata(summary.usage)
     if outcome.promotion.overtook:
         metadata["overtook_generations"] = dg.MetadataValue.json(list(outcome.promotion.overtook))
@@ -176,7 +176,7 @@ def _metadata(
             counts = review_counts(snapshot)
             metadata |= {f"items/{n}": dg.MetadataValue.int(counts[n]) for n in counts}
         if stage is REPORT:
-            metadata = _pictures(snapshot) | metadata
+            metadata = _pictures(snapshot) | metadata | _seconds_metadata(summary.seconds)
     return metadata
 
 
@@ -214,41 +214,38 @@ def _usage_metadata(usage: UsageSummary) -> dict[str, dg.MetadataValue]:
     return metadata
 
 
+def _seconds_metadata(seconds: Mapping[str, float]) -> dict[str, dg.MetadataValue]:
+    """How long each stage took of the deal, with the report alone."""
+    return {
+        f"seconds/{name}": dg.MetadataValue.float(round(taken, 3))
+        for name, taken in seconds.items()
+    }
+
+
 def _known_stages(outcome: DealOutcome) -> list[AnyStage]:
     made = frozenset(outcome.versions)
     return STAGES.in_order(made.union(stage.name for stage in STAGES.read_by(made)))
 
 
 def _table_metadata(snapshot: Snapshot, stage: AnyStage) -> dict[str, dg.MetadataValue]:
-    """The columns of a stage's tables, and how many rows the main one has: the last."""
+    """How many rows the tables have, the main one last; and columns that the asset does not tell.
+
+    Columns with their texts stand with the asset, not in the event of each deal.
+    """
     metadata: dict[str, dg.MetadataValue] = {}
     for file in stage.tables:
         is_main = file == list(stage.tables)[-1]
         with open_table(snapshot, stage, file) as reader:
-            schema = _column_schema(reader.schema(), stage)
-            metadata["dagster/column_schema" if is_main else f"columns/{file}"] = schema
             rows = dg.MetadataValue.int(reader.row_count())
-            metadata["dagster/row_count" if is_main else f"rows/{file}"] = rows
+            found = column_schema(reader.schema(), stage)
+        metadata["dagster/row_count" if is_main else f"rows/{file}"] = rows
+        if _names(found) != _names(told_schema(stage, file)):
+            metadata[column_entry(stage, file)] = found
     return metadata
 
 
-def _column_schema(schema: pa.Schema, stage: AnyStage) -> dg.MetadataValue:
-    return dg.MetadataValue.table_schema(
-        dg.TableSchema(
-            [
-                dg.TableColumn(
-                    field.name,
-                    # How the values are packed concerns nobody who looks at the columns.
-                    str(getattr(field.type, "value_type", field.type))
-                    if pa.types.is_dictionary(field.type)
-                    else str(field.type),
-                    description=stage.columns.get(field.name),
-                    constraints=dg.TableColumnConstraints(nullable=field.nullable),
-                )
-                for field in schema
-            ]
-        )
-    )
+def _names(columns: dg.TableSchemaMetadataValue) -> list[str]:
+    return [column.name for column in columns.schema.columns]
 
 
 def _lineage_tags(

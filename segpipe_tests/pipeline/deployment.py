@@ -35,6 +35,7 @@ _POLL_S = 0.5
 _LOG_CHARACTERS = 4000
 _START_LIMIT_S = 120.0
 _WORKER = re.compile(r"Started process for run \(pid: (\d+)\)")
+_AT_ONCE = re.compile(r"max_concurrent_runs: \d+")
 _QUICKER = re.compile(r"poll_interval_seconds: \d+")
 
 
@@ -72,10 +73,18 @@ class Deployment:
         folder: An empty folder.
         postgres_url: Where Dagster keeps its own state; None: in files, as the project ships it.
         quick: Whether dead runs are looked for each second, not each minute.
+        environment: More variables for all processes.
+        max_concurrent_runs: Another number than the shipped one; 0: every run waits.
     """
 
     def __init__(
-        self, folder: Path, *, postgres_url: str | None = None, quick: bool = False
+        self,
+        folder: Path,
+        *,
+        postgres_url: str | None = None,
+        quick: bool = False,
+        environment: Mapping[str, str] | None = None,
+        max_concurrent_runs: int | None = None,
     ) -> None:
         self.root = folder / "data"
         self.root.mkdir()
@@ -83,6 +92,8 @@ class Deployment:
         settings = (PROJECT / "dagster.yaml").read_text()
         if quick:
             settings = _QUICKER.sub("poll_interval_seconds: 1", settings)
+        if max_concurrent_runs is not None:
+            settings = _AT_ONCE.sub(f"max_concurrent_runs: {max_concurrent_runs}", settings)
         (folder / "dagster.yaml").write_text(settings)
         self._folder = folder
         self._log = folder / "daemon.log"
@@ -91,6 +102,7 @@ class Deployment:
             ROOT_VARIABLE: str(self.root),
             "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
             **({POSTGRES_VARIABLE: postgres_url} if postgres_url else {}),
+            **(environment or {}),
         }
         self.daemon: subprocess.Popen[bytes] | None = None
 
@@ -115,20 +127,20 @@ class Deployment:
         subprocess.run(command, cwd=self._folder, env=self._environment, check=True)
 
     @contextlib.contextmanager
-    def running_daemon(self) -> Iterator[None]:
+    def running_daemon(self, *arguments: str) -> Iterator[None]:
         """The daemon and all that it starts: a session of processes, gone at the end."""
         # Two processes that both set up the same SQLite files at once would trip over each other.
         self.open_instance().dispose()
-        with self._running("dagster._daemon", "run", "-w", "workspace.yaml") as daemon:
+        with self._running("dagster._daemon", "run", "-w", "workspace.yaml", *arguments) as daemon:
             self.daemon = daemon
             yield
 
     @contextlib.contextmanager
-    def running_webserver(self) -> Iterator["Webserver"]:
+    def running_webserver(self, *more: str) -> Iterator["Webserver"]:
         """The webserver, once it answers."""
         self.open_instance().dispose()
         port = free_port()
-        arguments = ("-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port))
+        arguments = ("-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port), *more)
         with self._running("dagster_webserver", *arguments) as process:
             webserver = Webserver(f"http://127.0.0.1:{port}")
             deadline = time.monotonic() + _START_LIMIT_S
@@ -159,6 +171,10 @@ class Deployment:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+
+    def log_bytes(self) -> int:
+        """What its processes have written."""
+        return self._log.stat().st_size
 
     def _log_end(self) -> str:
         return self._log.read_text(errors="replace")[-_LOG_CHARACTERS:]

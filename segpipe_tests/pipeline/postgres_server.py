@@ -58,6 +58,11 @@ class PostgresServer:
         """Stop it; connections to it are cut."""
         self._call("pg_ctl", "stop", "-w", "-m", "immediate")
 
+    @property
+    def pid(self) -> int:
+        """The process of the server that all others come from."""
+        return int((self._data / "postmaster.pid").read_text().splitlines()[0])
+
     def new_database(self) -> str:
         """The URL of a new database, with no word of a driver, as hosts of databases give it."""
         self._databases += 1

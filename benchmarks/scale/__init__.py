@@ -1,0 +1,1 @@
+"""Many deals on a real PostgreSQL: ``python -m benchmarks.scale``."""
