@@ -89,6 +89,20 @@ COMMANDS = {
         "segpipe show spring-lot",
         deals=1,
     ),
+    "review": _Listed(
+        "review_commands",
+        "review",
+        "Decide about items of a deal; with no option, show how they stand, photo by photo.",
+        "segpipe review spring-lot --photo a --reject 3 --reason double --accept-all",
+        deals=1,
+    ),
+    "reviews": _Listed(
+        "review_commands",
+        "reviews",
+        "Tell how far the review of each deal is: how many items stand how.",
+        "segpipe reviews --json",
+        deals=ALL,
+    ),
     "export": _Listed(
         "export_command",
         "export",

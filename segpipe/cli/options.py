@@ -1,5 +1,6 @@
 """What several commands are told: the data root, deals, the mode, the form of the answer."""
 
+import getpass
 import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
@@ -59,6 +60,14 @@ AnyMode = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; docs/commands.md has its fields.")
 ]
+
+
+def user_name() -> str:
+    """Who runs the command, for documents that say who made something."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as containers have
+        return "user"
 
 
 def local_folder(root: str | Path) -> Path:

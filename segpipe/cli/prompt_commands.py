@@ -1,6 +1,5 @@
 """The commands about prompts: draw, list, import."""
 
-import getpass
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +26,7 @@ from segpipe.cli.options import (
     existing,
     numbers_of,
     one_of,
+    user_name,
 )
 from segpipe.cli.outcomes import Imported
 from segpipe.cli.prompt_tables import prompt_facts, prompt_listing
@@ -111,7 +111,7 @@ def prompt(
         raise ConfigError(f"give either --all or the photo {image!r}", field="--all")
     photo = _photo(store, deal, image)
     size = photo_size(store, deal, photo) if marks else (0, 0)
-    author = by or _user_name()
+    author = by or user_name()
 
     def change(present: ImagePrompts) -> ImagePrompts:
         kept = remove_annotations(present, remove or ())
@@ -201,7 +201,7 @@ def import_prompts(
         labels=labels,
         format=label_format,
         mode=mode,
-        by=by or _user_name(),
+        by=by or user_name(),
         columns=tuple(columns.split()) if columns else None,
         replace=replace,
     )
@@ -306,10 +306,3 @@ def _misplaced(
                 of_user.require_inside(*photo_size(store, deal, photos[image]))
         except SegpipeError as error:
             yield error.at(deal=deal, image=image)
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as containers have
-        return "user"
