@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import ipaddress
 import logging
 import pickle
 import socket
@@ -35,6 +36,7 @@ from segpipe.segmenters.http import (
     HttpSettings,
     Outcome,
     check_endpoint,
+    forbidden_hosts,
     redact,
 )
 from segpipe.segmenters.http.http_answers import snippet
@@ -54,6 +56,18 @@ def fast(**changes: Any) -> HttpSettings:
 
 def client_of(url: str, settings: HttpSettings = FAST, **rest: Any) -> BackendClient:
     return BackendClient("toy", url, settings, headers={"x-key": KEY}, secrets=[KEY], **rest)
+
+
+def test_a_name_that_leads_to_a_metadata_address_is_sent_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loopback = frozenset({ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")})
+    with Loopback(OK) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        post(url)
+        monkeypatch.setattr(forbidden_hosts, "_METADATA_ADDRESSES", loopback)
+        failure_of(url, fast(max_attempts=1))
+        assert len(server.requests) == 1
 
 
 def post(url: str, settings: HttpSettings = FAST, *, method: str = "POST", **rest: Any) -> Answer:

@@ -130,6 +130,18 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str | None]] = {
         422,
         "image.data_url",
     ),
+    **{
+        f"{kind} at {host}": (
+            {"segmenter_config": {"kind": "sam3", "backend": {"kind": kind, field: url}}},
+            422,
+            f"segmenter_config.backend.{field}",
+        )
+        for host in ("169.254.169.254", "[fe80::1]", "2852039166", "metadata.google.internal")
+        for kind, field, url in (
+            ("internal", "url", f"http://{host}/latest"),
+            ("segmind", "endpoint", f"https://{host}/latest"),
+        )
+    },
     "no photo": ({"image": upload(b"text")}, 422, "image"),
     "no base64": (
         {"image": {"kind": "upload", "data_url": "data:image/png;base64,a!"}},

@@ -17,6 +17,7 @@ from segpipe.errors import (
     BackendUnavailableError,
     BackendUncertainError,
 )
+from segpipe.segmenters.http.forbidden_hosts import CarefulTransport
 from segpipe.segmenters.http.http_answers import (
     ACCEPT_ENCODING,
     BadBodyError,
@@ -265,17 +266,23 @@ class BackendClient:
                     write=settings.write_timeout_s,
                     pool=settings.pool_timeout_s,
                 ),
-                limits=httpx.Limits(
-                    max_connections=settings.in_flight,
-                    max_keepalive_connections=settings.in_flight,
-                    keepalive_expiry=_KEEPALIVE_S,
-                ),
-                verify=_tls(),
                 follow_redirects=False,
                 trust_env=False,
-                transport=self._transport,
+                transport=self._transport or self._careful_transport(),
             )
         return self._pool
+
+    def _careful_transport(self) -> CarefulTransport:
+        in_flight = self._settings.in_flight
+        return CarefulTransport(
+            limits=httpx.Limits(
+                max_connections=in_flight,
+                max_keepalive_connections=in_flight,
+                keepalive_expiry=_KEEPALIVE_S,
+            ),
+            verify=_tls(),
+            trust_env=False,
+        )
 
 
 @cache

@@ -6,6 +6,7 @@ import httpx
 from pydantic import Field
 
 from segpipe.secret_names import is_this_machine
+from segpipe.segmenters.http.forbidden_hosts import require_allowed_host
 from segpipe.settings import Settings
 
 
@@ -66,7 +67,7 @@ def check_endpoint(url: str) -> str:
 
     Raises:
         ValueError: It is no https URL (http is for loopback hosts), or has a user name, a query
-            or a fragment.
+            or a fragment; or no backend may be at its host.
     """
     url = url.strip().rstrip("/")
     try:
@@ -78,6 +79,7 @@ def check_endpoint(url: str) -> str:
         raise ValueError("must be a URL without a user name, a query and a fragment")
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise ValueError("must be a URL such as https://example.org")
+    require_allowed_host(parts.hostname)
     if parts.scheme == "http" and not is_this_machine(parts.hostname):
         raise ValueError(
             f"must be an https URL, since a key is sent there; http is for this machine alone, "

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from segpipe.detection import Thresholds
 from segpipe.secret_names import SecretName, require_secret_name
-from segpipe.segmenters.http import HttpSettings
+from segpipe.segmenters.http import HttpSettings, require_allowed_host
 from segpipe.settings import Settings
 from segpipe.vision.encode import DEFAULT_JPEG_QUALITY
 from segpipe.wire.inference import MAX_MASKS
@@ -22,6 +22,7 @@ def check_service_url(url: str) -> str:
         raise ValueError("must be a URL such as http://127.0.0.1:8000")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a URL without a user name, a query and a fragment")
+    require_allowed_host(parts.hostname)
     return url.strip().rstrip("/")
 
 
