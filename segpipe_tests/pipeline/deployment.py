@@ -71,6 +71,7 @@ class Deployment:
 
     Args:
         folder: An empty folder.
+        bucket: The URL of the data root; None: a folder.
         postgres_url: Where Dagster keeps its own state; None: in files, as the project ships it.
         quick: Whether dead runs are looked for each second, not each minute.
         environment: More variables for all processes.
@@ -81,6 +82,7 @@ class Deployment:
         self,
         folder: Path,
         *,
+        bucket: str | None = None,
         postgres_url: str | None = None,
         quick: bool = False,
         environment: Mapping[str, str] | None = None,
@@ -96,10 +98,11 @@ class Deployment:
             settings = _AT_ONCE.sub(f"max_concurrent_runs: {max_concurrent_runs}", settings)
         (folder / "dagster.yaml").write_text(settings)
         self._folder = folder
+        self._place = bucket or str(self.root)
         self._log = folder / "daemon.log"
         self._environment = os.environ | {
             "DAGSTER_HOME": str(folder),
-            ROOT_VARIABLE: str(self.root),
+            ROOT_VARIABLE: self._place,
             "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
             **({POSTGRES_VARIABLE: postgres_url} if postgres_url else {}),
             **(environment or {}),
@@ -108,7 +111,7 @@ class Deployment:
 
     def store(self) -> DealStore:
         """The deals."""
-        return DealStore(self.root)
+        return DealStore(self._place)
 
     def open_instance(self) -> dg.DagsterInstance:
         """The instance that the daemon works on."""

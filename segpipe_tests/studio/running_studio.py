@@ -99,7 +99,7 @@ class RunningStudio:
 
 @contextmanager
 def running_studio(
-    root: Path, environment: Mapping[str, str] | None = None, **settings: object
+    root: Path | str, environment: Mapping[str, str] | None = None, **settings: object
 ) -> Iterator[RunningStudio]:
     """A studio on a free port, without Dagster's processes unless settings ask for them.
 
@@ -124,7 +124,7 @@ def running_studio(
     try:
         wait_until(lambda: server.started or not thread.is_alive())
         assert server.started
-        yield RunningStudio(server, root)
+        yield RunningStudio(server, Path(root))
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
