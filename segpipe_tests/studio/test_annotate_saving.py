@@ -1,7 +1,10 @@
 """Nothing that somebody draws is lost: two browsers, dead servers, runs and text editors."""
 
 import asyncio
+import contextlib
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +26,8 @@ from segpipe_tests.studio.running_studio import (
     watched_context,
 )
 
-AWAY_S = 2
+AWAY_S = 30
+START_LIMIT_S = 120.0
 VIEW = {"width": 1280, "height": 860}
 NO_ANSWER = ["ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_RESET"]
 
@@ -111,12 +115,35 @@ def free_port() -> int:
 
 
 @contextmanager
+def studio_until_killed(root: Path, port: int) -> Iterator[None]:
+    """A studio in a process of its own, which is killed at the end, whatever it is doing."""
+    program = (
+        "import sys; from segpipe.studio.run_studio import run_studio, StudioSettings; run_studio("
+        "StudioSettings(root=sys.argv[1], port=sys.argv[2], dagster=False, daemon=False), print)"
+    )
+    command = [sys.executable, "-c", program, str(root), str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: is_listened_on(port), patience_s=START_LIMIT_S)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_listened_on(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@contextmanager
 def studio_at(root: Path, port: int) -> Iterator[RunningStudio]:
     with running_studio(root, port=port) as running:
         yield running
 
 
-def test_what_is_drawn_while_the_server_is_dead_is_saved_once_when_it_is_back(
+def test_what_is_drawn_while_the_server_is_killed_is_saved_once_when_it_is_back(
     browser: Browser, tmp_path: Path, expecting_silence: Watch
 ) -> None:
     root, port = tmp_path / "data", free_port()
@@ -125,12 +152,15 @@ def test_what_is_drawn_while_the_server_is_dead_is_saved_once_when_it_is_back(
         browser, expecting_silence, base_url=f"http://127.0.0.1:{port}", viewport=VIEW
     ) as context:
         page = context.new_page()
-        with studio_at(root, port):
+        page.clock.install()
+        with studio_until_killed(root, port):
             at = DrawingPage(page, "lot").open(Mode.INSIDE_BOX)
-            draw_some(at, 4, 20)
+            draw_some(at, 4, 20)  # the last is perhaps on its way
         draw_some(at, 16, 60)
         expect(at.status).to_contain_text("kept in this browser")
-        page.wait_for_timeout(AWAY_S * 1000)
+        for _ in range(AWAY_S):  # by the clock of the browser, which tries again and again
+            page.clock.run_for(1000)
+            expect(at.status).to_contain_text("kept in this browser")
         with studio_at(root, port):
             at.saved()
             assert len(said(store.prompts.of_image("lot", "a"))) == 20
