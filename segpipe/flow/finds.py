@@ -4,20 +4,24 @@ import logging
 from collections.abc import Collection, Sequence
 from functools import partial
 
-import pyarrow as pa
-
 from segpipe.digests import bytes_digest
 from segpipe.errors import SavedSettingsError
+from segpipe.flow.apply_review import ReviewState
 from segpipe.flow.results import DealResults
+from segpipe.flow.review_now import photo_now
 from segpipe.flow.saved_settings import read_saved
 from segpipe.flow.stages.refinement import REFINEMENT, REFINEMENT_FILE
+from segpipe.flow.stages.segmentation import SEGMENTATION
+from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.prompt import Mode
 from segpipe.store.layout import ALL_PHOTOS
 from segpipe.store.prompts import Annotation, ImagePrompts, PromptType, Source
+from segpipe.store.reviews import ImageReview
 from segpipe.store.store import DealStore, Snapshot, Version
 from segpipe.vision.boxes import Box, BoxArray, box_ious, to_array
 
 _SAME_ITEM_IOU = 0.5
+_TAKEN_OUT = frozenset({ReviewState.REJECTED, ReviewState.SUPERSEDED})
 _RUN_DIGITS = 8
 
 _log = logging.getLogger(__name__)
@@ -26,7 +30,8 @@ _log = logging.getLogger(__name__)
 def write_finds(store: DealStore, deal: str) -> None:
     """Put the current survivors among the prompts, in place of what the model found before.
 
-    Annotations of a user stay, and so does a discovered box that a user has edited: it is theirs,
+    What people rejected or replaced is left out; what they drew in its place is there. Annotations
+    of a user stay, and so does a discovered box that a user has edited: it is theirs,
     and the same item is not added a second time. Of photos that were removed the records go, too.
     A photo with the id ``_deal`` can have no prompts, so its finds are left out, which is logged.
     Doing it again changes nothing.
@@ -74,13 +79,17 @@ def _records_finds(store: DealStore) -> bool:
 
 
 def _record(store: DealStore, snapshot: Snapshot) -> None:
-    with DealResults(snapshot.deal, snapshot, [REFINEMENT]) as results:
+    reviews = store.reviews.images(snapshot.deal, Mode.FIND_ALL)
+    is_reviewed = any(review.decisions for review in reviews.values())
+    stages: list[AnyStage] = [SEGMENTATION, REFINEMENT] if is_reviewed else [REFINEMENT]
+    with DealResults(snapshot.deal, snapshot, stages) as results:
         images = set(results.images())
         for image in results.images():
             if image == ALL_PHOTOS:
                 _log.warning("what was found in photo %r is not among its prompts", image)
                 continue
-            found = _annotations(results.rows(REFINEMENT, REFINEMENT_FILE, image), snapshot)
+            boxes = _boxes_found(results, image, reviews.get(image))
+            found = [record_of_find(snapshot, *each) for each in boxes.items()]
             store.prompts.edit_image(snapshot.deal, image, partial(_with_found, found=found))
     _forget_finds(store, snapshot.deal, of_others_than=images)
 
@@ -91,22 +100,41 @@ def _forget_finds(store: DealStore, deal: str, *, of_others_than: Collection[str
             store.prompts.edit_image(deal, image, partial(_with_found, found=()))
 
 
-def _annotations(survivors: pa.Table, snapshot: Snapshot) -> list[Annotation]:
+def _boxes_found(results: DealResults, image: str, review: ImageReview | None) -> dict[int, Box]:
+    """The boxes of the survivors of a photo by detection, but for what people took out."""
+    if review is None or not review.decisions:
+        columns = ["detection", "x1", "y1", "x2", "y2"]
+        rows = results.rows(REFINEMENT, REFINEMENT_FILE, image).select(columns).to_pylist()
+        return {row["detection"]: Box(*(row[side] for side in columns[1:])) for row in rows}
+    items = photo_now(results, image, review).reviewed.items
+    return {item.detection: item.box for item in items if item.state not in _TAKEN_OUT}
+
+
+def record_of_find(snapshot: Snapshot, detection: int, box: Box) -> Annotation:
+    """The annotation that says what a run has found."""
     run_id = snapshot.version(REFINEMENT.name).run_id
+    return Annotation(
+        id=_annotation_id(run_id, detection),
+        mode=Mode.FIND_ALL,
+        prompt_type=PromptType.SEGMENT,
+        box=box,
+        source=Source.MODEL,
+        created_by=run_id,
+        created_at=snapshot.commit.created_at,
+    )
+
+
+def found_by_annotation(snapshot: Snapshot, annotation: str) -> int | None:
+    """The item of a photo that a record of a find is about; None when it is of no current one."""
+    prefix, _, number = annotation.rpartition("-")
+    run_id = snapshot.version(REFINEMENT.name).run_id
+    is_it = number.isdecimal() and _annotation_id(run_id, int(number)) == annotation
+    return int(number) if is_it and prefix else None
+
+
+def _annotation_id(run_id: str, detection: int) -> str:
     # A run may be called anything, an annotation may not; and names often begin alike.
-    prefix = bytes_digest(run_id.encode())[:_RUN_DIGITS]
-    return [
-        Annotation(
-            id=f"{prefix}-{row['detection']}",
-            mode=Mode.FIND_ALL,
-            prompt_type=PromptType.SEGMENT,
-            box=(row["x1"], row["y1"], row["x2"], row["y2"]),
-            source=Source.MODEL,
-            created_by=run_id,
-            created_at=snapshot.commit.created_at,
-        )
-        for row in survivors.select(["detection", "x1", "y1", "x2", "y2"]).to_pylist()
-    ]
+    return f"{bytes_digest(run_id.encode())[:_RUN_DIGITS]}-{detection}"
 
 
 def _with_found(prompts: ImagePrompts, found: Sequence[Annotation]) -> ImagePrompts:

@@ -112,9 +112,11 @@ class DealResults:
 
     def __iter__(self) -> Iterator[PhotoResults]:
         """The results of each photo; segmentation has to be among the stages."""
-        for image in self.images():
-            info = _photo_info(self.rows(SEGMENTATION, IMAGES_FILE, image))
-            yield PhotoResults(info, self.rows)
+        yield from map(self.photo, self.images())
+
+    def photo(self, image: str) -> PhotoResults:
+        """The results of one of the photos; segmentation has to be among the stages."""
+        return PhotoResults(_photo_info(self.rows(SEGMENTATION, IMAGES_FILE, image)), self.rows)
 
     def of(self, loaded: LoadedPhoto) -> PhotoResults:
         """The results of a photo that a run has loaded.

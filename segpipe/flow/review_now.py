@@ -55,18 +55,26 @@ def photos_now(store: DealStore, deal: str, mode: Mode) -> Iterator[PhotoNow]:
     """
     reviews = store.reviews.images(deal, mode)
     with DealResults.current(store, deal, mode, [SEGMENTATION, REFINEMENT]) as results:
-        for photo in results:
-            image = photo.photo.image
-            review = reviews.get(image) or ImageReview(image=image, mode=mode)
-            segmented, refined = photo.of(SEGMENTATION), photo.of(REFINEMENT)
-            found = review_image(segmented, refined, None, ReviewSettings())
-            masks = [item.shown_mask(found.width, found.height) for item in found.found]
-            yield PhotoNow(
-                image=image,
-                review=review,
-                reviewed=review_image(segmented, refined, review, ReviewSettings()),
-                seen_masks={mask_digest(mask): mask for mask in masks},
-            )
+        for image in results.images():
+            yield photo_now(results, image, reviews.get(image) or _nothing(image, mode))
+
+
+def photo_now(results: DealResults, image: str, review: ImageReview) -> PhotoNow:
+    """One of the photos whose segmentation and refinement are read; raises ReviewError."""
+    photo = results.photo(image)
+    segmented, refined = photo.of(SEGMENTATION), photo.of(REFINEMENT)
+    found = review_image(segmented, refined, None, ReviewSettings())
+    masks = [item.shown_mask(found.width, found.height) for item in found.found]
+    return PhotoNow(
+        image=image,
+        review=review,
+        reviewed=review_image(segmented, refined, review, ReviewSettings()),
+        seen_masks={mask_digest(mask): mask for mask in masks},
+    )
+
+
+def _nothing(image: str, mode: Mode) -> ImageReview:
+    return ImageReview(image=image, mode=mode)
 
 
 def decide(

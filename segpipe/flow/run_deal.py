@@ -18,6 +18,7 @@ from segpipe.flow.deal_inputs import InputsMark, current_inputs
 from segpipe.flow.deal_state import State, Todo
 from segpipe.flow.finds import write_finds
 from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.flow.todo import nothing_to_ask, run_of_unrecorded_finds, todo_of
 from segpipe.flow.tools import Tools
@@ -94,8 +95,8 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, tell: Tel
             deal makes up for it.
     """
     task = outcome.task
-    is_new = task.mode is Mode.FIND_ALL and REFINEMENT.name in outcome.versions
-    if not (is_new and tools.settings.stages.prompts.record_found):
+    is_new = {REFINEMENT.name, REVIEW.name} & outcome.versions.keys()
+    if not (task.mode is Mode.FIND_ALL and is_new and tools.settings.stages.prompts.record_found):
         return
     try:
         write_finds(store, task.deal)
@@ -104,8 +105,9 @@ def record_finds(store: DealStore, outcome: DealOutcome, tools: Tools, tell: Tel
     except SegpipeError as error:
         failure = FindsNotRecordedError(task.deal, [error.at(deal=task.deal)])
         # By the run that found them: this one may only have tried to make up for it.
-        made_by = outcome.versions[REFINEMENT.name].run_id
-        record_failure(store, replace(task, run_id=made_by), failure)
+        made_by = outcome.promotion.commit.version(REFINEMENT.name)
+        run_id = made_by.run_id if made_by else task.run_id
+        record_failure(store, replace(task, run_id=run_id), failure)
         tell(DealFailed(task.deal, failure.message))
         raise failure from error
 

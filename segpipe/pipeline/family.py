@@ -153,7 +153,7 @@ def _tell_again(context: dg.AssetExecutionContext, task: DealTask, store: DealSt
         if outcome := current_outcome(store, task):
             for event in record_outcome(outcome, store, context.instance):
                 context.log_event(event)
-            told = frozenset(outcome.versions)
+            told = task.stages
     for stage in STAGES.in_order(task.stages - told):
         context.log_event(nothing_to_do(task.mode, stage, task.deal))
 

@@ -18,6 +18,7 @@ from segpipe.pipeline.column_schemas import column_entry, column_schema, told_sc
 from segpipe.prompt import Mode
 from segpipe.store.manifests import PHOTOS, PROMPTS, REVIEWS
 from segpipe.store.prompts import NO_PROMPTS_VERSION
+from segpipe.store.reviews import NO_REVIEWS_VERSION
 from segpipe.store.store import DealStore, Snapshot
 from segpipe.store.version_info import UsageSummary
 from segpipe.vision.image import decode_image
@@ -55,14 +56,19 @@ def parents(mode: Mode, stage: AnyStage) -> list[dg.AssetKey]:
     """What the lineage draws a stage from: what it reads, unless that comes by way of another.
 
     The photos and the prompts stand above the first stages alone; each later one is out of date
-    with those.
+    with those. What people decided stands above all that it changes: Dagster tells of a stage by
+    what is right above it alone, and a decision leaves the first stages as they are.
     """
     through = {name for above in stage.upstream for name in _all_above(above)}
     nearest = [above for above in stage.upstream if above.name not in through]
     prompts = [prompts_key(mode)] if stage.reads_prompts else []
-    reviews = [reviews_key(mode)] if stage.reads_reviews else []
+    reviews = [reviews_key(mode)] if _stands_on_reviews(stage) else []
     photos = [] if nearest else [PHOTOS_KEY]
     return [*photos, *prompts, *reviews, *(asset_key(mode, above.name) for above in nearest)]
+
+
+def _stands_on_reviews(stage: AnyStage) -> bool:
+    return stage.reads_reviews or any(map(_stands_on_reviews, stage.upstream))
 
 
 def _all_above(stage: AnyStage) -> set[str]:
@@ -99,26 +105,32 @@ def record_outcome(
             partition=deal,
             tags={_DATA_VERSION_TAG: _reviews_version(snapshot)},
         )
-    for stage in made:
+    lacking = {
+        stage.name
+        for stage in STAGES.in_order(outcome.task.stages)
+        if stage.is_later and not snapshot.has(stage.name)
+    }
+    for stage in STAGES.in_order({*outcome.versions, *lacking}):
+        if stage.name in lacking:
+            event = nothing_to_do(mode, stage, deal)
+            metadata, description = event.metadata, event.description
+        else:
+            metadata, description = _metadata(outcome, snapshot, stage), None
         yield dg.AssetMaterialization(
             asset_key(mode, stage.name),
             partition=deal,
-            metadata=_metadata(outcome, snapshot, stage),
+            description=description,
+            metadata=metadata,
             tags=_lineage_tags(outcome, snapshot, stage, instance),
         )
 
 
 def nothing_to_do(mode: Mode, stage: AnyStage, deal: str) -> dg.AssetMaterialization:
-    """The event of a stage of which a deal has no version, as there was nothing to do.
-
-    Of a stage that a later release added it is that of none, so that nothing below it is stale.
-    """
-    tags = {_DATA_VERSION_TAG: _NO_DATA_VERSION} if stage.is_later else {}
+    """The event of a stage of which a deal has no version, as there was nothing to do."""
     return dg.AssetMaterialization(
         asset_key(mode, stage.name),
         partition=deal,
         description="There was nothing to do; the log of the run says why.",
-        tags=tags,
     )
 
 
@@ -255,17 +267,17 @@ def _lineage_tags(
     known = {
         PHOTOS_KEY: outcome.summary.photos_version,
         prompts_key(mode): _prompts_version(snapshot) if stage.reads_prompts else "",
-        reviews_key(mode): _reviews_version(snapshot) if stage.reads_reviews else "",
+        reviews_key(mode): _reviews_version(snapshot),
         **{
-            asset_key(mode, above.name): snapshot.version(above.name).manifest_sha256
-            if snapshot.has(above.name)
+            asset_key(mode, each.name): snapshot.version(each.name).manifest_sha256
+            if snapshot.has(each.name)
             else _NO_DATA_VERSION
-            for above in stage.upstream
+            for each in (*stage.upstream, stage)
         },
     }
     inputs = {key: known[key] for key in parents(mode, stage)}
     tags = {
-        _DATA_VERSION_TAG: outcome.versions[stage.name].manifest_sha256,
+        _DATA_VERSION_TAG: known.get(asset_key(mode, stage.name), _NO_DATA_VERSION),
         _IS_OWN_DATA_VERSION_TAG: "true",
         _CODE_VERSION_TAG: stage.code_version,
     }
@@ -286,6 +298,8 @@ def _prompts_version(snapshot: Snapshot) -> str:
 
 
 def _reviews_version(snapshot: Snapshot) -> str:
+    if not snapshot.has(REVIEW.name):  # an earlier release promoted it
+        return NO_REVIEWS_VERSION
     return snapshot.version(REVIEW.name).made_from[REVIEWS]
 
 

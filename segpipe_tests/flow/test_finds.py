@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from segpipe.errors import DealFailedError, FindsNotRecordedError
+from segpipe.errors import DealFailedError, FindsNotRecordedError, PromptConflictError
 from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.deal_state import State
 from segpipe.flow.finds import write_finds_after_rollback
+from segpipe.flow.removed_finds import bring_back_finds, remove_finds
 from segpipe.flow.run_deal import process_in_run, record_finds
 from segpipe.flow.saved_settings import SavedSettings, save
 from segpipe.flow.setting_fields import with_texts
@@ -18,9 +20,12 @@ from segpipe.progress import tell_nobody
 from segpipe.prompt import Mode
 from segpipe.store.prompts import Annotation, ImagePrompts, Source
 from segpipe.store.store import DealStore
+from segpipe.vision.boxes import Box
+from segpipe.vision.mask import Mask
 from segpipe_tests.deals import make_deal, make_tools, put_photos, todo
 from segpipe_tests.drawing import FIRST, boxed, draw
 from segpipe_tests.goods import BrightSegmenter, goods_photo
+from segpipe_tests.reviews import edit
 
 FIND_ALL, INSIDE_BOX = Mode.FIND_ALL, Mode.INSIDE_BOX
 
@@ -223,3 +228,48 @@ def test_a_rollback_records_nothing_where_settings_have_runs_record_nothing(
     store.rollback("lot", FIND_ALL, 1)
     write_finds_after_rollback(store, "lot", FIND_ALL)
     assert annotations(store) == []
+
+
+def test_a_find_that_a_person_removed_stays_removed_through_reruns(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(3, 1))
+    run(store)
+    kept, gone, other = annotations(store)
+    remove_finds(store, "lot", "a", [gone.id], by="ann")
+    assert annotations(store) == [kept, other]
+    assert todo(store).state is State.REVIEWS_CHANGED
+    run(store, "run-2")
+    assert [one.box for one in annotations(store)] == [kept.box, other.box]
+    for number, segmenter in enumerate((BrightSegmenter(), BrightSegmenter(threshold=100))):
+        run(store, f"again-{number}", segmenter=segmenter)
+        assert [one.box for one in annotations(store)] == [kept.box, other.box]
+        crops = store.current("lot", FIND_ALL)
+        assert crops
+        files = [entry.path for entry in crops.files("crops") if entry.path.endswith(".png")]
+        assert len(files) == 3, "of four finds"
+    with pytest.raises(PromptConflictError, match="another run has found other items"):
+        remove_finds(store, "lot", "a", [kept.id], by="ann")
+
+
+def test_what_was_removed_can_be_brought_back(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(3,))
+    run(store)
+    before = annotations(store)
+    remove_finds(store, "lot", "a", [before[1].id], by="ann")
+    assert bring_back_finds(store, "lot", "a", ["b1", before[0].id, before[1].id]) == [before[1].id]
+    assert sorted(annotations(store), key=lambda one: one.id) == before
+    assert store.reviews.of_image("lot", FIND_ALL, "a").decisions == ()
+    assert todo(store).state is State.UP_TO_DATE
+
+
+def test_what_a_person_drew_in_place_of_a_find_is_among_the_records(tmp_path: Path) -> None:
+    store = make_deal(tmp_path, "lot", items=(2,))
+    run(store)
+    first, second = annotations(store)
+    seen = Mask.from_box(Box(*(first.box or FIRST)), image_width=160, image_height=120)
+    drawn = Mask.from_box(Box(2, 18, 20, 40), image_width=160, image_height=120)
+    decided = edit(seen, drawn)
+    store.reviews.edit(
+        "lot", FIND_ALL, "a", lambda now: now.model_copy(update={"decisions": (decided,)})
+    )
+    run(store, "run-2", skip_up_to_date=True)
+    assert [one.box for one in annotations(store)] == [drawn.box, second.box]

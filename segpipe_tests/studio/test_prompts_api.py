@@ -1,5 +1,6 @@
 """What is drawn, over HTTP: tags, merging, who may, and bounds."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from segpipe.flow.deal import DealTask, process_deal
+from segpipe.flow.run_deal import record_finds
+from segpipe.progress import tell_nobody
+from segpipe.prompt import Mode
 from segpipe.studio.roles import Role
 from segpipe.studio.studio_settings import TOKEN_VARIABLES
+from segpipe_tests.deals import make_deal, make_tools
+from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.studio.drawing_page import make_photos, said
 from segpipe_tests.studio.running_studio import RunningStudio, running_studio
 
@@ -137,3 +144,29 @@ def test_the_text_of_a_deal_has_a_tag_of_its_own(
     other = reviewer.patch(path, json={"operations": [{"op": "text", "to": "coin"}]})
     assert (other.status_code, other.json()["annotations"]) == (412, ["text"])
     assert guarded.store.prompts.of_deal("lot").text == "ring"
+
+
+def test_to_remove_what_a_run_found_is_to_reject_it_and_to_undo_that_takes_it_back(
+    guarded: RunningStudio, reviewer: httpx.Client
+) -> None:
+    store = make_deal(Path(guarded.store.root.place), "found", (3,))
+    tools = make_tools(BrightSegmenter())
+    outcome = asyncio.run(process_deal(store, DealTask("found", "run-1"), tools))
+    record_finds(store, outcome, tools, tell_nobody)
+    page = "/api/deals/found/photos/a/prompts"
+    before = reviewer.get(page).json()["annotations"]
+    shape = {name: before[1][name] for name in ("mode", "prompt_type", "box")}
+    was = {"op": "remove", "id": before[1]["id"], "was": shape}
+    mixed = [was, {"op": "text", "was": None, "to": "ring"}]
+    for _ in range(2):  # what comes twice is done once
+        gone = reviewer.patch(page, json={"operations": mixed})
+        assert gone.status_code == 200
+        assert gone.json()["annotations"] == [before[0], before[2]]
+        assert gone.json()["text"] == "ring"
+    (decision,) = store.reviews.of_image("found", Mode.FIND_ALL, "a").decisions
+    assert (decision.verdict, decision.created_by) == ("reject", "program")
+    back = reviewer.patch(
+        page, json={"operations": [{"op": "add", "id": before[1]["id"], "to": shape}]}
+    )
+    assert sorted(back.json()["annotations"], key=lambda one: one["id"]) == before
+    assert store.reviews.of_image("found", Mode.FIND_ALL, "a").decisions == ()

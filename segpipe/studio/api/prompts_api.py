@@ -9,19 +9,22 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from segpipe.errors import PromptConflictError
+from segpipe.flow.removed_finds import bring_back_finds, found_among, remove_finds
 from segpipe.prompt import Mode
 from segpipe.store.manifests import utc_now
 from segpipe.store.prompts import DealPrompts, ImagePrompts
 from segpipe.store.prompts.prompt_operations import (
     MAX_OPERATIONS,
+    AddAnnotation,
     Operation,
+    RemoveAnnotation,
     SetText,
     apply_operations,
     apply_text,
 )
 from segpipe.studio.photo_facts import FoundOutline
 from segpipe.studio.roles import Asking, Role, needs
-from segpipe.studio.studio_state import Serving
+from segpipe.studio.studio_state import Serving, Studio
 from segpipe.wire.inference import Problem
 
 router = APIRouter(prefix="/api/deals/{deal}", tags=["prompts"])
@@ -113,25 +116,27 @@ def change_prompts(
     The operations are merged into what is there, all of them or none. Where somebody else changed
     the same annotation otherwise than they say it was, the answer is 412, and has those annotations
     and the document as it is. With `If-Match` any other state of the document is a 412.
+
+    To remove a record of what a run has found is to reject that find, so that it does not come back
+    with another run; to add it again takes that back. These come before the other operations.
     """
     photo = studio.photos.photo(deal, image)
     width, height = studio.photos.size(deal, photo)
-    merge = partial(
-        apply_operations,
-        operations=changes.operations,
-        created_by=person.name,
-        created_at=utc_now(),
-    )
-
-    def change(present: ImagePrompts) -> ImagePrompts:
-        _require_tag(present, if_match)
-        changed = merge(present)
-        _touched(changed, changes.operations).require_inside(width, height)
-        return changed
-
+    merge = partial(apply_operations, created_by=person.name, created_at=utc_now())
     try:
+        _require_tag(studio.store.prompts.of_image(deal, photo.image), if_match)
+        left = _count_finds(studio, person.name, deal, photo.image, changes.operations)
+        wanted_tag = if_match if len(left) == len(changes.operations) else None
+
+        def change(present: ImagePrompts) -> ImagePrompts:
+            _require_tag(present, wanted_tag)
+            changed = merge(present, left)
+            _touched(changed, left).require_inside(width, height)
+            return changed
+
         written = studio.store.prompts.edit_image(deal, photo.image, change)
-        studio.store.arrivals.put(deal)
+        if left:
+            studio.store.arrivals.put(deal)
     except PromptConflictError as conflict:
         return _conflict(conflict, studio.store.prompts.of_image(deal, photo.image))
     studio.audit.note(
@@ -156,6 +161,20 @@ def read_found(studio: Serving, deal: str, image: str, mode: Mode = Mode.FIND_AL
 def document_of(prompts: ImagePrompts | DealPrompts) -> dict[str, Any]:
     """A document as pages get it: as its file says it, with its tag."""
     return {"tag": prompts.tag(), **prompts.model_dump(mode="json", exclude_none=True)}
+
+
+def _count_finds(
+    studio: Studio, person: str, deal: str, image: str, operations: Sequence[Operation]
+) -> tuple[Operation, ...]:
+    """Reject the finds whose records are removed, or take that back; what is left to be done."""
+    store = studio.store
+    removed = {each.id for each in operations if isinstance(each, RemoveAnnotation)}
+    if found := found_among(store.prompts.of_image(deal, image), removed):
+        remove_finds(store, deal, image, found, by=person)
+    added = {each.id for each in operations if isinstance(each, AddAnnotation)}
+    back = bring_back_finds(store, deal, image, added) if added else []
+    counted = {*found, *back}
+    return tuple(each for each in operations if isinstance(each, SetText) or each.id not in counted)
 
 
 def _document(prompts: ImagePrompts | DealPrompts, known: str | None = None) -> Response:
