@@ -28,7 +28,7 @@ setup: $(VENV)/.tested ## Make .venv and install everything, for the tests too
 run ui: export DAGSTER_HOME = $(CURDIR)
 run ui: export SEGPIPE_ROOT ?= $(CURDIR)/data
 
-run: $(VENV)/.installed ## Put two sample deals of real photos through every asset, in both modes
+run: $(VENV)/.installed ## Put three sample deals through every asset, in both modes
 	$(BIN)/segpipe samples
 	$(BIN)/segpipe run
 	$(BIN)/segpipe run --mode inside_box

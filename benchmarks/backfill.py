@@ -21,11 +21,11 @@ from segpipe.flow.deal import DealTask, process_deal
 from segpipe.pipeline.partitions import DEALS
 from segpipe.pipeline.recording import asset_key
 from segpipe.prompt import Mode
+from segpipe.scenes import make_scene
 from segpipe.store import layout
 from segpipe.store.store import DealStore
 from segpipe_tests.deals import default_tools
 from segpipe_tests.pipeline.deployment import Deployment, is_backfill_over, request_backfill
-from segpipe_tests.scenes import make_scene
 
 DEAL_COUNT, PHOTOS = 200, 2
 PHOTO_SIZE_PX = (400, 300)

@@ -14,11 +14,12 @@ from rich.table import Table
 from skimage import data
 
 from segpipe.prompt import Prompt
+from segpipe.scenes import Scene, make_scene
+from segpipe.scenes.painted_fields import FullMask
 from segpipe.segmenters.classical import ClassicalSegmenter
 from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes import Scene, make_scene, match
+from segpipe_tests.scenes import match
 from segpipe_tests.scenes.difficult import KINDS
-from segpipe_tests.scenes.fields import FullMask
 
 SEEDS, MANY_SEEDS = 20, 50
 COINS = 24

@@ -57,7 +57,7 @@ def edges() -> Picture:
 
 def canvases(samples: Samples) -> Picture:
     """A cup as it is cut, and on canvases."""
-    crop = _soft(samples, "sample-things", "coffee", "inside_box")
+    crop = _soft(samples, "sample-cup", "coffee", "inside_box")
     panels = [("without a canvas", _checked(Image.fromarray(crop.pixels)))]
     for width, height, background in CANVASES:
         fitted = fit_to_canvas(
@@ -73,8 +73,8 @@ def canvases(samples: Samples) -> Picture:
 
 
 def formats(samples: Samples) -> Picture:
-    """A coin in each file format, and how large the file is."""
-    crop = _soft(samples, "sample-things", "coffee", "inside_box")
+    """A cup in each file format, and how large the file is."""
+    crop = _soft(samples, "sample-cup", "coffee", "inside_box")
     fitted = fit_to_canvas(crop.pixels, width=HEIGHT, height=HEIGHT, margin_percent=5)
     panels = []
     for file_format in CropFormat:

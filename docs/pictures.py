@@ -210,17 +210,17 @@ def find_all(samples: Samples) -> Image.Image:
 def inside_box(samples: Samples) -> Image.Image:
     """A drawn box on each of two photos: box, mask, cut-out."""
     strips = []
-    for image in ("coffee", "rocket"):
-        result = samples.result("sample-things", image, "inside_box")
-        scale = 330 / result.photo.height
-        shown = with_boxes(result.photo, samples.boxes("sample-things", image), scale)
-        size = (495, shown.height)
+    for deal, image in (("sample-cup", "coffee"), ("sample-goods", "goods_a")):
+        result = samples.result(deal, image, "inside_box")
+        size = (495, 330)
+        scale = max(size[0] / result.photo.width, size[1] / result.photo.height)
+        shown = with_boxes(result.photo, samples.boxes(deal, image), scale)
         strips.append(
             strip(
                 [
                     ("box", _middle(shown, *size)),
                     ("mask", _middle(overlay(result.photo, result.items, scale), *size)),
-                    ("cut-out", cut_out_grid(result.cut_outs, size, 1)),
+                    ("cut-out", cut_out_grid(result.cut_outs, size, len(result.cut_outs))),
                 ]
             )
         )
@@ -253,7 +253,7 @@ def draw_all(folder: Path = FOLDER) -> list[Path]:
             "inside_box": inside_box(samples),
             "erased": erased(samples),
             "contact_sheet": _rounded(
-                samples.contact_sheet("sample-coins", "find_all").convert("RGBA")
+                samples.contact_sheet("sample-goods", "find_all").convert("RGBA")
             ),
         }
     return save_all(pictures, folder)

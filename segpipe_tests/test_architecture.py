@@ -23,6 +23,7 @@ LAYERS = (
     ("models",),
     ("detection",),
     ("prompt",),
+    ("scenes",),
     ("vision",),
     ("progress", "threads", "settings", "secret_names", "secret_file"),
     ("digests",),

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segpipe_tests.scenes import Matching, Scene, iou, make_scene, match
+from segpipe.scenes import Scene, make_scene
+from segpipe_tests.scenes import Matching, iou, match
 
 WIDTH, HEIGHT = 320, 240
 

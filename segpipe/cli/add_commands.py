@@ -52,7 +52,7 @@ def add(
 
 
 def samples(root: Root = ROOT, as_json: Json = False) -> None:
-    """Add two deals of real photos to try segpipe on."""
+    """Add three deals of photos to try segpipe on."""
     deals = add_samples(DealStore(root))
     with open_instance(root) as instance:
         add_partitions(instance, deals)

@@ -39,7 +39,7 @@ COMMANDS = {
     "samples": _Listed(
         "add_commands",
         "samples",
-        "Add two deals of real photos to try segpipe on.",
+        "Add three deals of photos to try segpipe on.",
         "segpipe samples && segpipe run",
     ),
     "prompt": _Listed(

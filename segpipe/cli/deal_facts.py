@@ -8,6 +8,7 @@ from segpipe.flow.saved_settings import Saved
 from segpipe.flow.stages.crop_files import CROPS_ARCHIVE, crops_place
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.report import REPORT, REPORT_FILE, SHEET_FILE
+from segpipe.flow.stages.segmentation import NOTHING_FOUND
 from segpipe.flow.todo import todo_by_saved_settings
 from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
@@ -72,7 +73,10 @@ def read_mode(store: DealStore, deal: str, mode: Mode, saved: Saved) -> ModeFact
     crops = crops_folder(snapshot, summary)
     warnings = list(summary.warnings) if summary else []
     if snapshot and summary:
-        warnings += _lost_items(store, deal, mode, snapshot, summary)
+        lost = _lost_items(store, deal, mode, snapshot, summary)
+        told = {f"{file_name}: {NOTHING_FOUND}" for file_name in lost}
+        warnings = [text for text in warnings if text not in told]
+        warnings += [f"{file_name}: {NOTHING_FOUND}, {had}" for file_name, had in lost.items()]
     if snapshot and not summary:
         made = ", ".join(snapshot.commit.assets)
         warnings.append(f"there is no report; current are only {made}: run it to make the rest")
@@ -100,6 +104,12 @@ def crops_folder(snapshot: Snapshot | None, summary: DealSummary | None) -> str 
     if not (snapshot and summary and summary.counts.crops and snapshot.has(CROPS.name)):
         return None
     return crops_place(snapshot, CROPS.name)
+
+
+def photos_without_items(summary: DealSummary | None) -> tuple[str, ...]:
+    """The file names of the photos in which nothing was found."""
+    images = summary.images if summary else ()
+    return tuple(image.file_name for image in images if NOTHING_FOUND in image.warnings)
 
 
 def contact_sheet(snapshot: Snapshot | None) -> str | None:
@@ -147,11 +157,11 @@ def _image(image: ImageSummary, crops: str | None) -> ImageFacts:
 
 def _lost_items(
     store: DealStore, deal: str, mode: Mode, snapshot: Snapshot, summary: DealSummary
-) -> list[str]:
-    """The photos in which the report before this one had items, and this one has none."""
+) -> dict[str, str]:
+    """What the report before this one had in the photos of which this one has none."""
     empty = {image.image: image for image in summary.images if not image.counts.survivors}
     if not empty:
-        return []
+        return {}
     report = snapshot.version(REPORT.name).name
     for commit in reversed(store.commits(deal, mode)):
         held = commit.assets.get(REPORT.name)
@@ -160,12 +170,11 @@ def _lost_items(
         try:
             before = read_summary(store.snapshot(deal, mode, commit.generation))
         except SegpipeError:
-            return []  # 'segpipe verify' tells of it
+            return {}  # 'segpipe verify' tells of it
         images = before.images if before else ()
-        return [
-            f"{image.file_name}: nothing was found, where generation {commit.generation} had "
-            f"{image.counts.survivors}"
+        return {
+            image.file_name: f"where generation {commit.generation} had {image.counts.survivors}"
             for image in images
             if image.image in empty and image.counts.survivors
-        ]
-    return []
+        }
+    return {}

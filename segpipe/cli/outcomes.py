@@ -28,6 +28,7 @@ class DealRun:
     seconds: float | None
     crops_folder: str | None
     contact_sheet: str | None
+    photos_without_items: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,21 @@ from segpipe.cli.console import (
     say,
     warn,
 )
-from segpipe.cli.deal_facts import contact_sheet, crops_folder, read_summary, short
+from segpipe.cli.deal_facts import (
+    contact_sheet,
+    crops_folder,
+    photos_without_items,
+    read_summary,
+    short,
+)
 from segpipe.cli.options import ROOT, Json, ModeOption, Root, existing
 from segpipe.cli.outcomes import DealRun, RunFacts
 from segpipe.cli.run_config import RunConfig, read_run_config
 from segpipe.cli.run_deals import RunResult, check_config, run_deals
 from segpipe.errors import DealNotFoundError, PromptError, describe
+from segpipe.flow.checks import some_of
 from segpipe.flow.deal_state import State, Todo
+from segpipe.flow.stages.segmentation import NOTHING_FOUND
 from segpipe.flow.todo import nothing_to_ask, todo_of
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
@@ -179,6 +187,7 @@ def _deal_run(
         seconds=result.seconds.get(deal),
         crops_folder=crops_folder(snapshot, summary),
         contact_sheet=contact_sheet(snapshot),
+        photos_without_items=photos_without_items(summary),
     )
 
 
@@ -217,7 +226,9 @@ def _print(facts: RunFacts) -> None:
         say(place)
     for run in facts.deals:
         if run.crops == 0:
-            warn(f"{run.deal}: nothing was found in any photo")
+            warn(f"{run.deal}: {NOTHING_FOUND} in any photo")
+        elif run.photos_without_items:
+            warn(some_of(f"{run.deal}: {NOTHING_FOUND} in", run.photos_without_items))
 
 
 def _places(facts: RunFacts) -> Iterator[str]:

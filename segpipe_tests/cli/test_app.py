@@ -166,7 +166,7 @@ def test_the_samples_are_real_photos_and_adding_them_twice_is_fine(
     assert cli("samples").exit_code == 0
     assert cli("samples").exit_code == 0
     store = DealStore(tmp_path / "data")
-    assert store.deals() == ["sample-coins", "sample-things"]
+    assert store.deals() == ["sample-coins", "sample-cup", "sample-goods"]
     assert [photo.name for photo in store.photos("sample-coins")] == ["coins.png"]
 
 

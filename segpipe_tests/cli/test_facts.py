@@ -58,4 +58,8 @@ def test_exports_imports_prompts_and_samples_are_told_as_json(
     listed = json.loads(cli("prompts", "lot", "--json").stdout)
     assert len(listed["prompts"]) > len(drawn)
     assert listed["faults"] == []
-    assert json.loads(cli("samples", "--json").stdout)["deals"] == ["sample-coins", "sample-things"]
+    assert json.loads(cli("samples", "--json").stdout)["deals"] == [
+        "sample-coins",
+        "sample-cup",
+        "sample-goods",
+    ]

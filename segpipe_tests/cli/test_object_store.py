@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from segpipe.cli.app import COMMANDS, app
+from segpipe.cli.samples import SAMPLE_BOXES
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
@@ -110,7 +111,7 @@ def test_a_deal_goes_its_whole_way_by_the_commands(root: str, mode: Mode, tmp_pa
     assert story.facts("remove", "lot", "--yes")["files"] > 20
     assert DealStore(root).deals() == ["other"]
     story("samples")
-    assert DealStore(root).deals() == ["other", "sample-coins", "sample-things"]
+    assert DealStore(root).deals() == ["other", *SAMPLE_BOXES]
     assert story.told | NOT_OF_DEALS == set(COMMANDS), "each command has its part in the story"
     assert not list(tmp_path.rglob("deals")), "nothing of a deal is on this machine"
 

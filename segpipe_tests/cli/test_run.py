@@ -194,6 +194,35 @@ def test_nothing_found_is_told_and_no_folder_that_is_not_there(cli: Cli, root: P
     assert "nothing was found in any photo" in cli("show", "lot").stderr
 
 
+def test_each_photo_in_which_nothing_was_found_is_named_by_run_show_and_report(
+    cli: Cli, root: Path
+) -> None:
+    put_photos(root, "lot", {"a.png": goods_photo(2), "b.png": goods_photo(0)})
+    assert "lot: nothing was found in: b.png" in cli("run").stderr
+    for command in (("run", "--json"), ("run", "lot", "--force", "--json")):
+        (deal,) = json.loads(cli(*command).stdout)["deals"]
+        assert deal["photos_without_items"] == ["b.png"]
+    shown = cli("show", "lot")
+    assert "lot, mode find_all: b.png: nothing was found" in shown.stderr
+    assert shown.stdout.count("nothing was found") == 1
+    (mode,) = json.loads(cli("show", "lot", "--json").stdout)["modes"]
+    assert mode["warnings"] == ["b.png: nothing was found"]
+    told = {image["file_name"]: image["warnings"] for image in mode["images"]}
+    assert told == {"a.png": [], "b.png": ["nothing was found"]}
+    (path,) = root.glob("deals/lot/current/find_all/deal_report/report.json")
+    report = json.loads(path.read_text())
+    assert report["warnings"] == mode["warnings"]
+
+
+def test_a_photo_whose_every_box_is_empty_is_named_and_one_without_boxes_is_not(
+    cli: Cli, root: Path
+) -> None:
+    put_photos(root, "lot", {name: goods_photo(0) for name in ("a.png", "b.png")})
+    cli("prompt", "lot", "a", "--mode", "inside_box", "--box", "4,20,40,60")
+    (deal,) = json.loads(cli("run", "lot", "--mode", "inside_box", "--json").stdout)["deals"]
+    assert deal["photos_without_items"] == ["a.png"]
+
+
 def test_a_failure_shows_no_paths_of_older_results(cli: Cli, root: Path) -> None:
     put_photos(root, "lot", {"a.png": goods_photo(1)})
     cli("run")

@@ -122,7 +122,7 @@ def test_show_warns_when_a_photo_that_had_items_has_none(cli: Cli, root: Path) -
     cli("run", "lot")
     said = "b.png: nothing was found, where generation 1 had 3"
     assert said in cli("show", "lot").stderr
-    assert said in json.loads(cli("show", "lot", "--json").stdout)["modes"][0]["warnings"][0]
+    assert json.loads(cli("show", "lot", "--json").stdout)["modes"][0]["warnings"] == [said]
 
 
 def test_show_tells_what_is_current_after_a_rollback(cli: Cli, root: Path) -> None:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from segpipe.errors import InputError, RefinerError
 from segpipe.refiners.grabcut import GrabCutConfig, GrabCutRefiner
 from segpipe.refiners.refiner import Refinement, Refiner
+from segpipe.scenes import Scene, make_scene
 from segpipe.vision.image import RgbImage
 from segpipe.vision.mask import Mask, iou
-from segpipe_tests.scenes import Scene, make_scene
 
 Degrade = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 

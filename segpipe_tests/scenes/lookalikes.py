@@ -7,9 +7,8 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
-from segpipe.vision.boxes import Box
-from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes.fields import (
+from segpipe.scenes.item_layout import lay_down, tight_box, visible_parts
+from segpipe.scenes.painted_fields import (
     Colour,
     Field,
     FullMask,
@@ -19,9 +18,10 @@ from segpipe_tests.scenes.fields import (
     hsv,
     sharpened,
 )
-from segpipe_tests.scenes.items import shading
-from segpipe_tests.scenes.layout import lay_down, tight_box, visible_parts
-from segpipe_tests.scenes.table import bare_table, choose_colour, light, photograph, shadows
+from segpipe.scenes.painted_items import shading
+from segpipe.scenes.table_and_light import bare_table, choose_colour, light, photograph, shadows
+from segpipe.vision.boxes import Box
+from segpipe.vision.image import RgbImage
 
 WANTED, LOOKALIKE = 0, 1
 _REGULAR = ("stripes", "checker")

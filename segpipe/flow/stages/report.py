@@ -12,7 +12,7 @@ from segpipe.flow.stages.dedup import DEDUP, DedupedImage
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.reviewed_items import ReviewedImage
-from segpipe.flow.stages.segmentation import SEGMENTATION, SegmentedImage
+from segpipe.flow.stages.segmentation import NOTHING_FOUND, SEGMENTATION, SegmentedImage
 from segpipe.flow.stages.stage import PhotoResults, PhotoWork, Stage, StageOutput
 from segpipe.settings import Settings
 from segpipe.store.staging import Staging
@@ -84,10 +84,16 @@ def preview_image(
     ]
     picture = draw_overlay(rgb, survivors, rejected, max_side_px=settings.preview_side_px)
     return ImagePreview(
-        caption=f"{file_name}: {len(survivors)} of {len(found)}",
+        caption=f"{file_name}: {_what_was_found(segmented, len(survivors))}",
         preview=encode_jpeg(picture, quality=_PREVIEW_JPEG_QUALITY),
         tile=encode_jpeg(reduce_to(picture, settings.tile_px), quality=_PREVIEW_JPEG_QUALITY),
     )
+
+
+def _what_was_found(segmented: SegmentedImage, survivors: int) -> str:
+    if not survivors and NOTHING_FOUND in SEGMENTATION.warnings(segmented):
+        return NOTHING_FOUND
+    return f"{survivors} of {len(segmented.result.detections)}"
 
 
 def draw_contact_sheet(

@@ -78,6 +78,7 @@ DETECTIONS_SCHEMA = pa.schema(
     ]
 )
 
+NOTHING_FOUND = "nothing was found"
 NOTHING_IN_BOX = "nothing was found in the box"
 TRACE = "a trace of the paint over detection "  # and the index of what was painted out
 
@@ -144,13 +145,8 @@ async def segment_image(
             )
         ),
     )
-    return SegmentedImage(
-        warnings=(*decoded.warnings, *result.notes),
-        prompt=prompt,
-        box_ids=asked.box_ids,
-        missing=missing,
-        result=result,
-    )
+    warnings = (*decoded.warnings, *result.notes)
+    return SegmentedImage(warnings, prompt, missing, result, asked.box_ids)
 
 
 def _images_table(photo: PhotoInfo, segmented: SegmentedImage) -> pa.Table:
@@ -344,7 +340,8 @@ class Segmentation(Stage[SegmentedImage, Settings]):
 
     @override
     def warnings(self, result: SegmentedImage) -> tuple[str, ...]:
-        return result.warnings
+        is_empty = len(result.missing) == len(result.result.detections)
+        return (*result.warnings, NOTHING_FOUND) if result.prompt and is_empty else result.warnings
 
 
 SEGMENTATION = Segmentation()

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.scenes.painted_fields import FullMask, Rng
 from segpipe_tests.scenes import iou
-from segpipe_tests.scenes.fields import FullMask, Rng
 
 _SHARE = 0.08
 """How far an edge is off, as a part of the square root of the item's area."""

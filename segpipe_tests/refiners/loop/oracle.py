@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from segpipe.refiners.loop.mask_decoder import Candidates
 from segpipe.refiners.loop.mask_prompts import Logits
 from segpipe.refiners.loop.square_view import Fit, Square, SquarePrompt
+from segpipe.scenes.painted_fields import FullMask
 from segpipe.vision.canvas import shrink
 from segpipe.vision.image import RgbImage
 from segpipe_tests.scenes import iou
-from segpipe_tests.scenes.fields import FullMask
 
 _LEVELS = (60, 120, 180, 240)
 """So far apart that two items' colours stay apart where a view blends them."""

@@ -7,11 +7,12 @@ import numpy as np
 
 from segpipe.refiners.loop.loop_settings import LoopSettings
 from segpipe.refiners.loop.mask_loop import refine_masks
+from segpipe.scenes import make_scene
+from segpipe.scenes.painted_fields import FullMask
 from segpipe.vision.mask import Mask
 from segpipe_tests.refiners.loop.degrade import DEGRADATIONS, boundary_iou
 from segpipe_tests.refiners.loop.oracle import Oracle, labelled
-from segpipe_tests.scenes import iou, make_scene
-from segpipe_tests.scenes.fields import FullMask
+from segpipe_tests.scenes import iou
 
 
 class Fit(NamedTuple):

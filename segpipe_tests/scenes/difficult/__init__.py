@@ -6,7 +6,7 @@ exact masks of its goods, holes left open.
 
 from collections.abc import Callable
 
-from segpipe_tests.scenes import Scene
+from segpipe.scenes import Scene
 from segpipe_tests.scenes.difficult.misleading_photos import (
     cut_outs,
     cut_outs_png,

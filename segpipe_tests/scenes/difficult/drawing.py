@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.scenes import Scene
+from segpipe.scenes.item_layout import tight_box, visible_parts
+from segpipe.scenes.painted_fields import Colour, Field, FullMask, Picture, Rng, hsv
+from segpipe.scenes.painted_items import shading
+from segpipe.scenes.table_and_light import bare_table, light, photograph, shadows
 from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes import Scene
-from segpipe_tests.scenes.fields import Colour, Field, FullMask, Picture, Rng, hsv
-from segpipe_tests.scenes.items import shading
-from segpipe_tests.scenes.layout import tight_box, visible_parts
-from segpipe_tests.scenes.table import bare_table, light, photograph, shadows
 
 Path = Sequence[tuple[float, float]] | NDArray[np.float64]
 """Places x, y along a line, pixels."""

@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from segpipe.scenes import Scene
+from segpipe.scenes.item_layout import tight_box
+from segpipe.scenes.painted_fields import Colour, FullMask, Rng, hsv, polar
+from segpipe.scenes.painted_items import paint_item
 from segpipe.vision.backdrop import with_backdrop
 from segpipe.vision.image import decode_image
-from segpipe_tests.scenes import Scene
 from segpipe_tests.scenes.difficult.drawing import (
     LIGHT_TABLE,
     SHAPE,
@@ -20,9 +23,6 @@ from segpipe_tests.scenes.difficult.drawing import (
     line,
     take_photo,
 )
-from segpipe_tests.scenes.fields import Colour, FullMask, Rng, hsv, polar
-from segpipe_tests.scenes.items import paint_item
-from segpipe_tests.scenes.layout import tight_box
 
 
 def hard_shadows(seed: int) -> Scene:

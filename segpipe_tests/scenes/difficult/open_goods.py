@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from segpipe_tests.scenes import Scene
+from segpipe.scenes import Scene
+from segpipe.scenes.painted_fields import FullMask, Rng
 from segpipe_tests.scenes.difficult.drawing import (
     box,
     dark_or_bright,
@@ -14,7 +15,6 @@ from segpipe_tests.scenes.difficult.drawing import (
     take_photo,
     turned,
 )
-from segpipe_tests.scenes.fields import FullMask, Rng
 
 
 def rings(seed: int) -> Scene:

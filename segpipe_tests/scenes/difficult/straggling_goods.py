@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segpipe_tests.scenes import Scene
+from segpipe.scenes import Scene
 from segpipe_tests.scenes.difficult.drawing import (
     SHAPE,
     box,

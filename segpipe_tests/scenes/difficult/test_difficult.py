@@ -10,12 +10,13 @@ from PIL import Image
 
 import segpipe
 from segpipe.prompt import Prompt
+from segpipe.scenes import Scene
+from segpipe.scenes.painted_fields import FullMask
 from segpipe.segmenters.build_segmenter import build_segmenter
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes import MATCH_IOU, Scene, iou, match
+from segpipe_tests.scenes import MATCH_IOU, iou, match
 from segpipe_tests.scenes.difficult import KINDS
-from segpipe_tests.scenes.fields import FullMask
 
 ROUNDING = 1e-9
 SEEDS = range(4)

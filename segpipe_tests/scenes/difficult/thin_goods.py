@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe_tests.scenes import Scene
+from segpipe.scenes import Scene
+from segpipe.scenes.painted_fields import FullMask, Rng
 from segpipe_tests.scenes.difficult.drawing import (
     SHAPE,
     dark_or_bright,
@@ -12,7 +13,6 @@ from segpipe_tests.scenes.difficult.drawing import (
     line,
     take_photo,
 )
-from segpipe_tests.scenes.fields import FullMask, Rng
 
 
 def thin_goods(seed: int) -> Scene:

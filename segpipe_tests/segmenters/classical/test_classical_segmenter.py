@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from segpipe.detection import Detection
 from segpipe.errors import SegmenterError, UnsupportedPromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.scenes import Scene, make_scene
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.vision.boxes import Box
-from segpipe_tests.scenes import Scene, make_scene
 from segpipe_tests.segmenters.classical.pictures import RED, disc, find_all, table
 
 A_BOX = Box(10, 10, 60, 60)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from segpipe.detection import Candidate, Thresholds
 from segpipe.errors import PromptError, SegmenterError, UnsupportedPromptError
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.scenes import make_scene
+from segpipe.scenes.painted_fields import FullMask
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
 from segpipe.segmenters.classical.item_at_points import at_points
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes import iou, make_scene
-from segpipe_tests.scenes.fields import FullMask
+from segpipe_tests.scenes import iou
 from segpipe_tests.segmenters.classical.pictures import RED, disc, table
 
 BLUE = (40, 60, 200)

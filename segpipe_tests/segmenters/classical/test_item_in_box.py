@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from segpipe.errors import PromptError
 from segpipe.prompt import Mode, Point, Prompt
+from segpipe.scenes import Scene, make_scene
 from segpipe.segmenters.classical import ClassicalSegmenter
 from segpipe.vision.boxes import Box
 from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes import Scene, iou, make_scene
+from segpipe_tests.scenes import iou
 from segpipe_tests.scenes.difficult.open_goods import handles, rings, scissors, spectacles
 from segpipe_tests.segmenters.classical.pictures import BLUE, TABLE, disc, full, inside, table
 

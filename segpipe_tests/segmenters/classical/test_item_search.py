@@ -6,9 +6,10 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
+from segpipe.scenes import make_scene
 from segpipe.segmenters.classical import ClassicalConfig
 from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes import Matching, iou, make_scene, match
+from segpipe_tests.scenes import Matching, iou, match
 from segpipe_tests.segmenters.classical.pictures import BLUE, RED, disc, find_all, full, table
 
 # Read off the picture by eye, (x, y), row by row.

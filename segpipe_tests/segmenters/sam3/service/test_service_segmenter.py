@@ -22,6 +22,7 @@ from segpipe.errors import (
     UnsupportedPromptError,
 )
 from segpipe.prompt import Exemplar, Mode, Point, Prompt
+from segpipe.scenes import Scene, make_scene
 from segpipe.segmenters.cache import CachedSegmenter
 from segpipe.segmenters.cache.cache_folder import CacheFolder
 from segpipe.segmenters.classical import ClassicalConfig, ClassicalSegmenter
@@ -31,7 +32,6 @@ from segpipe.vision.boxes import Box
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.goods import goods_image
-from segpipe_tests.scenes import Scene, make_scene
 from segpipe_tests.server.running import Service, ToldModel, running, wait_until
 
 ONCE = HttpSettings(max_attempts=1)

@@ -1,12 +1,11 @@
 """The table, the light over it and the camera."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from segpipe.vision.image import RgbImage
-from segpipe_tests.scenes.fields import (
+from segpipe.scenes.painted_fields import (
     Colour,
     Field,
     FullMask,
@@ -18,6 +17,9 @@ from segpipe_tests.scenes.fields import (
     stripes,
     unit_grid,
 )
+from segpipe.vision.image import RgbImage
+
+_BAND_ROWS = 64
 
 
 def choose_colour(rng: Rng) -> Colour:
@@ -32,6 +34,7 @@ def choose_colour(rng: Rng) -> Colour:
 
 
 def bare_table(rng: Rng, shape: tuple[int, int], colour: Colour, *, textured: bool) -> Picture:
+    """A table of one colour with a fine grain, or of wood, cloth or stone."""
     grain = 0.004 * clouds(rng, shape, 1.0) + 0.006 * clouds(rng, shape, 40.0)
     if textured:
         kind = rng.choice(["wood", "weave", "stone"])
@@ -54,11 +57,16 @@ def light(rng: Rng, shape: tuple[int, int]) -> Picture:
     y, x = unit_grid(shape)
     slope_x, slope_y = polar(rng, rng.uniform(0.0, 0.3))
     lamp_x, lamp_y = (float(where) for where in rng.uniform(-1, 1, 2))
-    pool = np.exp(-((x - lamp_x) ** 2)) * np.exp(-((y - lamp_y) ** 2))
-    pool = float(rng.uniform(0.0, 0.25)) * pool
-    vignette = 1 - float(rng.uniform(0.0, 0.12)) * (x**2 + y**2)
+    strength, fall_off = float(rng.uniform(0.0, 0.25)), float(rng.uniform(0.0, 0.12))
     cast = rng.uniform(0.95, 1.05, 3).astype(np.float32)
-    light: Picture = ((0.95 + slope_x * x + slope_y * y + pool) * vignette)[..., None] * cast
+    across = np.exp(-((x - lamp_x) ** 2))
+    light: Picture = np.empty((*shape, 3), np.float32)
+    for rows in _bands(shape[0]):
+        down = y[rows]
+        pool = strength * (across * np.exp(-((down - lamp_y) ** 2)))
+        vignette = 1 - fall_off * (x**2 + down**2)
+        lit = (0.95 + slope_x * x + slope_y * down + pool) * vignette
+        np.multiply(lit[..., None], cast, out=light[rows])
     return light
 
 
@@ -79,11 +87,18 @@ def shadows(rng: Rng, shape: tuple[int, int], masks: Sequence[FullMask]) -> Fiel
 def photograph(rng: Rng, picture: Picture) -> RgbImage:
     """Lens blur, sensor noise (more in the light) and JPEG."""
     blurred = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 1.1))
-    exposed = np.clip(blurred, 0, 1)
-    noise = rng.standard_normal(exposed.shape, np.float32)
-    noise *= np.float32(rng.uniform(0.004, 0.016))
-    noise *= np.sqrt(0.3 + exposed)
-    pixels = (np.clip(exposed + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
+    noise = rng.standard_normal(picture.shape, np.float32)
+    strength = np.float32(rng.uniform(0.004, 0.016))
+    pixels = np.empty(picture.shape, np.uint8)
+    for rows in _bands(len(picture)):
+        exposed = np.clip(blurred[rows], 0, 1)
+        grain = noise[rows] * strength * np.sqrt(0.3 + exposed)
+        pixels[rows] = (np.clip(exposed + grain, 0, 1) * 255 + 0.5).astype(np.uint8)
     quality = int(rng.integers(75, 95))
     _, jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def _bands(height: int) -> Iterator[slice]:
+    """Rows that are worked on at once: what is in between is small enough for the cache."""
+    return (slice(top, top + _BAND_ROWS) for top in range(0, height, _BAND_ROWS))

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.scenes.painted_fields import FullMask, Rng, polar
 from segpipe.vision.boxes import Box
-from segpipe_tests.scenes.fields import FullMask, Rng, polar
 
 _PLACEMENT_TRIES = 60
 _TOUCHING_CHANCE = 0.35
+_CUT_BY_THE_EDGE_CHANCE = 0.08
 
 
 def lay_down(rng: Rng, shape: tuple[int, int], wanted: int, *, touching: bool) -> list[FullMask]:
@@ -82,7 +83,7 @@ def _set_apart(rng: Rng, outline: NDArray[np.uint8], taken: NDArray[np.uint8]) -
     gap = int(rng.integers(6, 30))
     for _ in range(_PLACEMENT_TRIES):
         # A few items are cut by the edge of the photo, as happens.
-        margin = -0.3 if rng.random() < 0.08 else 0.02
+        margin = -0.3 if rng.random() < _CUT_BY_THE_EDGE_CHANCE else 0.02
         x = int(rng.uniform(margin * w, width - w - margin * w))
         y = int(rng.uniform(margin * h, height - h - margin * h))
         around = taken[max(0, y - gap) : max(0, y + h + gap), max(0, x - gap) : max(0, x + w + gap)]
@@ -129,6 +130,7 @@ def _at(outline: NDArray[np.uint8], x: int, y: int, shape: tuple[int, int]) -> F
 
 
 def visible_parts(masks: Sequence[FullMask]) -> tuple[FullMask, ...]:
+    """What of each outline no later one lies on."""
     hidden = np.zeros(masks[0].shape if masks else (0, 0), np.bool_)
     visible: list[FullMask] = []
     for mask in reversed(masks):
@@ -138,5 +140,6 @@ def visible_parts(masks: Sequence[FullMask]) -> tuple[FullMask, ...]:
 
 
 def tight_box(mask: FullMask) -> Box:
+    """The smallest box around a mask."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

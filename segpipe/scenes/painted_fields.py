@@ -35,6 +35,7 @@ def stripes(rng: Rng, shape: tuple[int, int], period: float) -> Field:
 
 
 def sharpened(wave: Field) -> Field:
+    """A wave of -1 to 1 as bands of 0 and 1 with a short way between them."""
     sharp: Field = np.clip(0.5 + 3 * wave, 0, 1)
     return sharp
 

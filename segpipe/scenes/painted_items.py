@@ -5,7 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from segpipe_tests.scenes.fields import (
+from segpipe.scenes.item_layout import tight_box
+from segpipe.scenes.painted_fields import (
     Colour,
     Field,
     FullMask,
@@ -18,9 +19,9 @@ from segpipe_tests.scenes.fields import (
     stripes,
     unit_grid,
 )
-from segpipe_tests.scenes.layout import tight_box
 
 _CAMOUFLAGED_CHANCE = 0.15
+_TWO_SHADES_CHANCE = 0.6
 
 
 def paint_item(rng: Rng, picture: Picture, mask: FullMask, table_colour: Colour) -> None:
@@ -29,7 +30,8 @@ def paint_item(rng: Rng, picture: Picture, mask: FullMask, table_colour: Colour)
     window = (slice(top, bottom), slice(left, right))
     inside = mask[window]
     colour = _item_colour(rng, table_colour)
-    second = colour * rng.uniform(0.5, 0.85) if rng.random() < 0.6 else _item_colour(rng, colour)
+    has_two_shades = rng.random() < _TWO_SHADES_CHANCE
+    second = colour * rng.uniform(0.5, 0.85) if has_two_shades else _item_colour(rng, colour)
     amount = _pattern(rng, inside.shape)[..., None]
     surface = (colour * (1 - amount) + second * amount) * shading(rng, inside)[..., None]
     picture[window][inside] = surface[inside]
