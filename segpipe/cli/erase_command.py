@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +22,16 @@ from segpipe.cli.options import (
     numbers_of,
 )
 from segpipe.cli.outcomes import Erased
+from segpipe.digests import bytes_digest
 from segpipe.errors import ConfigError, InputError
 from segpipe.flow.erase_photo import EraseConfig, Step, failing_at, fill_mask, mask_to_erase
 from segpipe.flow.one_photo import read_picture
+from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.results import DealResults
 from segpipe.flow.settings_file import read_settings_file
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.segmentation import SEGMENTATION
+from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.formats.destination import new_file
 from segpipe.inpainters.build_inpainter import build_inpainter
 from segpipe.inpainters.inpainter import Wish
@@ -118,14 +122,16 @@ def erase(
     if off and not points:
         raise ConfigError("it stands beside --points, and nowhere else", field="--off")
     items = [_parsed_item(each) for each in item or ()]
-    rgb = _picture(photo, DealStore(root), items)
+    source = photo or _photo_of(DealStore(root), items)
+    rgb = read_picture(source).rgb
+    of_items = _Items(DealStore(root), mode, items, source)
     marks = [_point(each, is_positive=True) for each in points or ()]
     marks += [_point(each, is_positive=False) for each in off or ()]
 
     async def work() -> tuple[Bitmap, RgbImage]:
         segmenter = build_segmenter(settings.segmenter, _data(settings, root))
         try:
-            hole = _given_mask(mask, items, rgb, DealStore(root), mode)
+            hole = _given_mask(mask, of_items, rgb)
             if hole is None:
                 boxes = [Box(*numbers_of(each, BOX_NUMBERS, "--box")) for each in box or ()]
                 texts = [text] if text else []
@@ -192,12 +198,8 @@ def _parsed_item(value: str) -> tuple[str, str, int]:
     return parts[0], parts[1], int(parts[2])
 
 
-def _picture(
-    photo: Path | None, store: DealStore, items: Sequence[tuple[str, str, int]]
-) -> RgbImage:
-    """The upright photo, (h, w, 3) uint8."""
-    if photo is not None:
-        return read_picture(photo).rgb
+def _photo_of(store: DealStore, items: Sequence[tuple[str, str, int]]) -> bytes:
+    """The bytes of the deal's photo that the items are of."""
     if not items:
         raise ConfigError("name the photo", field="PHOTO")
     deal, image, _ = items[0]
@@ -206,46 +208,79 @@ def _picture(
     deal = existing(store, deal)
     for one in store.photos(deal):
         if one.image == image:
-            return read_picture(store.read_photo(deal, one)).rgb
+            return store.read_photo(deal, one)
     raise InputError(f"the deal has no photo {image!r}", field="--item", deal=deal)
 
 
-def _given_mask(
-    mask: Path | None,
-    items: Sequence[tuple[str, str, int]],
-    rgb: RgbImage,
-    store: DealStore,
-    mode: Mode,
-) -> Bitmap | None:
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """The items that go, and the photo that they are to be erased from.
+
+    Attributes:
+        store: Where their deals live.
+        mode: The mode that found them.
+        named: Of each the deal, the image and its number.
+        source: The photo's file, or the bytes of the deal's own.
+    """
+
+    store: DealStore
+    mode: Mode
+    named: Sequence[tuple[str, str, int]]
+    source: Path | bytes
+
+    def masks(self) -> list[Mask]:
+        """Their masks.
+
+        Raises:
+            DealNotFoundError: There is no such deal.
+            InputError: There is no such item, or it was found in another photo.
+        """
+        return [self._mask_of(*each) for each in self.named]
+
+    def _mask_of(self, deal: str, image: str, number: int) -> Mask:
+        deal = existing(self.store, deal)
+        stages: list[AnyStage] = [SEGMENTATION, REFINEMENT]
+        with DealResults.current(self.store, deal, self.mode, stages) as results:
+            for photo in results:
+                if photo.photo.image != image:
+                    continue
+                self._require_same(deal, photo.photo)
+                for found in photo.of(REFINEMENT).items:
+                    if found.detection == number:
+                        size = photo.photo.width, photo.photo.height
+                        return found.mask or Mask.from_box(
+                            found.box, image_width=size[0], image_height=size[1]
+                        )
+        raise InputError(
+            f"there is no item {number} in photo {image!r}: its crops are named after their "
+            "numbers",
+            field="--item",
+            deal=deal,
+        )
+
+    def _require_same(self, deal: str, photo: PhotoInfo) -> None:
+        if isinstance(self.source, bytes):
+            data = self.source
+            said = f"{photo.file_name} changed since the item was found: run the deal again"
+        else:
+            data = self.source.read_bytes()
+            said = (
+                f"{self.source} is not {photo.file_name}, the photo in which the item was found: "
+                "name that one, or leave the photo out"
+            )
+        if bytes_digest(data) != photo.digest:
+            raise InputError(said, field="PHOTO", deal=deal)
+
+
+def _given_mask(mask: Path | None, items: _Items, rgb: RgbImage) -> Bitmap | None:
     """What goes, where nobody has to be asked."""
     height, width = rgb.shape[:2]
     with failing_at(Step.MASK):
-        if items:
-            masks = [_mask_of(store, mode, *each) for each in items]
-            return union_of(masks, image_width=width, image_height=height)
+        if items.named:
+            return union_of(items.masks(), image_width=width, image_height=height)
         if mask is None:
             return None
         return hole_of_picture(read_picture(mask).rgb)
-
-
-def _mask_of(store: DealStore, mode: Mode, deal: str, image: str, number: int) -> Mask:
-    """The mask of an item that a run found."""
-    deal = existing(store, deal)
-    with DealResults.current(store, deal, mode, [SEGMENTATION, REFINEMENT]) as results:
-        for photo in results:
-            if photo.photo.image != image:
-                continue
-            for found in photo.of(REFINEMENT).items:
-                if found.detection == number:
-                    size = photo.photo.width, photo.photo.height
-                    return found.mask or Mask.from_box(
-                        found.box, image_width=size[0], image_height=size[1]
-                    )
-    raise InputError(
-        f"there is no item {number} in photo {image!r}: its crops are named after their numbers",
-        field="--item",
-        deal=deal,
-    )
 
 
 def _write_mask(place: Path, hole: Bitmap) -> Path:

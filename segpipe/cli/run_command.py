@@ -54,6 +54,7 @@ _COLUMNS = (
 _HOW_TO_REPLACE = {
     State.KNOWN_BAD: "",
     State.OTHER_SETTINGS: "; run it with --force or --config to replace that",
+    State.EXTRA_OUT_OF_DATE: "",
     State.ROLLED_BACK: "; run it with --force to make it anew",
 }
 

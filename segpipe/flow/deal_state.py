@@ -18,6 +18,8 @@ class State(StrEnum):
     """Somebody went back to an older version, and nothing that was put in changed since."""
     OTHER_SETTINGS = "other settings"
     """Up to date but for the settings, and no run was asked to replace them."""
+    EXTRA_OUT_OF_DATE = "extra out of date"
+    """All is up to date but what is made only when it is asked for by name, such as backgrounds."""
     KNOWN_BAD = "known to be bad"
     """The last run could not use what was put in, which has not changed since."""
     NEVER_MADE = "never made"
@@ -42,6 +44,7 @@ _AT_REST = frozenset(
         State.NOTHING_TO_ASK,
         State.ROLLED_BACK,
         State.OTHER_SETTINGS,
+        State.EXTRA_OUT_OF_DATE,
         State.KNOWN_BAD,
     }
 )

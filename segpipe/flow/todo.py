@@ -1,6 +1,6 @@
 """Whether a deal needs a run of a mode, and why: sensors, schedules and commands all ask here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,14 +11,21 @@ from segpipe.flow.deal_inputs import (
     read_photos_version,
     read_reviews_version,
 )
-from segpipe.flow.deal_state import MAX_NAMED, State, Todo
+from segpipe.flow.deal_state import State, Todo
 from segpipe.flow.mode_prompts import has_boxes, read_prompts_version
 from segpipe.flow.run_settings import RunSettings
 from segpipe.flow.saved_settings import Saved
+from segpipe.flow.stage_changes import (
+    all_changes,
+    extras_out_of_date,
+    is_older,
+    some_of,
+    texts_of,
+)
 from segpipe.flow.stages.refinement import REFINEMENT
 from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.segmentation import SEGMENTATION
-from segpipe.flow.stages.stage_registry import STAGES, AnyStage
+from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.prompt import Mode
 from segpipe.store.failures import Failure
 from segpipe.store.inputs import fingerprint
@@ -151,11 +158,10 @@ class _Comparison:
         usual = STAGES.in_order(STAGES.names)
         absent = [stage for stage in usual if not snapshot.has(stage.name)]
         missing = [stage.name for stage in absent if not stage.is_later]
-        older = [
-            stage.name for stage in usual if stage not in absent and _is_older(stage, snapshot)
-        ]
+        older = [stage.name for stage in usual if stage not in absent and is_older(stage, snapshot)]
         reviewed = [] if self._has_reviews(snapshot) else [REVIEW.name]
-        changes = dict(_all_changes(snapshot, self._settings, frozenset(missing)))
+        made = STAGES.names - frozenset(missing)
+        changes = dict(all_changes(snapshot, self._settings, made))
         code = [name for name, texts in changes.items() if not texts]
         reasons = {
             State.NEVER_MADE: (missing, "were never made"),
@@ -164,26 +170,41 @@ class _Comparison:
             State.CODE_CHANGED: (code, "were made by another release of segpipe"),
         }
         if replace_other_settings:
-            named = _named(_texts(changes))
+            named = some_of(texts_of(changes))
             said = f"were made with other settings ({named})"
             reasons[State.SETTINGS_CHANGED] = ([s for s in changes if changes[s]], said)
         stale = STAGES.with_downstream(stage for stages, _ in reasons.values() for stage in stages)
         for state, (stages, said) in reasons.items():
             if stages:
                 kept = {stage: texts for stage, texts in changes.items() if stage in stale}
-                extra = () if replace_other_settings else _texts(kept)
+                extra = () if replace_other_settings else texts_of(kept)
                 return _todo(state, stale, f"{', '.join(stages)} {said}", extra)
+        return self._at_rest(snapshot, changes, replace_other_settings=replace_other_settings)
+
+    def _at_rest(
+        self,
+        snapshot: Snapshot,
+        changes: Mapping[str, list[str]],
+        *,
+        replace_other_settings: bool,
+    ) -> Todo:
+        """What every run makes is as it should be; what is made by name may not be."""
+        extras = extras_out_of_date(
+            snapshot, self._settings, replace_other_settings=replace_other_settings
+        )
+        if extras:
+            said = f"{'; '.join(extras.values())}; it is made again only when it is asked for"
+            return Todo(State.EXTRA_OUT_OF_DATE, frozenset(extras), said)
         if changes:
-            texts = _texts(changes)
-            said = f"it was made with other settings ({_named(texts)})"
+            said = f"it was made with other settings ({some_of(texts_of(changes))})"
             return Todo(State.OTHER_SETTINGS, _NOTHING, said)
         return Todo(State.UP_TO_DATE, _NOTHING, "it is up to date")
 
     def _whole(self, snapshot: Snapshot, state: State, reason: str) -> Todo:
         """Everything is to be made anew; some of it may have been made with other settings."""
-        missing = frozenset(name for name in STAGES.names if not snapshot.has(name))
-        changes = dict(_all_changes(snapshot, self._settings, missing))
-        return _todo(state, STAGES.names, reason, _texts(changes))
+        made = [name for name in STAGES.names if snapshot.has(name)]
+        changes = dict(all_changes(snapshot, self._settings, made))
+        return _todo(state, STAGES.names, reason, texts_of(changes))
 
     def _photos(self) -> str:
         """The fingerprint of the photos that are there."""
@@ -246,53 +267,11 @@ def _is_about_finds(failure: Failure, snapshot: Snapshot | None) -> bool:
     return snapshot.version(REFINEMENT.name).run_id == failure.run_id
 
 
-def _is_older(stage: AnyStage, snapshot: Snapshot) -> bool:
-    """Whether a stage was made from other photos or versions than are current now."""
-    photos = snapshot.version(SEGMENTATION.name).made_from[PHOTOS]
-    made_from = snapshot.version(stage.name).made_from
-    return made_from.get(PHOTOS) != photos or any(
-        made_from.get(above.name) != snapshot.version(above.name).name
-        if snapshot.has(above.name)
-        else above.name in made_from or not above.is_later
-        for above in stage.upstream
-    )
-
-
-def _all_changes(
-    snapshot: Snapshot, settings: RunSettings, missing: frozenset[str]
-) -> Iterator[tuple[str, list[str]]]:
-    """The stages that other code or other settings made, and which settings differ.
-
-    No setting differs where a release added or removed one, which nobody can have set.
-    """
-    for stage in STAGES.in_order(STAGES.names - missing):
-        name = stage.name
-        if not snapshot.has(name):  # an earlier release did what its default does
-            before = stage.settings().identity() if stage.settings else {}
-            if before != settings.identity(stage):
-                yield name, settings.changes(stage, before)
-            continue
-        info = snapshot.manifest(name).info
-        if info.settings != settings.identity(stage):
-            yield name, settings.changes(stage, info.settings or {})
-        elif info.code_version != stage.code_version:
-            yield name, []
-
-
-def _texts(changes: Mapping[str, list[str]]) -> tuple[str, ...]:
-    return tuple(text for texts in changes.values() for text in texts)
-
-
 def _todo(state: State, stages: frozenset[str], reason: str, changes: tuple[str, ...] = ()) -> Todo:
     if changes:
         reason = f"{reason}; it was made with other settings, which a run changes: "
-        reason += _named(changes)
+        reason += some_of(changes)
     return Todo(state, stages, reason)
-
-
-def _named(texts: tuple[str, ...]) -> str:
-    more = f" and {len(texts) - MAX_NAMED} more" if len(texts) > MAX_NAMED else ""
-    return ", ".join(texts[:MAX_NAMED]) + more
 
 
 def _said(failure: Failure) -> str:

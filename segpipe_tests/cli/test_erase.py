@@ -47,6 +47,27 @@ def test_what_is_pointed_at_boxed_or_masked_goes(cli: Cli, photo: Path, tmp_path
     np.testing.assert_array_equal(picture(photo), PHOTO)
 
 
+def test_an_item_goes_from_the_photo_in_which_it_was_found_and_from_no_other(
+    cli: Cli, root: Path, photo: Path, tmp_path: Path
+) -> None:
+    make_deal(root, "lot", (2,))
+    cli("run", "lot")
+    (own,) = root.glob("deals/lot/images/a.*")
+    item, out = ("--item", "lot/a/0"), ("--out", str(tmp_path / "clean.png"))
+    same = tmp_path / "copy.png"
+    same.write_bytes(own.read_bytes())
+    assert cli("erase", str(same), *item, *out).exit_code == 0
+    photo.write_bytes(encode_png(goods_image(1)))  # of the same size
+    result = cli("erase", str(photo), *item, "--out", str(tmp_path / "other.png"))
+    assert result.exit_code == 1
+    assert f"the mask failed: {photo} is not a.png, the photo in which" in result.stderr
+    own.write_bytes(photo.read_bytes())
+    result = cli("erase", *item, "--out", str(tmp_path / "other.png"))
+    assert result.exit_code == 1
+    assert "a.png changed since the item was found: run the deal again" in result.stderr
+    assert not (tmp_path / "other.png").exists()
+
+
 def test_an_item_of_a_deal_goes(cli: Cli, root: Path, tmp_path: Path) -> None:
     make_deal(root, "lot", (2,))
     cli("run", "lot")

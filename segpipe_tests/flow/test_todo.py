@@ -95,6 +95,13 @@ def make_with_other_settings(store: DealStore, deal: str) -> None:
     run(store, deal, tools=default_tools(FlowSettings(dedup=DedupSettings(iou_threshold=0.9))))
 
 
+def make_background_older(store: DealStore, deal: str) -> None:
+    run(store, deal)
+    run(store, deal, "run-2", stages=frozenset({"background"}))
+    assert todo_of(store, deal, FIND_ALL, default_tools().settings).state is State.UP_TO_DATE
+    run(store, deal, "run-3")
+
+
 def make_other_settings_and_photos(store: DealStore, deal: str) -> None:
     make_with_other_settings(store, deal)
     put_photos(Path(store.root.place), deal, {"a.png": goods_photo(5)})
@@ -189,6 +196,12 @@ CASES = {
         State.OTHER_SETTINGS,
         False,
         "made with other settings (dedup.iou_threshold 0.9 → 0.5)",
+    ),
+    "background": Case(
+        make_background_older,
+        State.EXTRA_OUT_OF_DATE,
+        False,
+        "background was made from older results than are current",
     ),
     "both": Case(
         make_other_settings_and_photos,

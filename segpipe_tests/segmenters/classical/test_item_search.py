@@ -62,12 +62,12 @@ def matching_of(seed: int) -> Matching:
 
 
 def test_scenes_are_segmented_well_on_average() -> None:
-    """Mean IoU of the matched at least .85 and F1 at least .9 over 50 scenes."""
+    """Mean IoU of the matched at least .85 and F1 at least .93 over 50 scenes."""
     with ThreadPoolExecutor(THREADS) as pool:
         matchings = list(pool.map(matching_of, range(SCENES)))
 
     assert np.mean([matching.mean_iou for matching in matchings]) >= 0.85
-    assert np.mean([matching.f1 for matching in matchings]) >= 0.9
+    assert np.mean([matching.f1 for matching in matchings]) >= 0.93
 
 
 def test_the_cup_on_its_saucer_is_one_item() -> None:
