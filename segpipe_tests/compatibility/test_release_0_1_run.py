@@ -132,6 +132,9 @@ def test_kept_answers_are_found_again_and_give_the_same_tables(
         new = manifest(root, deal, mode, stage)
         new["made_from"].pop("review", None)  # a later stage
         assert new["info"]["summary"]["seconds"].pop("review") >= 0
+        # Photos without items are warned of now.
+        warnings = new["info"]["summary"]["warnings"]
+        warnings[:] = [text for text in warnings if not text.endswith(": nothing was found")]
         assert new["info"]["summary"]["seconds"].keys() == old["info"]["summary"]["seconds"].keys()
         of_the_run = frozenset({"usage", "seconds"})  # whose order depends on what ended first
         in_order = [json.dumps(fields(without(one, of_the_run))) for one in (old, new)]
