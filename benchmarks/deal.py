@@ -62,7 +62,7 @@ OBVIOUS_TARGET, MEMORY_TARGET = 20, 10
 
 FLOOR = "floor"
 FLOOR_ON_ONE_CORE = "floor, encoding on one core"
-TO_CROPS = frozenset({"segmentation", "dedup", "refinement", "crops"})
+TO_CROPS = frozenset({"segmentation", "dedup", "refinement", "review", "crops"})
 TO_REPORT = TO_CROPS | {"deal_report"}
 CROPS = "segmentation to crops"
 ALL = "with COCO and report"
@@ -129,6 +129,7 @@ class KnowingSegmenter(Segmenter):
         stats = PassStats(len(self._found), len(self._found), 0.0)
         for item in self._found:  # what a mask remembers of itself must not outlast a run
             object.__setattr__(item.mask, "_tight", None)
+            object.__setattr__(item.mask, "_packed", None)
         return SegmentationResult(self._found, width, height, self.id, 0.0, (stats,))
 
     async def aclose(self) -> None:

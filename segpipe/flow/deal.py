@@ -98,11 +98,7 @@ async def process_deal(
         photos = store.photos(task.deal)
         tell(DealStarted(task.deal, len(photos)))
         made, read = stages.in_order(task.stages), stages.read_by(task.stages)
-        asks = any(stage.reads_prompts for stage in made)
-        prompts = read_prompts(store, task.deal, task.mode, photos) if asks else None
-        reviews = NO_REVIEWS
-        if any(stage.reads_reviews for stage in made):
-            reviews = read_reviews(store, task.deal, task.mode, photos)
+        prompts, reviews = _read_documents(store, task, photos, made)
         with (
             store.stage(task.deal, task.mode, run_id=task.run_id, attempt=task.attempt) as staging,
             DealResults(task.deal, staging.before, read) as current,
@@ -139,6 +135,22 @@ async def process_deal(
         raise failure from error
     tell(DealDone(task.deal, sealed.summary.counts))
     return DealOutcome(task, promotion, sealed.versions, sealed.summary)
+
+
+def _read_documents(
+    store: DealStore, task: DealTask, photos: Sequence[Photo], made: Sequence[AnyStage]
+) -> tuple[ModePrompts | None, ModeReviews]:
+    """The prompts and reviews that the stages read; the deal's folder is listed once for both."""
+    prompts, reviews = None, NO_REVIEWS
+    asks = any(stage.reads_prompts for stage in made)
+    is_reviewed = any(stage.reads_reviews for stage in made)
+    if asks or is_reviewed:
+        entries = store.prompts.deal_entries(task.deal)
+        if asks:
+            prompts = read_prompts(store, task.deal, task.mode, photos, entries)
+        if is_reviewed:
+            reviews = read_reviews(store, task.deal, task.mode, photos, entries)
+    return prompts, reviews
 
 
 class _StagesOfPhoto:

@@ -9,6 +9,7 @@ from segpipe.flow.mode_prompts import read_prompts_version
 from segpipe.prompt import Mode
 from segpipe.store.inputs import Photo, fingerprint
 from segpipe.store.reviews import NO_REVIEWS_VERSION, ImageReview, reviews_version
+from segpipe.store.storage import Entry
 from segpipe.store.store import DealStore
 
 
@@ -42,14 +43,20 @@ class ModeReviews:
 NO_REVIEWS = ModeReviews()
 
 
-def read_reviews(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo]) -> ModeReviews:
-    """The reviews of a deal for its photos.
+def read_reviews(
+    store: DealStore,
+    deal: str,
+    mode: Mode,
+    photos: Sequence[Photo],
+    entries: Sequence[Entry] | None = None,
+) -> ModeReviews:
+    """The reviews of a deal for its photos; ``entries`` are what its folder was just seen to hold.
 
     Raises:
         ReviewError: A file of them cannot be used, or has an item that somebody drew in a photo
             that the deal has not.
     """
-    images = store.reviews.images(deal, mode)
+    images = store.reviews.images(deal, mode, entries)
     there = {photo.image for photo in photos}
     for image, review in images.items():
         if image not in there and any(decision.is_human for decision in review.decisions):

@@ -18,6 +18,7 @@ from segpipe.store.prompts import (
     common_category,
     prompts_version,
 )
+from segpipe.store.storage import Entry
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
 
@@ -112,15 +113,21 @@ class ModePrompts:
         return asked
 
 
-def read_prompts(store: DealStore, deal: str, mode: Mode, photos: Sequence[Photo]) -> ModePrompts:
-    """The prompts of a deal for its photos.
+def read_prompts(
+    store: DealStore,
+    deal: str,
+    mode: Mode,
+    photos: Sequence[Photo],
+    entries: Sequence[Entry] | None = None,
+) -> ModePrompts:
+    """The prompts of a deal for its photos; ``entries`` are what its folder was just seen to hold.
 
     Raises:
         PromptError: A file of prompts cannot be used, or asks the mode for something in a photo
             that the deal has not; or the mode is ``inside_box`` and no photo has a box.
         DealFailedError: Several of these.
     """
-    of_deal, of_images = store.prompts.both(deal)
+    of_deal, of_images = store.prompts.both(deal, entries)
     # What a run recorded of a photo that was removed since, or what the other mode is asked there,
     # is no fault of this mode.
     strays = [

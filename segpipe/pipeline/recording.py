@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from segpipe.errors import SegpipeError
 from segpipe.flow.deal import DealOutcome
-from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
+from segpipe.flow.stages.report import REPORT, SHEET_FILE, previews_place
 from segpipe.flow.stages.review import REVIEW, review_counts
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage import open_table
@@ -197,11 +197,10 @@ def _pictures(snapshot: Snapshot) -> dict[str, dg.MetadataValue]:
     sheet = snapshot.read(REPORT.name, SHEET_FILE)
     picture = inline_preview(decode_image(sheet).rgb, max_bytes=PREVIEW_MAX_BYTES)
     data = base64.b64encode(picture).decode("ascii")
-    folder = snapshot.folder(REPORT.name)
     return {
         "preview": dg.MetadataValue.md(f"![contact sheet](data:image/webp;base64,{data})"),
         "contact_sheet": dg.MetadataValue.path(str(snapshot.path(REPORT.name, SHEET_FILE))),
-        "photo_previews": dg.MetadataValue.path(f"{folder}/{PREVIEWS_FOLDER}"),
+        "photo_previews": dg.MetadataValue.path(previews_place(snapshot)),
     }
 
 

@@ -71,20 +71,31 @@ class EditedFiles:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def has_folder(self, deal: str, folder: str, kind: type[EditedDocument]) -> bool:
+    def deal_entries(self, deal: str) -> Sequence[Entry]:
+        """What is in a deal's folder; raises DealNotFoundError and UnsafePathError."""
+        return check_deal(self._storage, deal)
+
+    def has_folder(
+        self,
+        deal: str,
+        folder: str,
+        kind: type[EditedDocument],
+        entries: Sequence[Entry] | None = None,
+    ) -> bool:
         """Whether a deal has a folder of documents; the deal is there, and nothing else so called.
 
         Args:
             deal: The deal.
             folder: The folder in that of the deal.
             kind: What is in it.
+            entries: What is in the deal's folder, where that was listed just before.
 
         Raises:
             DealNotFoundError: There is no such deal.
             UnsafePathError: It is a link that leaves the data root.
             InputError: It is no folder; of the kind that the documents' are.
         """
-        entries = check_deal(self._storage, deal)
+        entries = self.deal_entries(deal) if entries is None else entries
         parts = folder.split("/")
         for depth, part in enumerate(parts, start=1):
             found = next((entry for entry in entries if entry.name == part), None)

@@ -19,7 +19,7 @@ from segpipe.errors import InputError, NotPromotedError, VersionNotFoundError
 from segpipe.flow.stages.crop_files import read_crop
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.crops_table import CROPS_FILE, crops_from_table
-from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE
+from segpipe.flow.stages.report import PREVIEWS_FOLDER, REPORT, SHEET_FILE, read_preview
 from segpipe.flow.stages.stage import open_table
 from segpipe.store.ids import check_id
 from segpipe.store.inputs import fingerprint
@@ -139,13 +139,16 @@ class Pictures:
         self, deal: str, mode: str, generation: int, image: str, side: int
     ) -> Picture:
         """A photo with what was found drawn in, as the report has it; raises as :meth:`crop`."""
-        name = f"{PREVIEWS_FOLDER}/{check_id(image, field='image')}.jpg"
-        read = partial(_read_report, name=name)
-        return await self._result(deal, mode, generation, name, read, side)
+        what = f"{PREVIEWS_FOLDER}/{check_id(image, field='image')}"
+        read = partial(read_preview, image=image)
+        return await self._result(deal, mode, generation, what, read, side)
 
     async def contact_sheet(self, deal: str, mode: str, generation: int, side: int) -> Picture:
         """The contact sheet of a report; raises as :meth:`crop`."""
-        read = partial(_read_report, name=SHEET_FILE)
+
+        def read(snapshot: Snapshot) -> bytes:
+            return snapshot.read(REPORT.name, SHEET_FILE)
+
         return await self._result(deal, mode, generation, SHEET_FILE, read, side)
 
     async def _result(
@@ -240,7 +243,3 @@ def _reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _not_found(detail: str) -> RefusedError:
     return RefusedError(_NOT_FOUND, "NotFound", detail)
-
-
-def _read_report(snapshot: Snapshot, *, name: str) -> bytes:
-    return snapshot.read(REPORT.name, name)

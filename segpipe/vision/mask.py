@@ -38,6 +38,7 @@ class Mask:
     image_width: int
     image_height: int
     _tight: PixelWindow | None = field(default=None, init=False, repr=False)
+    _packed: bytes | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.bits.ndim != _PLANE_AXES or self.bits.dtype != np.uint8:
@@ -162,6 +163,17 @@ class Mask:
     def shown_in(self, window: PixelWindow) -> Bitmap:
         """What :meth:`crop_to` gives, to read only: it may be the mask's own bitmap."""
         return self.bits if window == self.window else self.crop_to(*window)
+
+    def packed(self) -> bytes:
+        """The bitmap row after row, 8 pixels a byte, highest bit first, 0 at the end.
+
+        Packed once, as each stage that keeps the mask asks; an eighth of the bitmap.
+        """
+        if self._packed is None:
+            packed = np.packbits(self.bits).tobytes()
+            object.__setattr__(self, "_packed", packed)
+            return packed
+        return self._packed
 
     def _tight_window(self) -> PixelWindow:
         """The smallest window around the pixels; looked for once, as every stage asks."""

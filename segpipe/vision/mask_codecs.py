@@ -45,7 +45,7 @@ class CocoRle(TypedDict):
 
 def pack_bits(mask: Mask) -> bytes:
     """The bitmap row after row, 8 pixels a byte, highest bit first, 0 at the end."""
-    return np.packbits(mask.bits).tobytes()
+    return mask.packed()
 
 
 def unpack_bits(

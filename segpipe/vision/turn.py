@@ -24,7 +24,7 @@ ON_ITS_SIDE = frozenset(_MIRRORS_AFTER_TRANSPOSE)
 
 _FIRST_COLUMN_ON_TOP = frozenset({5, 6})
 _FIRST_ROW_LEFT = frozenset({5, 8})
-_BAND_COLUMNS = 128
+_BAND_COLUMNS = 64
 _LEAST_COLUMNS = 512
 """What is worth a thread."""
 
@@ -52,6 +52,7 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
     def turn_columns(first: int, last: int) -> None:
         # Band by band, of which the copy that is to be mirrored stays in a core's cache.
+        room = np.empty((_BAND_COLUMNS, height, *pixels.shape[2:]), np.uint8)
         for start in range(first, last, _BAND_COLUMNS):
             stop = min(start + _BAND_COLUMNS, last)
             is_on_top = orientation in _FIRST_COLUMN_ON_TOP
@@ -59,7 +60,9 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
             if mirror is None:
                 cv2.transpose(pixels[:, start:stop], dst=band)
             else:
-                cv2.flip(cv2.transpose(pixels[:, start:stop]), mirror, dst=band)
+                transposed = room[: stop - start]
+                cv2.transpose(pixels[:, start:stop], dst=transposed)
+                cv2.flip(transposed, mirror, dst=band)
 
     share_range(turn_columns, width, least=_LEAST_COLUMNS)
     return turned

@@ -15,6 +15,7 @@ from segpipe.errors import StoreError
 from segpipe.flow.deal import DealTask, process_deal
 from segpipe.flow.stages.crop_files import read_crop
 from segpipe.flow.stages.crops_table import crops_from_table
+from segpipe.flow.stages.report import read_preview
 from segpipe.flow.stages.stage_registry import STAGES
 from segpipe.store.data_root import DataRoot
 from segpipe.store.object_storage import ObjectStorage
@@ -35,7 +36,7 @@ CONFLICT = Reply(
     "application/xml",
 )
 FORBIDDEN = Reply(403, b"<Error><Code>AccessDenied</Code></Error>", "application/xml")
-TO_CROPS = frozenset({"segmentation", "dedup", "refinement", "crops"})
+TO_CROPS = frozenset({"segmentation", "dedup", "refinement", "review", "crops"})
 Forward = Callable[[], Reply]
 
 
@@ -208,9 +209,9 @@ def test_a_deal_goes_its_whole_way_in_few_requests(between: Between, root: str) 
 @pytest.mark.parametrize(
     ("stages", "most"),
     [
-        (TO_CROPS, 38),
-        (TO_CROPS | {"coco"}, 40),
-        (STAGES.names, 63),  # a preview of each photo is a file that people open
+        (TO_CROPS, 40),
+        (TO_CROPS | {"coco"}, 42),
+        (STAGES.names, 46),  # previews, contact sheet, summary, manifest
     ],
 )
 def test_twenty_photos_of_sixty_items_take_a_request_a_photo_and_few_beside(
@@ -238,6 +239,11 @@ def test_twenty_photos_of_sixty_items_take_a_request_a_photo_and_few_beside(
         for_the_table = between.asked.total()
         assert read_crop(snapshot, "crops", first).startswith(b"\x89PNG")
     assert between.asked.total() - for_the_table == 1, "a ranged read"
+    if "deal_report" in stages:
+        snapshot.manifest("deal_report")
+        between.asked.clear()
+        assert read_preview(snapshot, "07").startswith(b"\xff\xd8")
+        assert between.asked.total() <= 5, "the list of members, and the member"
 
 
 def test_a_file_that_is_too_large_for_one_put_comes_back_whole(s3_server: S3Server) -> None:

@@ -1,11 +1,14 @@
 """The report: what people look at, and a summary for machines."""
 
+import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pydantic import Field
 from typing_extensions import override
 
+from segpipe.errors import CorruptVersionError, VersionNotFoundError
 from segpipe.flow.checks import MANIFEST_VERIFIES
 from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.dedup import DEDUP, DedupedImage
@@ -15,6 +18,7 @@ from segpipe.flow.stages.reviewed_items import ReviewedImage
 from segpipe.flow.stages.segmentation import NOTHING_FOUND, SEGMENTATION, SegmentedImage
 from segpipe.flow.stages.stage import PhotoResults, PhotoWork, Stage, StageOutput
 from segpipe.settings import Settings
+from segpipe.store.snapshot import Snapshot
 from segpipe.store.staging import Staging
 from segpipe.store.version_info import DealSummary
 from segpipe.threads import finish_in_thread
@@ -26,6 +30,9 @@ from segpipe.vision.overlay import OverlayItem, contact_sheet, draw_overlay
 REPORT_FILE = "report.json"
 SHEET_FILE = "contact_sheet.jpg"
 PREVIEWS_FOLDER = "previews"
+PREVIEWS_ARCHIVE = "previews.zip"
+"""In place of the folder where each file would cost a request: a zip knows where its members lie,
+so that one of them is read alone, and people can open it."""
 
 _PREVIEW_JPEG_QUALITY = 85
 _SHEET_JPEG_QUALITY = 88
@@ -156,12 +163,23 @@ class _ReportOutput(StageOutput):
         super().__init__(stage, staging)
         self._settings = settings
         self._tiles: list[tuple[bytes, str]] = []
+        self._archive: zipfile.ZipFile | None = None
+
+    @override
+    def open_files(self, opened: ExitStack) -> None:
+        super().open_files(opened)
+        if self.staging.prefers_few_files:
+            file = opened.enter_context(self.staging.open(self.stage.name, PREVIEWS_ARCHIVE))
+            self._archive = opened.enter_context(zipfile.ZipFile(file, "w"))
 
     @override
     def add(self, results: PhotoResults) -> None:
         preview = results.of(REPORT)
         name = f"{PREVIEWS_FOLDER}/{results.photo.image}.jpg"
-        self.staging.write(self.stage.name, name, preview.preview)
+        if self._archive:
+            self._archive.writestr(zipfile.ZipInfo(name), preview.preview)
+        else:
+            self.staging.write(self.stage.name, name, preview.preview)
         if len(self._tiles) < _SHEET_MAX_TILES:  # a deal may have 100,000 photos
             self._tiles.append((preview.tile, preview.caption))
 
@@ -172,6 +190,48 @@ class _ReportOutput(StageOutput):
         self.staging.write(self.stage.name, SHEET_FILE, data)
         report = summary.model_dump_json(indent=2).encode()
         self.staging.write(self.stage.name, REPORT_FILE, report)
+
+
+def read_preview(snapshot: Snapshot, image: str) -> bytes:
+    """The preview of a photo, JPEG, a file or in the zip of its deal.
+
+    Args:
+        snapshot: The generation that is read.
+        image: The photo's id.
+
+    Raises:
+        NotPromotedError: There is no report.
+        VersionNotFoundError: The photo has no preview; or a sweep removed it.
+        CorruptVersionError: The picture is not what was promoted.
+    """
+    name = f"{PREVIEWS_FOLDER}/{image}.jpg"
+    if not _packs_previews(snapshot):
+        return snapshot.read(REPORT.name, name)
+    try:
+        with (
+            snapshot.open(REPORT.name, PREVIEWS_ARCHIVE) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            return archive.read(name)
+    except KeyError as error:
+        raise VersionNotFoundError(
+            f"the report has no preview of {image!r}", deal=snapshot.deal
+        ) from error
+    except zipfile.BadZipFile as error:
+        raise CorruptVersionError(
+            f"{PREVIEWS_ARCHIVE!r} is not what was promoted ({error}); run it again or roll back",
+            deal=snapshot.deal,
+        ) from error
+
+
+def previews_place(snapshot: Snapshot) -> str:
+    """The path or URL of the previews of a deal: a folder, or the zip."""
+    place = PREVIEWS_ARCHIVE if _packs_previews(snapshot) else PREVIEWS_FOLDER
+    return f"{snapshot.folder(REPORT.name)}/{place}"
+
+
+def _packs_previews(snapshot: Snapshot) -> bool:
+    return any(entry.path == PREVIEWS_ARCHIVE for entry in snapshot.files(REPORT.name))
 
 
 REPORT = Report()

@@ -1,6 +1,6 @@
 """The prompts of deals as files: read whole, and changed so that nobody's change is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from segpipe.errors import (
     BadPromptsError,
@@ -12,7 +12,7 @@ from segpipe.store import layout
 from segpipe.store.edited_files import EditedFile, EditedFiles
 from segpipe.store.ids import check_deal_id
 from segpipe.store.prompts.prompt_documents import DealPrompts, ImagePrompts
-from segpipe.store.storage import Storage, store_errors
+from segpipe.store.storage import Entry, Storage, store_errors
 
 
 class PromptFiles:
@@ -43,10 +43,22 @@ class PromptFiles:
             file = _deal_file(deal)
             return self._files.read(file)[1] if self._check_folder(file.deal) else file.empty
 
-    def both(self, deal: str) -> tuple[DealPrompts, dict[str, ImagePrompts]]:
-        """What :meth:`of_deal` and :meth:`images` give; one listing where there are none."""
+    def deal_entries(self, deal: str) -> Sequence[Entry]:
+        """What is in the deal's folder, for those who ask for prompts and reviews of one moment."""
         with store_errors(deal):
-            if not self._check_folder(check_deal_id(deal)):
+            return self._files.deal_entries(check_deal_id(deal))
+
+    def both(
+        self, deal: str, entries: Sequence[Entry] | None = None
+    ) -> tuple[DealPrompts, dict[str, ImagePrompts]]:
+        """What :meth:`of_deal` and :meth:`images` give; one listing where there are none.
+
+        Args:
+            deal: The deal.
+            entries: What :meth:`deal_entries` gave just before; then not even that one.
+        """
+        with store_errors(deal):
+            if not self._check_folder(check_deal_id(deal), entries):
                 return _deal_file(deal).empty, {}
         return self.of_deal(deal), self.images(deal)
 
@@ -134,8 +146,8 @@ class PromptFiles:
 
         return self.edit_image(deal, prompts.image, take)
 
-    def _check_folder(self, deal: str) -> bool:
-        return self._files.has_folder(deal, layout.PROMPTS, ImagePrompts)
+    def _check_folder(self, deal: str, entries: Sequence[Entry] | None = None) -> bool:
+        return self._files.has_folder(deal, layout.PROMPTS, ImagePrompts, entries)
 
 
 def _image_file(deal: str, image: str) -> EditedFile[ImagePrompts]:

@@ -1,6 +1,6 @@
 """The reviews of deals as files: read whole, and changed so that nobody's decision is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from segpipe.errors import InputError, ReviewFileError, describe
@@ -10,7 +10,7 @@ from segpipe.store.deal_folders import is_ignored, listing_digest
 from segpipe.store.edited_files import EditedFile, EditedFiles
 from segpipe.store.ids import check_deal_id
 from segpipe.store.reviews.review_documents import ImageReview
-from segpipe.store.storage import Storage, store_errors
+from segpipe.store.storage import Entry, Storage, store_errors
 
 _NS_PER_S = 1_000_000_000
 
@@ -36,24 +36,33 @@ class ReviewFiles:
             file = _file(deal, mode, image)
             return self._files.read(file)[1] if self._has_folder(deal, mode) else file.empty
 
-    def images(self, deal: str, mode: Mode) -> dict[str, ImageReview]:
+    def images(
+        self, deal: str, mode: Mode, entries: Sequence[Entry] | None = None
+    ) -> dict[str, ImageReview]:
         """The reviews of all photos that have a file, by image id, sorted.
+
+        Args:
+            deal: The deal.
+            mode: The mode.
+            entries: What is in the deal's folder, where that was listed just before.
 
         Raises:
             ReviewFileError: Several files cannot be used; it names each.
         """
-        found, faults = self.look(deal, mode)
+        found, faults = self.look(deal, mode, entries)
         if len(faults) > 1:
             raise ReviewFileError("; ".join(map(describe, faults)), deal=deal)
         if faults:
             raise faults[0]
         return found
 
-    def look(self, deal: str, mode: Mode) -> tuple[dict[str, ImageReview], tuple[InputError, ...]]:
+    def look(
+        self, deal: str, mode: Mode, entries: Sequence[Entry] | None = None
+    ) -> tuple[dict[str, ImageReview], tuple[InputError, ...]]:
         """The reviews of all photos whose file can be used, and why the others cannot."""
         with store_errors(deal):
             names: list[str] = []
-            if self._has_folder(check_deal_id(deal), mode):
+            if self._has_folder(check_deal_id(deal), mode, entries):
                 names = self._files.names(deal, layout.reviews_folder(mode))
             found, faults = self._files.look(deal, names, partial(_listed_file, mode))
         return {review.image: review for review in found}, faults
@@ -95,8 +104,8 @@ class ReviewFiles:
             self._has_folder(deal, mode)
             return self._files.edit(file, change)
 
-    def _has_folder(self, deal: str, mode: Mode) -> bool:
-        return self._files.has_folder(deal, layout.reviews_folder(mode), ImageReview)
+    def _has_folder(self, deal: str, mode: Mode, entries: Sequence[Entry] | None = None) -> bool:
+        return self._files.has_folder(deal, layout.reviews_folder(mode), ImageReview, entries)
 
 
 def _file(deal: str, mode: Mode, image: str) -> EditedFile[ImageReview]:
