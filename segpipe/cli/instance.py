@@ -76,7 +76,9 @@ def _open(folder: Path) -> dg.DagsterInstance:
     try:
         settings = folder / _SETTINGS
         if not settings.exists():
-            settings.write_text(_packaged_text(), encoding="utf-8")
+            new = settings.with_suffix(".new")  # a full disk must not leave half of them
+            new.write_text(_packaged_text(), encoding="utf-8")
+            new.replace(settings)
         reference = InstanceRef.from_dir(str(folder), overrides=_storage_overrides(folder))
         instance = dg.DagsterInstance.from_ref(reference)
         instance.get_dynamic_partitions(DEALS.name or "")  # makes the last of them

@@ -1,7 +1,9 @@
 """One line for each change that somebody makes in the studio: when, who, what."""
 
+import contextlib
 import json
 import logging
+import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,14 +52,21 @@ class AuditLog:
         _log.info("change: %s", text)
         with self._lock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="ascii") as file:
-                file.write(f"{text}\n")
+            with self._path.open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    # A full disk or a kill may have cut the last one off.
+                    text = text if file.read(1) == b"\n" else f"\n{text}"
+                file.write(f"{text}\n".encode("ascii"))
 
     def lines(self) -> list[dict[str, str | int | float | bool | None]]:
-        """Every line, the oldest first; one that a kill cut off is left out."""
+        """Every line, the oldest first; one that was cut off is left out."""
         try:
             text = self._path.read_text(encoding="ascii")
         except FileNotFoundError:
             return []
-        whole = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
-        return [json.loads(line) for line in whole]
+        found = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return found

@@ -1,5 +1,7 @@
 """Every error of the studio as one kind of answer: a problem in JSON, or a page that says it."""
 
+import errno
+import logging
 from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI, Request
@@ -17,6 +19,7 @@ from segpipe.errors import (
     PromptConflictError,
     SavedSettingsError,
     SegpipeError,
+    StoreError,
     VersionNotFoundError,
 )
 from segpipe.studio.login import wants_page
@@ -25,6 +28,9 @@ from segpipe.web.problems import BAD_REQUEST, RefusedError, malformed, refusal_o
 
 _NOT_FOUND, _CONFLICT, _PRECONDITION_FAILED = 404, 409, 412
 _NO_SUCH_METHOD = 405
+_BROKEN, _NO_SPACE_LEFT = 500, 507
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_log = logging.getLogger(__name__)
 _NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 _STATUS: dict[type[SegpipeError], int] = {
     DealNotFoundError: _NOT_FOUND,
@@ -54,7 +60,17 @@ def studio_refusal(error: Exception) -> RefusedError:
     if isinstance(error, HTTPException):
         name = _NAMES.get(error.status_code, "InvalidRequest")
         return RefusedError(error.status_code, name, str(error.detail), headers=error.headers)
+    if (cause := _fault_of_disk(error)) and cause.errno in _NO_SPACE:
+        said = (
+            "no space is left on the disk: free some, then do it again; nothing was left half done"
+        )
+        return RefusedError(_NO_SPACE_LEFT, "NoSpaceLeft", said)
     return refusal_of(error)
+
+
+def _fault_of_disk(error: Exception) -> OSError | None:
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    return cause if isinstance(cause, OSError) else None
 
 
 def add_page_problems(app: FastAPI, pages: Pages) -> None:
@@ -62,6 +78,8 @@ def add_page_problems(app: FastAPI, pages: Pages) -> None:
 
     def answer(request: Request, error: Exception) -> Response:
         refusal = studio_refusal(error)
+        if isinstance(error, SegpipeError | OSError) and refusal.status >= _BROKEN:
+            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         if refusal.status == _NO_SUCH_METHOD:
             refusal.headers["Allow"] = ", ".join(_methods_of(request, app.router.routes))
         if not wants_page(request) or request.url.path.startswith("/api/"):
@@ -72,8 +90,8 @@ def add_page_problems(app: FastAPI, pages: Pages) -> None:
         page.headers.update(refusal.headers)
         return page
 
-    kinds = (RefusedError, RequestValidationError, InputError, HTTPException, *_STATUS, Exception)
-    for kind in kinds:
+    known = (RefusedError, RequestValidationError, HTTPException, InputError, *_STATUS)
+    for kind in (*known, SegpipeError, OSError, Exception):
         app.exception_handler(kind)(answer)
 
 
