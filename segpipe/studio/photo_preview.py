@@ -26,6 +26,7 @@ from segpipe.segmenters.build_segmenter import (
 from segpipe.segmenters.kept_data import KeptData
 from segpipe.segmenters.sam3.segmind import SegmindConfig
 from segpipe.segmenters.segmenter import Segmenter, call_context
+from segpipe.store.reviews import MaskRuns
 from segpipe.store.store import DealStore, Photo
 from segpipe.studio.photo_facts import FoundOutline
 from segpipe.studio.trials import refusal_of_trial
@@ -55,6 +56,17 @@ class Preview:
     notes: tuple[str, ...]
     elapsed_ms: float
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(FoundOutline):
+    """One reading of what some points mean.
+
+    Attributes:
+        mask: Its pixels.
+    """
+
+    mask: MaskRuns
 
 
 def is_paid(segmenter: AnySegmenterConfig) -> bool:
@@ -117,7 +129,7 @@ class PhotoPreview:
 
     async def candidates(
         self, deal: str, photo: Photo, points: Sequence[Point]
-    ) -> tuple[FoundOutline, ...]:
+    ) -> tuple[Reading, ...]:
         """Three readings of what some points mean, the best first, without those of nothing."""
         async with self._asking() as (saved, segmenter):
             loaded = await self._load(deal, photo, saved)
@@ -170,11 +182,11 @@ def _items(trial: Trial) -> tuple[FoundOutline, ...]:
     return tuple(items)
 
 
-def _readings(candidates: Sequence[Candidate]) -> tuple[FoundOutline, ...]:
+def _readings(candidates: Sequence[Candidate]) -> tuple[Reading, ...]:
     seen = [one for one in candidates if one.score > NO_EVIDENCE and one.mask.box]
     paths = masks_to_paths([one.mask for one in seen])
     return tuple(
-        FoundOutline(one.mask.box, path or "", one.score, None)
+        Reading(one.mask.box, path or "", one.score, None, MaskRuns.of(one.mask))
         for one, path in zip(seen, paths, strict=True)
         if one.mask.box
     )

@@ -14,6 +14,7 @@ from segpipe.studio.api import (
     pictures_api,
     preview_api,
     prompts_api,
+    reviews_api,
     runs_api,
     settings_api,
     trial_api,
@@ -31,6 +32,7 @@ from segpipe.studio.pages import (
     deals_page,
     login_page,
     process_page,
+    review_page,
     runs_page,
     settings_page,
     test_page,
@@ -59,17 +61,28 @@ PAGES = (
     annotate_page,
     test_page,
     process_page,
+    review_page,
     runs_page,
     costs_page,
     settings_page,
     upload_form,
 )
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
-API = (deals_api, pictures_api, preview_api, prompts_api, runs_api, settings_api, trial_api)
+API = (
+    deals_api,
+    pictures_api,
+    preview_api,
+    prompts_api,
+    reviews_api,
+    runs_api,
+    settings_api,
+    trial_api,
+)
 """The modules of the API, in the same way."""
 BODY_LIMITS: tuple[tuple[str, int], ...] = (
     (f"{DAGSTER_PATH}/.*", 20_000_000),
     (trial_api.PATH, trial_api.MAX_BODY_BYTES),
+    (reviews_api.PATH, reviews_api.MAX_BODY_BYTES),
     (runs_api.PATH, runs_api.MAX_BODY_BYTES),
 )
 """Paths (patterns of the whole path) that take larger bodies than the rest, and how large."""

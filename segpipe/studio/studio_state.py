@@ -20,7 +20,9 @@ from segpipe.studio.login import Login
 from segpipe.studio.page_templates import Banner, Pages
 from segpipe.studio.photo_facts import PhotoFacts
 from segpipe.studio.photo_preview import PhotoPreview
+from segpipe.studio.photo_reviews import PhotoReviews
 from segpipe.studio.pictures import Pictures
+from segpipe.studio.review_leases import ReviewLeases
 from segpipe.studio.run_requests import RunRequests
 from segpipe.studio.run_watch import RunWatch
 from segpipe.studio.studio_settings import StudioSettings
@@ -42,6 +44,8 @@ class Studio:
         pictures: Makes pictures of photos and cut-outs.
         photos: Reads facts of photos.
         preview: Asks the segmenter about photos of deals.
+        reviews: Reads the items of photos as reviewers see them.
+        leases: Who looks at which items at the moment.
         status: How deals stand.
         deals: The list of all deals.
         dagster: Dagster's instance, pages and processes.
@@ -60,6 +64,8 @@ class Studio:
     pictures: Pictures
     photos: PhotoFacts
     preview: PhotoPreview
+    reviews: PhotoReviews
+    leases: ReviewLeases
     status: StatusReader
     deals: DealList
     dagster: DagsterGateway
@@ -103,6 +109,8 @@ def build_studio(settings: StudioSettings) -> Studio:
         ),
         photos=PhotoFacts(store),
         preview=PhotoPreview(store, data),
+        reviews=PhotoReviews(store),
+        leases=ReviewLeases(),
         status=status,
         deals=deals,
         dagster=dagster,

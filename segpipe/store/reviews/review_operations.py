@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from segpipe.errors import ReviewConflictError, ReviewError
 from segpipe.store.document_json import explain
@@ -73,7 +73,7 @@ class SetDone(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     op: Literal["done"] = "done"
-    to: bool
+    to: StrictBool
 
 
 Operation = Annotated[Decide | SetDone, Field(discriminator="op")]

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from segpipe.prompt import Mode, Point
 from segpipe.store.prompts.prompt_operations import Pixels
 from segpipe.store.store import Photo
-from segpipe.studio.photo_facts import FoundOutline
-from segpipe.studio.photo_preview import Preview
+from segpipe.studio.photo_preview import Preview, Reading
 from segpipe.studio.roles import Asking, Person, Role, needs, require_role
 from segpipe.studio.studio_state import Serving, Studio
 from segpipe.threads import finish_in_thread
@@ -44,7 +43,7 @@ class PointsOnPhoto(BaseModel):
 class Readings(BaseModel):
     """Three readings of the points at most, the best first."""
 
-    items: tuple[FoundOutline, ...]
+    items: tuple[Reading, ...]
 
 
 @router.post("/preview")

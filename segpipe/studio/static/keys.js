@@ -4,8 +4,8 @@ const STORE = "segpipe.keys";
 const OFF = "segpipe.keys.off";
 
 /**
- * @typedef {{name: string, title: string, key: string, run: () => void}} Shortcut
- *   `key` as in KeyboardEvent.key, with "Shift+", "Control+", "Alt+" before it; "g d" is two keys.
+ * @typedef {{name: string, title: string, key: string, run: () => void, when?: () => boolean}} Shortcut
+ *   `when` says whether it means anything now; `key` as in KeyboardEvent.key, with "Shift+", "Control+", "Alt+" before it; "g d" is two keys.
  */
 
 /**
@@ -78,8 +78,9 @@ export class Keys {
    */
   find(key) {
     const both = this.before ? `${this.before} ${key}` : key;
-    const found = [...this.shortcuts.values()].find(({ name }) => this.keyFor(name) === both);
-    const begins = [...this.shortcuts.values()].some(({ name }) => this.keyFor(name).startsWith(`${key} `));
+    const present = [...this.shortcuts.values()].filter(({ when }) => !when || when());
+    const found = present.find(({ name }) => this.keyFor(name) === both);
+    const begins = present.some(({ name }) => this.keyFor(name).startsWith(`${key} `));
     this.before = !found && begins ? key : "";
     return found;
   }

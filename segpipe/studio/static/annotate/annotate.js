@@ -3,6 +3,8 @@
 import { keys } from "../keys.js";
 import { toast } from "../toasts.js";
 import { addKeys, listenOnStage } from "./annotate_keys.js";
+import { addMaskKeys } from "../mask/mask_keys.js";
+import { Mender } from "./mend.js";
 import { drawList, fill, titleOf } from "./panel.js";
 import { boxBetween } from "./scene.js";
 import { newId, shapeOf } from "./prompts.js";
@@ -20,6 +22,7 @@ const sync = new PromptSync({ url: `${facts.api}/prompts`, document: asDocument(
 const dealSync = new PromptSync({ url: facts.dealApi, document: asDocument(facts.dealDocument) });
 const work = new Workplace({ facts, stage: one("stage"), image: one("photo"), sync, askCandidates });
 const { editor } = work;
+const mender = new Mender({ work, tools: root.querySelector("[data-mask-tools]"), status: one("status"), say });
 
 async function ask(path, options = {}) {
   const response = await fetch(`${facts.api}${path}`, {
@@ -62,6 +65,7 @@ const commands = {
   example: () => work.use(editor.chosen, "find_all", "positive_exemplar"),
   "not-this": () => work.use(editor.chosen, "find_all", "negative_exemplar"),
   "cut-out": cutOut,
+  mend: () => facts.mayDraw && editor.chosen?.source === "model" && mender.begin(editor.chosen.box),
   copy: copyFromPrevious,
   preview: () => (work.preview.length ? showPreview([]) : preview()),
   take: () => work.takeReading(),
@@ -255,7 +259,8 @@ async function showFound() {
 
 work.addEventListener("change", draw);
 work.addEventListener("rest", ({ detail }) => sharpen(detail));
-addKeys(keys, run);
+addKeys(keys, run, () => Boolean(work.mending));
+addMaskKeys(keys, () => work.mending);
 listenOnStage(one("stage"), work);
 listenToFields();
 listenToSaving({ sync, dealSync, work, place: one("status") });
@@ -270,6 +275,7 @@ showFound();
 addEventListener("pagehide", () => {
   sync.close();
   dealSync.close();
+  mender.close();
   work.close();
 });
 addEventListener("pageshow", (event) => event.persisted && location.reload());

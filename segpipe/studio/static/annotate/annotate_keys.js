@@ -21,6 +21,7 @@ const SHORTCUTS = [
   ["example", "Use what was found as an example", "x"],
   ["not-this", "Not this", "X"],
   ["cut-out", "Cut this out", "c"],
+  ["mend", "Mend the mask of what was found", "e"],
   ["reading-1", "First outline", "1"],
   ["reading-2", "Second outline", "2"],
   ["reading-3", "Third outline", "3"],
@@ -38,10 +39,11 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  *
  * @param {import("../keys.js").Keys} keys
  * @param {(name: string) => void} run
+ * @param {() => boolean} isMending Whether the keys are those of the mask editor now.
  */
-export function addKeys(keys, run) {
+export function addKeys(keys, run, isMending) {
   for (const [name, title, key] of SHORTCUTS) {
-    keys.add({ name: `draw-${name}`, title, key, run: () => run(name) });
+    keys.add({ name: `draw-${name}`, title, key, run: () => run(name), when: () => !isMending() });
   }
 }
 
@@ -54,7 +56,7 @@ export function addKeys(keys, run) {
 export function listenOnStage(stage, work) {
   const { editor } = work;
   stage.addEventListener("keydown", (event) => {
-    if (event.altKey || event.metaKey) return;
+    if (event.altKey || event.metaKey || work.mending) return;
     const arrow = ARROWS[event.key];
     if (arrow) {
       const step = (event.shiftKey ? LARGE_STEP_PX : STEP_PX) / work.surface.view.scale;

@@ -53,8 +53,8 @@ export function drawScene(context, { view, ratio, items, picked = null, pointed 
 }
 
 /** Draw something over a scene: a rectangle that is being drawn, or an outline to choose. */
-export function drawDraft(context, { view, ratio, item }) {
-  drawBox({ context, view, ratio, hasNames: false }, item, true);
+export function drawDraft(context, { view, ratio, item, isStrong = true }) {
+  drawBox({ context, view, ratio, hasNames: false }, item, isStrong);
 }
 
 /** Draw points on and off an item over a scene. */

@@ -5,7 +5,7 @@
  * @typedef {{name: string, operations: Operation[]}} Step
  */
 
-/** Steps that are remembered. */
+/** Steps that are remembered, if nothing else is said. */
 const MOST_STEPS = 200;
 
 /** The operation that takes another one back. @returns {Operation} */
@@ -30,11 +30,16 @@ export class History {
   /** @type {Step[]} */ #done = [];
   /** @type {Step[]} */ #undone = [];
 
+  /** @param {number} [most] Steps that are remembered. */
+  constructor(most = MOST_STEPS) {
+    this.most = most;
+  }
+
   /** Remember a step; what was taken back before cannot be done again any more. */
   push(/** @type {Step} */ step) {
     if (!step.operations.length) return;
     this.#done.push(step);
-    if (this.#done.length > MOST_STEPS) this.#done.shift();
+    if (this.#done.length > this.most) this.#done.shift();
     this.#undone = [];
   }
 

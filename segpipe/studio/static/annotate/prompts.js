@@ -145,3 +145,18 @@ export function differences(/** @type {Prompts} */ before, /** @type {Prompts} *
   });
   return (before.text ?? null) === (after.text ?? null) ? changed : [...changed, "text"];
 }
+
+/** What the sync of documents has to know of prompts. */
+export const promptRules = {
+  applied,
+  compacted,
+  rebased,
+  differences,
+  subjectOf,
+  /** Things with an `id` each. */
+  listOf: ({ annotations }) => annotations,
+  /** What others have changed otherwise, of the answer that says so. */
+  touchedBy: (problem) => problem.annotations,
+  /** The prompts that the server gives. */
+  read: ({ tag, text, annotations }) => ({ tag, text: text ?? null, annotations: annotations ?? [] }),
+};

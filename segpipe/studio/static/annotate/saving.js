@@ -1,7 +1,9 @@
 // What the drawing page says of saving: how it stands, and who decides where two people disagree.
 
 import { toast } from "../toasts.js";
+import { reviewRules } from "../review/decisions.js";
 import { drawStatus } from "./panel.js";
+import { promptRules } from "./prompts.js";
 import { PromptSync } from "./sync.js";
 import { unsavedUrls } from "./unsaved.js";
 
@@ -67,8 +69,14 @@ function askWhichWins(sync, work, { operations, annotations }) {
 /** Save now what could not be saved of other photos. */
 export async function saveLeftovers(/** @type {string[]} */ ownUrls) {
   for (const url of unsavedUrls(localStorage).filter((each) => !ownUrls.includes(each))) {
-    const other = new PromptSync({ url, document: { tag: "", text: null, annotations: [] } });
+    const rules = isReview(url) ? reviewRules : promptRules;
+    const other = new PromptSync({ url, rules, document: rules.read({ tag: "" }) });
     await other.flush();
     other.close();
   }
+}
+
+/** Whether an address is that of a review, and not of prompts. */
+function isReview(/** @type {string} */ url) {
+  return new URL(url, location.origin).pathname.endsWith("/review");
 }

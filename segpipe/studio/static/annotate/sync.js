@@ -12,7 +12,7 @@
  * @typedef {{state: State, waiting: number, detail: string}} Status
  */
 
-import { applied, compacted, differences, rebased, subjectOf } from "./prompts.js";
+import { promptRules } from "./prompts.js";
 import { adopted, keep, keyOf } from "./unsaved.js";
 
 const SEND_AFTER_MS = 250;
@@ -38,12 +38,17 @@ export class PromptSync extends EventTarget {
    * @param {object} options
    * @param {string} options.url
    * @param {Document} options.document What the page came with.
+   * @param {any} [options.rules] What is to be known of this kind of document: see `promptRules`.
+   * @param {number} [options.pollMs] How often to see what others do; 0 for only when asked.
    * @param {Storage} [options.storage]
    * @param {Storage} [options.session]
    * @param {typeof fetch} [options.fetch]
    */
-  constructor({ url, document, storage = localStorage, session = sessionStorage, fetch = globalThis.fetch }) {
+  constructor(options) {
     super();
+    const { url, document, storage = localStorage, session = sessionStorage, fetch = globalThis.fetch } = options;
+    this.rules = options.rules ?? promptRules;
+    this.pollMs = options.pollMs ?? POLL_MS;
     this.url = url;
     this.base = document;
     this.storage = storage;
@@ -57,7 +62,7 @@ export class PromptSync extends EventTarget {
 
   /** What is drawn now, saved or not. @returns {Prompts} */
   get prompts() {
-    this.#shown ??= applied(this.base, [...this.#batches.flat(), ...this.#asked]);
+    this.#shown ??= this.rules.applied(this.base, [...this.#batches.flat(), ...this.#asked]);
     return this.#shown;
   }
 
@@ -71,11 +76,11 @@ export class PromptSync extends EventTarget {
     if (!operations.length) return;
     if (this.#isOpen && this.#batches.length) {
       const last = this.#batches.pop();
-      const joined = compacted([...last, ...operations]);
+      const joined = this.rules.compacted([...last, ...operations]);
       if (joined.length) this.#batches.push(joined);
       else this.#isOpen = false;
     } else {
-      this.#batches.push(compacted(operations));
+      this.#batches.push(this.rules.compacted(operations));
       this.#isOpen = true;
     }
     this.#persist();
@@ -91,7 +96,7 @@ export class PromptSync extends EventTarget {
     this.#asked = [];
     this.#changed();
     this.#say("saving");
-    if (isMine) this.push(asked.map((operation) => rebased(operation, this.base)).filter(Boolean));
+    if (isMine) this.push(asked.map((operation) => this.rules.rebased(operation, this.base)).filter(Boolean));
     this.#later(0);
   }
 
@@ -123,10 +128,11 @@ export class PromptSync extends EventTarget {
   }
 
   #pollLater() {
+    if (!this.pollMs) return;
     this.#poll = setTimeout(async () => {
-      await this.#look();
+      await this.look();
       this.#pollLater();
-    }, POLL_MS);
+    }, this.pollMs);
   }
 
   /** Send the first batch, or wait for the answer to it. @returns {Promise<void>} */
@@ -136,7 +142,7 @@ export class PromptSync extends EventTarget {
       this.#sending ??= this.#sendFirst().finally(() => (this.#sending = null));
       await this.#sending;
     } else if (this.#state !== "saved") {
-      await this.#look();
+      await this.look();
     }
   }
 
@@ -156,7 +162,7 @@ export class PromptSync extends EventTarget {
       this.#accept(answer.body, batch);
       if (this.#batches.length) this.#later(0);
       else this.#say("saved");
-    } else if (answer.status === 412 && answer.body.annotations) {
+    } else if (answer.status === 412 && this.rules.touchedBy(answer.body)) {
       this.#askPerson(answer.body);
     } else if (answer.status === 401) {
       this.#wait("login", "You are logged out: log in again in another tab.");
@@ -177,16 +183,17 @@ export class PromptSync extends EventTarget {
     else this.#say("saved");
   }
 
-  #askPerson({ annotations, document }) {
+  #askPerson(problem) {
+    const annotations = this.rules.touchedBy(problem);
     const touched = new Set(annotations);
-    const concerns = (operation) => touched.has(subjectOf(operation));
+    const concerns = (operation) => touched.has(this.rules.subjectOf(operation));
     // What was done to the same things since is part of the question.
-    this.#asked = compacted(this.#batches.flat().filter(concerns));
+    this.#asked = this.rules.compacted(this.#batches.flat().filter(concerns));
     this.#batches = this.#batches
       .map((each) => each.filter((operation) => !concerns(operation)))
       .filter((each) => each.length);
     this.#isOpen = false;
-    this.#accept(document, []);
+    this.#accept(problem.document, []);
     this.#say("asking", annotations.join(", "));
     this.dispatchEvent(new CustomEvent("conflict", { detail: { operations: this.#asked, annotations } }));
   }
@@ -198,7 +205,7 @@ export class PromptSync extends EventTarget {
   }
 
   /** See whether somebody else has changed something. */
-  async #look() {
+  async look() {
     if (this.#sending || globalThis.document?.hidden) return;
     if (this.#batches.length || this.#asked.length) return;
     const answer = await this.#ask("GET");
@@ -214,12 +221,12 @@ export class PromptSync extends EventTarget {
 
   /** Take over what the server has, and tell of what others have changed. */
   #accept(/** @type {Document} */ document, /** @type {Operation[]} */ own) {
-    const expected = applied(this.base, own);
-    this.base = { tag: document.tag, text: document.text ?? null, annotations: document.annotations ?? [] };
-    keepObjects(expected.annotations, this.base.annotations);
+    const expected = this.rules.applied(this.base, own);
+    this.base = this.rules.read(document);
+    keepObjects(this.rules.listOf(expected), this.rules.listOf(this.base));
     this.#persist();
     this.#changed();
-    const others = differences(expected, this.base);
+    const others = this.rules.differences(expected, this.base);
     if (others.length) this.dispatchEvent(new CustomEvent("others", { detail: { ids: others, before: expected } }));
   }
 
@@ -250,7 +257,7 @@ export class PromptSync extends EventTarget {
   #changed() {
     const before = this.#shown;
     this.#shown = null;
-    if (before) keepObjects(before.annotations, this.prompts.annotations);
+    if (before) keepObjects(this.rules.listOf(before), this.rules.listOf(this.prompts));
     this.dispatchEvent(new Event("change"));
   }
 

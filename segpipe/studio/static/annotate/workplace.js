@@ -24,6 +24,7 @@ export class Workplace extends EventTarget {
   /** What a run has found, with outlines. @type {any[]} */ found = [];
   /** What a preview would find. @type {any[]} */ preview = [];
   isSpaceDown = false;
+  /** While the mask of an item is being mended. @type {import("../mask/mask_session.js").MaskSession | null} */ mending = null;
   /** @type {WeakMap<Annotation, any>} */ #drawn = new WeakMap();
   #outlines = new Map();
 
@@ -50,7 +51,10 @@ export class Workplace extends EventTarget {
     this.candidates = new Candidates(askCandidates);
     this.candidates.addEventListener("change", () => this.changed());
     sync.addEventListener("change", () => this.changed());
-    listen(this.surface, this.#drawing(), () => this.editor.tool === "pan" || this.isSpaceDown);
+    const drawing = this.#drawing();
+    const now = (name) => (stroke) => (this.mending?.drawing ?? drawing)[name](stroke);
+    const isPanning = () => this.mending?.isPanning ?? (this.editor.tool === "pan" || this.isSpaceDown);
+    listen(this.surface, Object.fromEntries(Object.keys(drawing).map((name) => [name, now(name)])), isPanning);
   }
 
   /** What is drawn in this mode, each with how it looks; unchanged ones stay the same objects. */
@@ -153,6 +157,10 @@ export class Workplace extends EventTarget {
   }
 
   #draw(context, view, ratio) {
+    if (this.mending) {
+      this.mending.draw(context, view, ratio);
+      return;
+    }
     const { editor, candidates } = this;
     const draft = editor.draft;
     const results = this.isShowingFound && this.facts.mode === "inside_box" ? this.found : [];

@@ -4,8 +4,8 @@
  *
  * @typedef {import("./bitmap.js").Bitmap} Bitmap
  * @typedef {import("./bitmap.js").Window} Window
- * @typedef {{name: string, window: Window, turned: Uint8Array}} Step `turned` has the pixels of the
- *   window, row after row, 8 a byte.
+ * @typedef {{name: string, window: Window, turned: Uint8Array, also?: any}} Step `turned` has the
+ *   pixels of the window, row after row, 8 a byte; `also` is whatever else the step did.
  */
 
 import { tightWindow } from "./bitmap.js";
@@ -43,6 +43,11 @@ export class MaskHistory {
     return this.#undone.length > 0;
   }
 
+  /** What else was done by the steps that hold. */
+  get also() {
+    return this.#done.map((step) => step.also).filter(Boolean);
+  }
+
   /** How many steps lie behind. */
   get depth() {
     return this.#done.length;
@@ -53,12 +58,13 @@ export class MaskHistory {
    *
    * @param {string} name
    * @param {Window} within Where something may have changed.
+   * @param {any} [also] What else the step did, which is taken back with it.
    * @returns {boolean} Whether anything did.
    */
-  commit(name, within) {
+  commit(name, within, also) {
     const window = differing(this.#before, this.mask, within);
     if (!window) return false;
-    this.#done.push({ name, window, turned: packed(this.#before, this.mask, window) });
+    this.#done.push({ name, window, turned: packed(this.#before, this.mask, window), also });
     this.#undone = [];
     this.#remember(window);
     return true;
