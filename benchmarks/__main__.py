@@ -19,7 +19,7 @@ BENCHMARKS = {
     "studio_canvas": "drawing on a 12 MP photo in a browser, beside a bare page and Konva",
     "studio_review": "200 items decided by keyboard in a browser, and a mask of 3 MP painted",
     "studio_list": "the studio's list of 10,000 deals, beside the listing of their names",
-    "sensor": "a look of the sensor at 20,000 deals",
+    "sensor": "a look of the sensor at 100,000 deals",
     "scale": "100,000 deals on PostgreSQL: recorded, planned, backfilled, looked at, queued",
     "backfill": "200 deals by the real daemon, beside plain functions",
 }

@@ -18,7 +18,7 @@ from segpipe.pipeline.chosen_settings import settings_of_run, settings_tag
 from segpipe.pipeline.family import build_family
 from segpipe.pipeline.jobs import only_stale
 from segpipe.pipeline.look_for_deals import CLOCKS_DIFFER_S, gone_deals
-from segpipe.pipeline.partitions import DEALS, MODE_TAG
+from segpipe.pipeline.partitions import DEALS, MODE_TAG, REQUEST_TAG
 from segpipe.pipeline.recording import asset_key
 from segpipe.pipeline.resources import (
     DealStoreResource,
@@ -34,6 +34,8 @@ from segpipe.store.sweep import SweepReport
 SECONDS_PER_HOUR = 3600.0
 _SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 FIND_CHANGES_JOB = "find_changes"
+# Dagster keeps all that a backfill is for in one row, and reads it at each step.
+_MAX_IN_BACKFILL = 5000
 _RETRIES = dg.RetryPolicy(max_retries=2, delay=30)
 
 
@@ -73,9 +75,11 @@ def build_unfinished_job(mode: Mode) -> dg.JobDefinition:
         for said in in_words(todos) or ["there are no deals"]:
             context.log.info(said)
         wanted = list(dict.fromkeys(progress.found))
-        if wanted:
-            name = f"{mode.value}-{progress.began_at * 1000:.0f}"
-            _backfill(context.instance, name, mode, wanted, settings_tag(settings))
+        night = f"{mode.value}-{progress.began_at * 1000:.0f}"
+        tags = {REQUEST_TAG: night, **settings_tag(settings)}
+        for start in range(0, len(wanted), _MAX_IN_BACKFILL):
+            part = wanted[start : start + _MAX_IN_BACKFILL]
+            _backfill(context.instance, f"{night}-{start}", mode, part, tags)
         progress.finish()
         context.add_output_metadata({"deals": len(todos), "requested": len(wanted)})
 

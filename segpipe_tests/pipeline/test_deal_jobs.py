@@ -101,6 +101,7 @@ def test_the_night_goes_on_where_it_was_killed_and_asks_for_each_deal_once(
     wanted = [deal for deal in DEALS if deal not in {DEALS[1], DEALS[6]}]
     assert deals_of_backfill(instance, backfill) == wanted
     assert backfill.tags["segpipe/mode"] == "find_all"
+    assert backfill.backfill_id == f"{backfill.tags['segpipe/request']}-0"
     dies.seen.clear()
     assert execute(store, instance, job).success
     assert sorted(dies.seen) == DEALS, "the next night begins anew"
