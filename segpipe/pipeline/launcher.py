@@ -27,6 +27,7 @@ MACHINE_TAG = f"{HIDDEN_TAG_PREFIX}segpipe_machine"
 MAX_SILENCE_S = 3600
 """A run on another machine is taken for dead when it has logged nothing for so long."""
 
+_CLOCK = "booted_at"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PROCESSES = Path("/proc/self/ns/pid")
 _ZOMBIE, _DEAD = "Z", "X"
@@ -73,7 +74,8 @@ class WatchedRunLauncher(DefaultRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Launch a run, and note where."""
         run_id = context.dagster_run.run_id
-        self._instance.add_run_tags(run_id, {MACHINE_TAG: json.dumps(this_machine())})
+        noted = this_machine() | {_CLOCK: _booted_at()}
+        self._instance.add_run_tags(run_id, {MACHINE_TAG: json.dumps(noted)})
         super().launch_run(context)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
@@ -82,12 +84,13 @@ class WatchedRunLauncher(DefaultRunLauncher):
         if noted is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "not launched by this launcher")
         machine, here = json.loads(noted), this_machine()
+        booted_at = machine.pop(_CLOCK, None)
         if machine["host"] != here["host"] or not _is_local(run):
             return self._judge_by_silence(run)
         if machine != here:
             return _dead("the machine or the container was started again since")
         pid, said_at = self._process(run)
-        if pid is None or is_alive(pid, started_before=said_at):
+        if pid is None or is_alive(pid, started_before=said_at, booted_at=booted_at):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return _dead(f"process {pid} is gone")
 
@@ -118,12 +121,14 @@ def this_machine() -> dict[str, str]:
     return {"host": socket.gethostname(), "boot": boot, "processes": processes}
 
 
-def is_alive(pid: int, *, started_before: float) -> bool:
+def is_alive(pid: int, *, started_before: float, booted_at: float | None = None) -> bool:
     """Whether a process runs, and is no later one that was given the same number.
 
     Args:
         pid: Its number.
         started_before: A time at which it ran, seconds since 1970.
+        booted_at: When this machine started by the clock of that time, which may have been set
+            since; None takes the clock of now.
     """
     try:
         # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: from the state on.
@@ -131,8 +136,14 @@ def is_alive(pid: int, *, started_before: float) -> bool:
     except OSError:
         return not _BOOT_ID.exists() and _takes_signals(pid)
     since_boot_s = int(fields[_START_FIELD]) / os.sysconf("SC_CLK_TCK")
-    started_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot_s
+    started_at = (_booted_at() if booted_at is None else booted_at) + since_boot_s
     return fields[0] not in {_ZOMBIE, _DEAD} and started_at <= started_before + _CLOCK_SLACK_S
+
+
+def _booted_at() -> float:
+    """When this machine started by the clock as it is now, seconds since 1970; 0 if not Linux."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if clock is None else time.time() - time.clock_gettime(clock)
 
 
 def _takes_signals(pid: int) -> bool:

@@ -152,6 +152,17 @@ def test_a_run_of_another_machine_is_dead_when_it_has_been_silent_for_long(
     assert health(instance, tags=remote, max_silence_s=-1) is WorkerStatus.FAILED
 
 
+def test_a_process_is_alive_though_the_clock_was_set_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, booted_at = time.time(), time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    for jump in (7200, -7200):
+        monkeypatch.setattr("segpipe.pipeline.launcher.time.time", lambda jump=jump: began + jump)
+        assert is_alive(os.getpid(), started_before=began, booted_at=booted_at)
+        assert not is_alive(os.getpid(), started_before=began - 86_400, booted_at=booted_at)
+        monkeypatch.undo()
+
+
 def test_a_number_given_to_a_later_process_is_not_the_process() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert is_alive(process.pid, started_before=time.time())
