@@ -8,7 +8,9 @@ import dagster as dg
 from pydantic import JsonValue
 
 from segpipe.errors import SegpipeError
-from segpipe.flow.deal import DealOutcome
+from segpipe.flow.deal import DealOutcome, DealTask
+from segpipe.flow.run_deal import current_outcome
+from segpipe.flow.stages.crops import CROPS
 from segpipe.flow.stages.report import REPORT, SHEET_FILE, previews_place
 from segpipe.flow.stages.review import REVIEW, review_counts
 from segpipe.flow.stages.segmentation import SEGMENTATION
@@ -28,6 +30,9 @@ PREVIEW_MAX_BYTES = 14_000
 """Of the picture in the metadata: Dagster keeps several copies of it, a third larger in base64."""
 
 PHOTOS_KEY = dg.AssetKey(PHOTOS)
+
+DealEvent = dg.AssetMaterialization | dg.AssetObservation
+"""What Dagster is told of a deal."""
 
 _DATA_VERSION_TAG = "dagster/data_version"
 _IS_OWN_DATA_VERSION_TAG = "dagster/data_version_is_user_provided"
@@ -77,7 +82,7 @@ def _all_above(stage: AnyStage) -> set[str]:
 
 def record_outcome(
     outcome: DealOutcome, store: DealStore, instance: dg.DagsterInstance
-) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+) -> Iterator[DealEvent]:
     """The events of a promoted deal: what it was made from, and each asset in order.
 
     They carry the data versions of this very deal. Those that Dagster adds by itself to the
@@ -132,6 +137,30 @@ def nothing_to_do(mode: Mode, stage: AnyStage, deal: str) -> dg.AssetMaterializa
         partition=deal,
         description="There was nothing to do; the log of the run says why.",
     )
+
+
+def told_without_review(
+    store: DealStore, deal: str, mode: Mode, instance: dg.DagsterInstance
+) -> Iterator[DealEvent]:
+    """The events of a deal that an earlier release promoted and told of, which knew no reviews.
+
+    Without them Dagster would take everything below the review for out of date, as what it is made
+    from is another than it was told.
+    """
+    snapshot = store.current(deal, mode)
+    if snapshot is None or snapshot.has(REVIEW.name) or not snapshot.has(CROPS.name):
+        return
+    crops = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key(mode, CROPS.name), asset_partitions=[deal]), limit=1
+    ).records
+    told = crops[0].asset_materialization if crops else None
+    review = asset_key(mode, REVIEW.name).to_user_string()
+    if told is None or f"{_INPUT_DATA_VERSION_TAG}/{review}" in (told.tags or {}):
+        return
+    stages = STAGES.names | {name for name in STAGES if snapshot.has(name)}
+    task = DealTask(deal, snapshot.commit.run_id, mode=mode, stages=stages)
+    if outcome := current_outcome(store, task):
+        yield from record_outcome(outcome, store, instance)
 
 
 def is_recorded(outcome: DealOutcome, instance: dg.DagsterInstance) -> bool:

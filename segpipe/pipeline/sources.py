@@ -1,7 +1,7 @@
 """What people put into a deal, as assets: photos, prompts, and what they decided about items."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import dagster as dg
 
@@ -9,13 +9,21 @@ from segpipe.errors import SegpipeError
 from segpipe.flow.deal_inputs import read_photos_version, read_reviews_version
 from segpipe.flow.mode_prompts import read_prompts_version
 from segpipe.pipeline.partitions import DEALS
-from segpipe.pipeline.recording import PHOTOS_KEY, prompts_key, reviews_key
+from segpipe.pipeline.recording import (
+    PHOTOS_KEY,
+    DealEvent,
+    prompts_key,
+    reviews_key,
+    told_without_review,
+)
 from segpipe.pipeline.resources import DealStoreResource
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
 
 ReadVersion = Callable[[DealStore, str], str]
 """The data version of an input of a deal, as it is now."""
+TellOfDeal = Callable[[DealStore, str, dg.DagsterInstance], Iterable[DealEvent]]
+"""What else there is to tell of a deal that is observed."""
 
 
 def build_deal_photos() -> dg.SourceAsset:
@@ -57,11 +65,16 @@ def build_deal_reviews(mode: Mode) -> dg.SourceAsset:
         "What people decided about the items that the mode found in a deal, under its reviews/ "
         "folder. The data version is a digest of what decides which items go on, and how.",
         read,
+        lambda store, deal, instance: told_without_review(store, deal, mode, instance),
     )
 
 
 def _observable(
-    key: dg.AssetKey, group: str, description: str, read: ReadVersion
+    key: dg.AssetKey,
+    group: str,
+    description: str,
+    read: ReadVersion,
+    tell: TellOfDeal | None = None,
 ) -> dg.SourceAsset:
     """An asset that observes the deals of the run, or every deal; bad ones are left out."""
 
@@ -79,6 +92,8 @@ def _observable(
         for deal in deals:
             try:
                 versions[deal] = read(opened, deal)
+                for event in tell(opened, deal, context.instance) if tell else ():
+                    context.log_event(event)
             except SegpipeError as error:
                 context.log.warning("deal %r is not observed: %s", deal, error.at(deal=deal))
         with warnings.catch_warnings():

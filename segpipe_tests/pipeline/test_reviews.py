@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
-from segpipe.pipeline.recording import asset_key
+from segpipe.flow.stages.stage_registry import AnyStage
+from segpipe.pipeline.partitions import range_tags
+from segpipe.pipeline.recording import asset_key, parents
 from segpipe.pipeline.reviewed_deals import build_reviewed_deals_sensor
 from segpipe.prompt import Mode
 from segpipe.store.store import DealStore
@@ -67,31 +70,42 @@ def test_a_changed_review_makes_stale_what_stands_below_it_and_calls_no_segmente
     }
 
 
-def test_a_deal_of_an_earlier_release_is_fresh_once_a_run_has_left_it_alone(
-    tmp_path: Path, instance: dg.DagsterInstance
+def nearest_of_before(mode: Mode, stage: AnyStage) -> list[dg.AssetKey]:
+    """What an earlier release told Dagster that a stage is made from."""
+    above = {"crops": "refinement", "coco": "refinement", "deal_report": "crops"}
+    name = above.get(stage.name)
+    return [asset_key(mode, name)] if name else parents(mode, stage)
+
+
+@pytest.mark.parametrize("by", ["observe", "backfill"])
+def test_a_deal_of_an_earlier_release_is_fresh_once_it_is_observed_or_left_alone(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    """Its commit lacks the review here; a backfill of what is up to date tells of it anew."""
+    """Its commit lacks the review, and Dagster was told of none."""
     make_deal(tmp_path, "a", (2,))
-    definitions = make_defs(tmp_path)
-    run_deals(definitions, instance, ["a"])
+    segmenter = BrightSegmenter()
+    definitions = make_defs(tmp_path, lambda: segmenter)
+    with monkeypatch.context() as patch:
+        patch.setattr("segpipe.pipeline.recording.parents", nearest_of_before)
+        assert run_deals(definitions, instance, ["a"]).success
     (commit,) = tmp_path.glob("deals/a/commits/find_all/*.json")
     held = json.loads(commit.read_text())
     del held["assets"]["review"]
     for asset in held["assets"].values():
         asset["made_from"].pop("review", None)
     commit.write_text(json.dumps(held))
+    assert "crops" in stale(definitions, instance, FIND_ALL)
 
-    segmenter = BrightSegmenter()
-    again = make_defs(tmp_path, lambda: segmenter).resolve_job_def("find_all_everything")
-    result = again.execute_in_process(
-        instance=instance,
-        tags={
-            "dagster/asset_partition_range_start": "a",
-            "dagster/asset_partition_range_end": "a",
-            "dagster/backfill": "some",
-        },
-        run_config={"ops": {"find_all": {"config": {"skip_up_to_date": True}}}},
-    )
-    assert result.success
-    assert segmenter.calls == 0
+    if by == "observe":
+        observe = definitions.resolve_job_def("observe_inputs")
+        for _ in range(2):
+            assert observe.execute_in_process(instance=instance, partition_key="a").success
+    else:
+        tags = {**range_tags(["a"]), "dagster/backfill": "some"}
+        config = {"ops": {"find_all": {"config": {"skip_up_to_date": True}}}}
+        job = definitions.resolve_job_def("find_all_everything")
+        assert job.execute_in_process(instance=instance, tags=tags, run_config=config).success
+    assert segmenter.calls == 1
     assert stale(definitions, instance, FIND_ALL) == ["review"], "which is missing, not stale"
+    told = instance.fetch_materializations(asset_key(FIND_ALL, "crops"), limit=10).records
+    assert len(told) == 2, "once, however often it is observed"
