@@ -30,6 +30,7 @@ from segpipe.flow.photo import PhotoInfo
 from segpipe.flow.results import DealResults
 from segpipe.flow.settings_file import read_settings_file
 from segpipe.flow.stages.refinement import REFINEMENT
+from segpipe.flow.stages.review import REVIEW
 from segpipe.flow.stages.segmentation import SEGMENTATION
 from segpipe.flow.stages.stage_registry import AnyStage
 from segpipe.formats.destination import new_file
@@ -239,13 +240,13 @@ class _Items:
 
     def _mask_of(self, deal: str, image: str, number: int) -> Mask:
         deal = existing(self.store, deal)
-        stages: list[AnyStage] = [SEGMENTATION, REFINEMENT]
+        stages: list[AnyStage] = [SEGMENTATION, REFINEMENT, REVIEW]
         with DealResults.current(self.store, deal, self.mode, stages) as results:
             for photo in results:
                 if photo.photo.image != image:
                     continue
                 self._require_same(deal, photo.photo)
-                for found in photo.of(REFINEMENT).items:
+                for found in photo.of(REVIEW).found:
                     if found.detection == number:
                         size = photo.photo.width, photo.photo.height
                         return found.mask or Mask.from_box(
