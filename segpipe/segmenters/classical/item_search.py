@@ -25,6 +25,7 @@ from segpipe.segmenters.classical.photo_frame import (
     whole_of,
     without_frame,
 )
+from segpipe.segmenters.classical.striped_goods import join_stripes
 from segpipe.segmenters.classical.table_colour import Background, fit_background
 from segpipe.segmenters.classical.touching_items import split_items
 from segpipe.vision.boxes import Box, PixelWindow
@@ -144,9 +145,10 @@ def _look_inside(lab: LabImage, inner: PixelWindow, config: ClassicalConfig) -> 
     distance = colour_distance(lab, background)
     goods = only_inside(mark_foreground(lab, background, distance), inner)
 
-    # Tell touching goods apart
+    # Tell touching goods apart, and stripes of one item from goods side by side
     min_area = config.min_area_fraction * goods.size
     labels = split_items(goods, lab, min_area=min_area)
+    labels = join_stripes(labels, lab, min_area=min_area)
 
     # Keep what looks like an item, the best first
     items = [

@@ -64,7 +64,7 @@ def mean_iou(masks: Sequence[FullMask], truth: Iterable[FullMask]) -> float:
         ("cut_outs", 1.0, 0.99),
         ("hard_shadows", 1.0, 0.95),
         ("table_and_wall", 0.95, 0.95),
-        ("striped_shirt", 0.25, 0.25),
+        ("striped_shirt", 0.25, 0.35),
     ],
 )
 def test_difficult_goods_are_found(kind: str, least_f1: float, least_iou: float) -> None:
