@@ -209,11 +209,16 @@ class Deployment:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def run_workers(self) -> list[int]:
-        """The processes that have said that they execute a run which is under way."""
+    def run_workers(self, *, tries: bool = True) -> list[int]:
+        """The processes that have said that they execute a run which is under way.
+
+        Args:
+            tries: Whether those count that try again what others were killed in.
+        """
         with self.open_instance() as instance:
             started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-            said = [event for run in started for event in instance.all_logs(run.run_id)]
+            wanted = [run for run in started if tries or "dagster/retry_number" not in run.tags]
+            said = [event for run in wanted for event in instance.all_logs(run.run_id)]
         texts = [event.message or event.user_message for event in said]
         return [int(found[1]) for text in texts if (found := _WORKER.search(text))]
 
