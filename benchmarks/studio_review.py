@@ -89,7 +89,7 @@ _STROKE = """async ([x, y]) => {
   for (let dx = 4; dx < 40; dx += 4) send('pointermove', dx);
   const start = performance.now();
   send('pointerup', 40);
-  while (status.dataset.state === 'saved') await new Promise((done) => setTimeout(done, 1));
+  if (status.dataset.state === 'saved') return null; // it changed nothing
   while (status.dataset.state !== 'saved') await new Promise((done) => setTimeout(done, 1));
   return performance.now() - start;
 }"""
@@ -200,7 +200,8 @@ def mend(page: Page, store: DealStore, console: Console) -> int:
         page.mouse.wheel(0, 240)
     page.wait_for_timeout(1000)
     before = documents(store)
-    taken = [page.evaluate(_STROKE, [0.2 + 0.012 * n, 0.2 + 0.011 * n]) for n in range(STROKES)]
+    places = [[0.28 + 0.045 * (n % 10), 0.32 + 0.08 * (n // 10)] for n in range(STROKES)]
+    taken = [ms for place in places if (ms := page.evaluate(_STROKE, place)) is not None]
     painted = documents(store)
     for _ in range(STROKES):
         page.keyboard.press("z")
@@ -225,8 +226,8 @@ def mend(page: Page, store: DealStore, console: Console) -> int:
     table.add_row("brush, ms a frame, median (95 %)", both(frames), str(FRAME_TARGET_MS))
     table.add_row("the same without painting", both(idle), "")
     table.add_row("stroke to saved, ms, median (95 %)", both(taken), str(SAVED_TARGET_MS))
-    table.add_row(f"undo of {STROKES} strokes, bit for bit", "yes" if is_undone else "no", "yes")
-    table.add_row(f"redo of {STROKES} strokes, bit for bit", "yes" if is_redone else "no", "yes")
+    table.add_row(f"undo of {len(taken)} strokes, bit for bit", "yes" if is_undone else "no", "yes")
+    table.add_row(f"redo of {len(taken)} strokes, bit for bit", "yes" if is_redone else "no", "yes")
     console.print(table)
     is_slow = frame > FRAME_TARGET_MS or saved_ms > SAVED_TARGET_MS
     return int(is_slow or not is_undone or not is_redone)
