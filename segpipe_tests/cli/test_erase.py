@@ -135,3 +135,15 @@ def test_a_file_says_who_is_asked_and_who_fills(cli: Cli, photo: Path, tmp_path:
     wrong = cli(*form, "--overwrite")
     assert wrong.exit_code == 1
     assert "inpainter.method" in wrong.stderr
+
+
+def test_a_hole_that_cannot_be_filled_says_that_the_filling_failed(
+    cli: Cli, photo: Path, tmp_path: Path
+) -> None:
+    everything = tmp_path / "all.png"
+    everything.write_bytes(encode_png(np.full((*PHOTO.shape[:2], 1), 255, np.uint8)))
+    out = tmp_path / "clean.png"
+    result = cli("erase", str(photo), "--mask", str(everything), "--out", str(out))
+    assert result.exit_code == 1
+    assert "the filling failed: " in result.stderr
+    assert not out.exists()

@@ -11,10 +11,12 @@ from segpipe.cli import run_deals
 from segpipe.cli.instance import add_partitions, open_instance
 from segpipe.errors import BackendUnavailableError
 from segpipe.prompt import Mode
+from segpipe.scenes import make_scene
 from segpipe.segmenters.classical.classical_segmenter import ClassicalSegmenter
 from segpipe.segmenters.segmenter import Segmenter
 from segpipe.store.store import DealStore
 from segpipe.vision.boxes import Box
+from segpipe.vision.encode import encode_png
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.cli.conftest import Cli
@@ -292,3 +294,19 @@ def test_the_runs_of_one_request_spend_one_budget(
         # Whoever asks again has asked anew.
         assert cli("run", "e", "--config", config).exit_code == 0
         assert len(server.requests) == 6
+
+
+def test_tiles_and_passes_are_settings_of_a_run_and_no_item_is_doubled_at_a_seam(
+    cli: Cli, root: Path, tmp_path: Path
+) -> None:
+    items = 14
+    scene = make_scene(1, width=1600, height=1200, items=items, touching=False)
+    put_photos(root, "lot", {"a.png": encode_png(scene.image)})
+    tiled = "{tile_px: 1000, min_photo_px: 1000, overlap_ratio: 0.4, inner: {classical: {}}}"
+    backend = f"{{recursive: {{inner: {{tiled: {tiled}}}}}}}"
+    text = f"resources: {{segmenter: {{config: {{backend: {backend}}}}}}}"
+    result = cli("run", "--config", write(tmp_path / "run.yaml", text), "--json")
+    (deal,) = json.loads(result.stdout)["deals"]
+    assert (deal["outcome"], deal["survivors"]) == ("done", items)
+    (mode,) = json.loads(cli("show", "lot", "--json").stdout)["modes"]
+    assert mode["segmenter"] == "recursive(tiled(classical))"
