@@ -294,3 +294,14 @@ def test_shrinking_keeps_brightness_and_place(size: tuple[int, int]) -> None:
     plain = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     assert small.shape == (height, width, 3)
     assert np.abs(small.astype(int) - plain).mean() < 7
+
+
+def test_a_large_picture_is_reduced_in_bands_to_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for size in ((1027, 1338), (1024, 1280), (1301, 2003)):
+        picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        monkeypatch.undo()
+        whole = shrink(picture, 301, 203)
+        monkeypatch.setattr("segpipe.vision.canvas._LARGE_BYTES", 0)
+        assert np.array_equal(shrink(picture, 301, 203), whole)
