@@ -74,4 +74,5 @@ docs: $(VENV)/.installed ## The documentation as a site, into build/site
 pictures: $(VENV)/.installed ## Draw the pictures of the documentation from the sample deals
 	$(BIN)/python -m docs.pictures
 	$(BIN)/python -m docs.cutout_pictures
+	$(BIN)/python -m docs.studio_pictures
 	$(BIN)/python -m docs.diagrams

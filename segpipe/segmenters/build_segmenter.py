@@ -1,6 +1,7 @@
 """Segmenters by configuration: the only place that maps a kind to a class."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -26,6 +27,8 @@ _SAM3_PX = 1008
 
 _LOCAL = LocalData()
 
+BackendConfig = SegmindConfig | InternalConfig | LocalConfig
+
 
 class Sam3Config(Settings):
     """SAM 3: finds what a text or examples name, or what is in a box."""
@@ -33,7 +36,7 @@ class Sam3Config(Settings):
     operational: ClassVar[frozenset[str]] = frozenset({"cache"})
 
     kind: Literal["sam3"] = "sam3"
-    backend: SegmindConfig | InternalConfig | LocalConfig = Field(
+    backend: BackendConfig = Field(
         discriminator="kind",
         description="Where it runs: Segmind's API, our inference service, or this process.",
     )
@@ -180,15 +183,40 @@ def build_segmenter(
     Raises:
         ConfigError: A setting cannot work, or a key is missing.
     """
+    return _build(config, data, threads, _build_backend)
+
+
+def build_kept_only(config: AnySegmenterConfig, data: KeptData) -> Segmenter:
+    """A segmenter that asks nobody: to count what it would ask beside the answers that are kept.
+
+    Its :meth:`~segpipe.segmenters.segmenter.Segmenter.paid_calls` are the questions that no kept
+    answer is for, whether they are paid for or not; of a recursive one those of the first pass.
+
+    Args:
+        config: Those of the segmenter.
+        data: Where answers are kept.
+
+    Raises:
+        ConfigError: A setting cannot work, or a key is missing.
+    """
+    return _build(config, data, 1, lambda *backend: AsksNobody(_build_backend(*backend)))
+
+
+def _build(
+    config: AnySegmenterConfig | TilesInPassesConfig,
+    data: KeptData,
+    threads: int,
+    build_backend: Callable[[BackendConfig, KeptData], Segmenter],
+) -> Segmenter:
     match config:
         case ClassicalConfig():
             return ClassicalSegmenter(config, threads=threads)
         case Sam3Config():
-            return _build_sam3(config, data)
+            return _around(build_backend(config.backend, data), config, data)
         case RecursiveConfig():
             red, green, blue = config.fill_color
             return RecursiveSegmenter(
-                build_segmenter(config.inner, data, threads=threads),
+                _build(config.inner, data, threads, build_backend),
                 max_passes=config.max_passes,
                 min_new_detections=config.min_new_detections,
                 fill_color=(red, green, blue),
@@ -196,7 +224,7 @@ def build_segmenter(
             )
         case TilesInPassesConfig():
             return TiledSegmenter(
-                build_segmenter(config.inner, data, threads=threads),
+                _build(config.inner, data, threads, build_backend),
                 tile_px=_tile_px(config),
                 overlap_ratio=config.overlap_ratio,
                 whole_photo=config.whole_photo,
@@ -217,24 +245,6 @@ def _tile_px(config: TilesInPassesConfig) -> int:
     return config.tile_px or most
 
 
-def build_kept_only(config: Sam3Config, data: KeptData) -> tuple[Segmenter, AsksNobody]:
-    """A segmenter that gives kept answers only, and what counts the others.
-
-    Args:
-        config: Those of the segmenter; its cache is on.
-        data: Where answers are kept.
-
-    Raises:
-        ConfigError: A setting cannot work, or a key is missing.
-    """
-    backend = AsksNobody(_build_backend(config.backend, data))
-    return _around(backend, config, data), backend
-
-
-def _build_sam3(config: Sam3Config, data: KeptData) -> Segmenter:
-    return _around(_build_backend(config.backend, data), config, data)
-
-
 def _around(segmenter: Segmenter, config: Sam3Config, data: KeptData) -> Segmenter:
     # Kept answers are those of one text each, so that another list of texts asks for new ones only.
     if config.cache.enabled:
@@ -248,9 +258,7 @@ def _around(segmenter: Segmenter, config: Sam3Config, data: KeptData) -> Segment
     return EachText(segmenter, config.texts)
 
 
-def _build_backend(
-    config: SegmindConfig | InternalConfig | LocalConfig, data: KeptData
-) -> Segmenter:
+def _build_backend(config: BackendConfig, data: KeptData) -> Segmenter:
     match config:
         case SegmindConfig():
             return SegmindSegmenter(config, data.ledgers(config.ledger_folder))

@@ -1,12 +1,18 @@
 """What was paid: in all, by day, by deal and by run."""
 
-from collections.abc import Iterable, Sequence
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segpipe.segmenters.sam3.segmind.ledger_costs import CostSum, DealCost, sum_costs
+from segpipe.errors import SegpipeError
+from segpipe.segmenters.kept_data import KeptData
+from segpipe.segmenters.sam3.segmind.ledger_costs import CostSum, DealCost, read_costs, sum_costs
+from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 
 _DAY_ENDS = len("2026-01-01")
 _MAX_DEALS = 100
+_KEPT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,32 @@ def costs_of(spent: Iterable[DealCost]) -> Costs:
         spent=spent[::-1],
         credits_left=told[-1] if told else None,
     )
+
+
+class CostsOfDeals:
+    """What each deal has cost, for lists: read anew every few seconds at most.
+
+    Args:
+        data: Where the accounts of paid calls are.
+    """
+
+    def __init__(self, data: KeptData) -> None:
+        self._data = data
+        self._reading = threading.Lock()
+        self._known: Mapping[str, CostSum] = {}
+        self._read_at = float("-inf")
+
+    def known(self) -> Mapping[str, CostSum]:
+        """By deal, those for which calls were paid; none where the account cannot be read."""
+        with self._reading:
+            if time.monotonic() - self._read_at > _KEPT_S:
+                self._known = self._read()
+                self._read_at = time.monotonic()
+            return self._known
+
+    def _read(self) -> Mapping[str, CostSum]:
+        try:
+            spent = read_costs(self._data.ledgers(LEDGER_FOLDER))
+        except SegpipeError:
+            return {}  # the page of costs says what is wrong
+        return {each.of: each for each in sum_costs(spent, of=lambda cost: cost.deal)}

@@ -90,7 +90,7 @@ def read_contents(store: DealStore, deal: str, mode: Mode) -> DealContents:
     photos, photo_faults = _photos(store, deal)
     try:
         snapshot, failure = store.current(deal, mode), store.last_failure(deal, mode)
-        report = _report(snapshot)
+        report = read_report(snapshot)
     except SegpipeError:
         snapshot, failure, report = None, None, None
     found = {image.image: image for image in report.images} if report else {}
@@ -143,7 +143,8 @@ def _photos(store: DealStore, deal: str) -> tuple[Sequence[Photo], Sequence[str]
         return (), [error.message]
 
 
-def _report(snapshot: Snapshot | None) -> DealSummary | None:
+def read_report(snapshot: Snapshot | None) -> DealSummary | None:
+    """What the report of a generation says; None where there is none."""
     if snapshot is None or not snapshot.has(REPORT.name):
         return None
     return DealSummary.model_validate_json(snapshot.read(REPORT.name, REPORT_FILE))

@@ -1,6 +1,6 @@
 """The generations of a deal, and going back to one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,8 @@ from segpipe.flow.stages.report import REPORT
 from segpipe.prompt import Mode
 from segpipe.store.manifests import Commit
 from segpipe.store.store import DealStore
-from segpipe.store.version_info import DealSummary
+from segpipe.store.version_info import DealSummary, ImageSummary
+from segpipe.studio.deal_contents import read_report
 from segpipe.studio.roles import Person
 from segpipe.studio.studio_state import Studio
 from segpipe.web.problems import RefusedError
@@ -61,6 +62,34 @@ def read_history(store: DealStore, deal: str, mode: Mode) -> list[Generation]:
         )
         for commit, before in zip(commits, older, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownGeneration:
+    """A generation as it is shown beside another.
+
+    Attributes:
+        number: Its number.
+        images: What its report says of each photo, by image id; none without a report.
+        items: Items in all photos together.
+    """
+
+    number: int
+    images: Mapping[str, ImageSummary]
+    items: int
+
+
+def read_shown(store: DealStore, deal: str, mode: Mode, number: int) -> ShownGeneration:
+    """What was found in each photo in a generation.
+
+    Raises:
+        VersionNotFoundError: There is none of that number, or no longer.
+        CorruptVersionError: It is damaged.
+    """
+    snapshot = store.snapshot(deal, mode, number)
+    summary = read_report(snapshot)
+    images = {image.image: image for image in summary.images} if summary else {}
+    return ShownGeneration(number, images, summary.counts.crops if summary else 0)
 
 
 def roll_back(

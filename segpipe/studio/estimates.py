@@ -7,7 +7,6 @@ sample is looked at, and the rest is taken to be like it.
 import logging
 from bisect import bisect_right
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -19,12 +18,12 @@ from segpipe.flow.stages.report import REPORT
 from segpipe.flow.try_photo import prompt_of_deal
 from segpipe.prompt import Mode
 from segpipe.segmenters.build_segmenter import (
+    AnySegmenterConfig,
     RecursiveConfig,
     Sam3Config,
     build_kept_only,
     innermost,
 )
-from segpipe.segmenters.cache.kept_only import AsksNobody, NotKeptError
 from segpipe.segmenters.kept_data import KeptData
 from segpipe.segmenters.sam3.local import LocalConfig
 from segpipe.segmenters.sam3.segmind import SegmindConfig
@@ -117,13 +116,10 @@ async def estimate_of(
     segmenter = innermost(chosen)
     if not isinstance(segmenter, Sam3Config) or isinstance(segmenter.backend, LocalConfig):
         return Estimate(**facts)
-    is_around = isinstance(chosen, RecursiveConfig) and chosen.inner is segmenter
-    if segmenter is not chosen and not is_around:
-        return Estimate(**facts, unknown="each tile is asked about by itself")
-    facts["is_more"] = isinstance(chosen, RecursiveConfig) and chosen.max_passes > 1
+    facts["is_more"] = mode is Mode.FIND_ALL and _looks_again(chosen)
     try:
         photos = await finish_in_thread(_some_photos, store, asking)
-        sample = await _look(store, data, mode, settings, segmenter, photos)
+        sample = await _look(store, data, mode, settings, chosen, photos)
     except SegpipeError as error:
         return Estimate(**facts, unknown=error.message)
     share = facts["asked"] / sample.photos if sample.photos else 0
@@ -135,51 +131,49 @@ async def estimate_of(
     return Estimate(**facts)
 
 
+def _looks_again(config: AnySegmenterConfig) -> bool:
+    """Whether there is a second pass, of the photo or of each tile."""
+    passes = [config, getattr(config, "inner", None)]
+    return any(isinstance(each, RecursiveConfig) and each.max_passes > 1 for each in passes)
+
+
 async def _look(
     store: DealStore,
     data: KeptData,
     mode: Mode,
     settings: SavedSettings,
-    config: Sam3Config,
+    config: AnySegmenterConfig,
     photos: Sequence[tuple[str, Photo]],
 ) -> _Sample:
-    """Look whether the answers for some photos are kept."""
-    kept, counter = build_kept_only(config, data)
-    seen = not_kept = 0
+    """Look for how many questions about some photos no answers are kept."""
+    segmenter = build_kept_only(config, data)
+    calls = []
     try:
         for deal, photo in photos:
             try:
-                is_kept = await _is_kept(store, mode, settings, kept, counter, deal, photo)
+                calls.append(await _calls(store, mode, settings, segmenter, deal, photo))
             except SegpipeError as error:
                 # A photo that cannot be used is for its run to tell of.
                 _log.info("not in the estimate: %s %s: %s", deal, photo.name, error)
-                continue
-            seen += 1
-            not_kept += not is_kept
-        return _Sample(seen, not_kept, counter.not_kept)
+        return _Sample(len(calls), sum(map(bool, calls)), sum(calls))
     finally:
-        await kept.aclose()
+        await segmenter.aclose()
 
 
-async def _is_kept(
+async def _calls(
     store: DealStore,
     mode: Mode,
     settings: SavedSettings,
-    kept: Segmenter,
-    counter: AsksNobody,
+    segmenter: Segmenter,
     deal: str,
     photo: Photo,
-) -> bool:
+) -> int:
     decoded = (await load_photo(store, deal, photo, settings.photos)).decoded
+    texts = segmenter.default_texts
     asked = await finish_in_thread(
-        prompt_of_deal, store, deal, photo, mode, decoded, settings.prompts, kept.default_texts
+        prompt_of_deal, store, deal, photo, mode, decoded, settings.prompts, texts
     )
-    if asked.prompt is None:
-        return True
-    before = counter.not_kept
-    with suppress(NotKeptError):
-        await kept.segment(decoded.rgb, asked.prompt)
-    return counter.not_kept == before
+    return await segmenter.paid_calls(decoded.rgb, asked.prompt) if asked.prompt else 0
 
 
 def _some_photos(store: DealStore, deals: Sequence[DealStatus]) -> list[tuple[str, Photo]]:

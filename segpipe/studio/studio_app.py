@@ -30,6 +30,7 @@ from segpipe.studio.pages import (
     costs_page,
     deal_page,
     deals_page,
+    export_page,
     login_page,
     process_page,
     review_page,
@@ -66,6 +67,7 @@ PAGES = (
     costs_page,
     settings_page,
     upload_form,
+    export_page,
 )
 """The modules of pages. Each has a ``router``; and ``NAVIGATION`` where the rail leads to it."""
 API = (

@@ -12,6 +12,7 @@ from segpipe.segmenters.kept_data import KeptData
 from segpipe.store.shared_data import kept_data
 from segpipe.store.store import DealStore
 from segpipe.studio.audit_log import AuditLog
+from segpipe.studio.costs import CostsOfDeals
 from segpipe.studio.current_settings import settings_banner
 from segpipe.studio.dagster_gateway import DagsterGateway
 from segpipe.studio.deal_list import DealList
@@ -48,6 +49,7 @@ class Studio:
         leases: Who looks at which items at the moment.
         status: How deals stand.
         deals: The list of all deals.
+        costs: What each deal has cost.
         dagster: Dagster's instance, pages and processes.
         trials: Tries settings on one photo.
         requests: Starts and ends runs.
@@ -68,6 +70,7 @@ class Studio:
     leases: ReviewLeases
     status: StatusReader
     deals: DealList
+    costs: CostsOfDeals
     dagster: DagsterGateway
     trials: Trials
     requests: RunRequests
@@ -113,6 +116,7 @@ def build_studio(settings: StudioSettings) -> Studio:
         leases=ReviewLeases(),
         status=status,
         deals=deals,
+        costs=CostsOfDeals(data),
         dagster=dagster,
         trials=Trials(store, data),
         requests=requests,

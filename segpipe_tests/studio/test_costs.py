@@ -5,6 +5,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -21,6 +22,7 @@ from segpipe.store.store import DealStore
 from segpipe.studio.deal_status import StatusReader
 from segpipe.studio.estimates import Estimate, estimate_of
 from segpipe.vision.boxes import Box
+from segpipe.vision.encode import encode_png
 from segpipe.vision.mask import Mask
 from segpipe.vision.mask_codecs import to_base64
 from segpipe_tests.deals import make_deal, put_photos
@@ -111,6 +113,31 @@ def test_an_estimate_knows_which_answers_are_kept_and_asks_for_none(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("kinds", ["tiled", "tiled recursive", "recursive tiled"])
+def test_an_estimate_counts_the_calls_for_each_tile(tmp_path: Path, kinds: str) -> None:
+    """As many as a run then pays for, which has one pass; more passes may follow."""
+    pixels = np.random.default_rng(1).integers(0, 255, (2, 120, 160, 3), np.uint8)
+    photos = {f"{name}.png": encode_png(each) for name, each in zip("ab", pixels, strict=True)}
+    put_photos(tmp_path, "lot", photos)
+    store = DealStore(tmp_path)
+    with Loopback(json_reply({"masks": []})) as server:
+        config: dict[str, object] = {
+            "kind": "sam3",
+            "texts": ["ring"],
+            "backend": {"kind": "segmind", "endpoint": server.url},
+        }
+        for kind in reversed(kinds.split()):
+            more = {"tile_px": 80, "min_photo_px": 0} if kind == "tiled" else {"max_passes": 1}
+            config = {"kind": kind, "inner": config, **more}
+        save(store, parse(SavedSettings, {"segmenter": config, "refiner": {"kind": "none"}}))
+        told = estimate(store, tmp_path)
+        assert (told.not_kept, told.is_more, told.unknown) == (2, False, "")
+        run(store, tmp_path, "lot", "run-1")
+        assert told.paid_calls == len(server.requests) > 10
+        assert estimate(store, tmp_path, anew=True).paid_calls == 0
+
+
+@pytest.mark.usefixtures("key")
 def test_of_many_photos_a_sample_is_looked_at_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
     photos = {f"{index:02}.png": goods_photo(1 + index % 7) for index in range(39)}
     put_photos(tmp_path, "many", {**photos, "39.png": b"text"})
@@ -176,6 +203,10 @@ def test_what_was_paid_is_shown_by_day_deal_and_run(
         expect(runs).to_have_count(2)
         expect(runs.last).to_contain_text("0.0400")
         assert_accessible(page)
+        page.goto("/deals")
+        row = page.get_by_role("row", name="lot-1")
+        row.get_by_role("link", name="0.040").click()
+        expect(page.get_by_label("Paid calls by run").get_by_role("row")).to_have_count(2)
         _estimate_is_shown(running)
 
 

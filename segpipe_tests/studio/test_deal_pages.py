@@ -1,8 +1,10 @@
 """The pages of deals: the list, and one deal with its photos, cut-outs, report and history."""
 
 import asyncio
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -115,6 +117,60 @@ def test_a_generation_comes_back_whole_and_is_what_is_shown_and_exported(
         ("rolled back", 1, 3),
         ("rolled back", 2, 4),
     ]
+
+
+def test_two_generations_are_shown_side_by_side(page: Page, studio: RunningStudio) -> None:
+    two_generations(studio, "beside")
+    page.goto("/deals/beside?tab=history")
+    page.get_by_role("button", name="Show side by side").click()
+    beside = page.get_by_role("region", name="Side by side")
+    expect(beside.get_by_role("heading")).to_have_text(
+        ["Generation 1 4 items", "Generation 2 8 items"]
+    )
+    expect(beside.locator("figcaption")).to_have_text(
+        [
+            re.compile(r"a\.png 4 of"),
+            re.compile(r"a\.png 4 of"),
+            "b.png not in it",
+            re.compile("4 of"),
+        ]
+    )
+    for overlay in beside.locator(".overlay").all():
+        assert overlay.evaluate("image => image.decode().then(() => image.naturalWidth)") == 400
+    assert_accessible(page)
+
+
+def test_selected_deals_are_exported_as_one_archive_also_without_scripts(
+    browser_without_scripts: Page, studio: RunningStudio, tmp_path: Path
+) -> None:
+    page = browser_without_scripts
+    page.goto(f"{studio.url}/deals")
+    for deal in ("done", "fresh"):
+        page.get_by_label(f"Select {deal}", exact=True).check()
+    page.get_by_role("button", name="Export selected").click()
+    expect(page.get_by_role("heading", name="Export", exact=False).first).to_have_text("Export 1")
+    expect(page.get_by_role("listitem").filter(has_text="fresh")).to_contain_text("never made")
+    for name, files in (
+        ("COCO", {"images/done/a.png", "export.json"}),
+        ("Cut-outs", {"cutouts.csv"}),
+    ):
+        page.get_by_label(name).check()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+        archive = tmp_path / download.value.suggested_filename
+        download.value.save_as(archive)
+        with zipfile.ZipFile(archive) as packed:
+            assert files <= set(packed.namelist())
+            assert packed.testzip() is None
+    with studio.client() as client:
+        form = {"mode": "find_all", "format": "coco", "deal": ["done", "fresh"]}
+        packed = zipfile.ZipFile(io.BytesIO(client.post("/exports", data=form).content))
+        assert "fresh: " in packed.read("not-in-this-export.txt").decode()
+        assert client.post("/exports", data={**form, "format": "x"}).status_code == 400
+        assert client.post("/exports", data={**form, "deal": "nowhere"}).status_code == 404
+        assert (
+            client.post("/exports", data={"mode": "find_all", "format": "coco"}).status_code == 400
+        )
 
 
 def test_after_a_rollback_what_is_drawn_on_is_what_is_current(

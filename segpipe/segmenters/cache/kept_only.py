@@ -6,25 +6,24 @@ from segpipe.segmenters.segmenter import Segmenter, WrappedSegmenter
 from segpipe.vision.image import RgbImage
 
 
-class NotKeptError(Exception):
-    """An answer would have to be asked for."""
-
-
 class AsksNobody(WrappedSegmenter):
-    """Stands in the place of a segmenter inside its cache: what is not kept raises NotKeptError.
+    """Stands in the place of a segmenter inside its cache, for what counts questions.
 
     Args:
-        inner: The segmenter; it is asked for its revision alone.
+        inner: The segmenter; it is asked for its revision and its paid calls alone.
     """
 
     def __init__(self, inner: Segmenter) -> None:
         self._inner = inner
-        self.not_kept = 0
-        """How many answers were not kept."""
 
     async def segment(
         self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
     ) -> SegmentationResult:
-        """Count the answer as one that is not kept, and raise NotKeptError."""
-        self.not_kept += 1
-        raise NotKeptError
+        """Refuse: nobody is asked."""
+        raise NotImplementedError("questions are only counted")
+
+    async def paid_calls(
+        self, image: RgbImage, prompt: Prompt, thresholds: Thresholds | None = None
+    ) -> int:
+        """At least one, also where it is free: a cache around it says 0 for what it keeps."""
+        return max(1, await self._inner.paid_calls(image, prompt, thresholds))

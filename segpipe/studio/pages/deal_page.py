@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BeforeValidator
 
 from segpipe.flow.stages.crops import CROPS
 from segpipe.prompt import Mode
@@ -12,7 +13,7 @@ from segpipe.segmenters.sam3.segmind.ledger_costs import read_costs
 from segpipe.segmenters.sam3.segmind.segmind_settings import LEDGER_FOLDER
 from segpipe.studio.costs import costs_of
 from segpipe.studio.deal_contents import CropPage, DealContents, read_contents, read_crops_page
-from segpipe.studio.deal_history import read_history, roll_back
+from segpipe.studio.deal_history import read_history, read_shown, roll_back
 from segpipe.studio.page_templates import Link, mode_of
 from segpipe.studio.roles import Asking, Role, needs
 from segpipe.studio.studio_state import Serving, Studio
@@ -22,6 +23,8 @@ _CROPS_OF_A_PAGE = 60
 _PHOTOS_OF_A_PAGE = 60
 _MAX_NUMBER = 9_999_999_999
 Number = Annotated[int, Form(ge=1, le=_MAX_NUMBER)]
+_EMPTY_IS_NONE = BeforeValidator(lambda value: value or None)
+Chosen = Annotated[int | None, _EMPTY_IS_NONE, Query(ge=1, le=_MAX_NUMBER)]
 Start = Annotated[int, Query(ge=0, le=_MAX_NUMBER)]
 
 
@@ -53,7 +56,9 @@ def show(
     deal: str,
     tab: Tab = Tab.PHOTOS,
     start: Start = 0,
-    rolled_back: Annotated[int | None, Query(ge=1, le=_MAX_NUMBER)] = None,
+    rolled_back: Chosen = None,
+    left: Chosen = None,
+    right: Chosen = None,
 ) -> Response:
     """The page with one of its parts."""
     status = studio.status.existing(deal)
@@ -69,6 +74,7 @@ def show(
         tabs=TABS,
         rolled_back=rolled_back,
         **_of_tab(studio, status.deal, mode, contents, tab, start),
+        **_beside(studio, status.deal, mode, left, right),
     )
 
 
@@ -85,6 +91,15 @@ def roll_deal_back(
     roll_back(studio, person, deal, mode, generation, seen=seen)
     place = Link(mode)("/deals/{}", deal, tab=Tab.HISTORY, rolled_back=seen)
     return RedirectResponse(place, _SEE_OTHER)
+
+
+def _beside(
+    studio: Studio, deal: str, mode: Mode, left: int | None, right: int | None
+) -> dict[str, Any]:
+    """Two generations that are shown side by side."""
+    chosen = (left, right) if left and right else None
+    found = [read_shown(studio.store, deal, mode, number) for number in chosen or ()]
+    return {"beside": found, "images": list(dict.fromkeys(i for one in found for i in one.images))}
 
 
 def _of_tab(

@@ -54,6 +54,7 @@ def show(
         request,
         "deals.html",
         page=studio.deals.page(query),
+        costs=studio.costs.known(),
         query=query,
         order_given=order if order is not Order.NAME else "",
         orders=ORDERS,
