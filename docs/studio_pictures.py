@@ -69,7 +69,7 @@ def studio(folder: Path) -> Iterator[str]:
     root = str(folder / "data")
     _segpipe(folder, "samples", "--root", root)
     _segpipe(folder, "run", "--mode", "find_all", "--root", root)
-    _segpipe(folder, "settings", "set", "dedup.iou_threshold", "0.5", "--root", root)
+    _segpipe(folder, "settings", "set", "crops.padding_px", "6", "--root", root)
     for mode in ("find_all", "inside_box"):
         _segpipe(folder, "run", "--mode", mode, "--root", root)
     program = [sys.executable, "-c", "from segpipe.cli.app import main; main()"]
@@ -82,8 +82,7 @@ def studio(folder: Path) -> Iterator[str]:
         text=True,
     )
     try:
-        assert process.stdout
-        for line in process.stdout:
+        for line in process.stdout or ():
             if found := re.search(r"http://\S+:\d+", line):
                 yield found[0]
                 return
