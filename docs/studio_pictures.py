@@ -51,7 +51,7 @@ EVERY = {
     "costs": "/costs",
     "exports": "/exports?deal=sample-coins&deal=sample-things",
     "exports_none": "/exports",
-    "erase": "/deals/sample-coins/erase",
+    "erase": "/erase?deal=sample-coins",
     "review": "/review",
     "quality": "/quality",
     "compare": "/compare",

@@ -86,6 +86,7 @@ class Pages:
         self._templates.globals |= {"static": static_url, "modes": MODE_TITLES, "Role": Role}
         self._templates.filters |= {
             "ago": ago,
+            "counted": counted,
             "duration": duration,
             "moment": moment,
             "number": number,
@@ -194,6 +195,15 @@ def duration(seconds: float | None) -> str:
 def moment(value: datetime | None) -> str:
     """A time for machines and tool tips: in UTC, to the second."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else ""
+
+
+def counted(count: int, thing: str) -> str:
+    """How many of a thing there are, for people.
+
+    >>> counted(1, "photo"), counted(1200, "photo")
+    ('1 photo', '1,200 photos')
+    """
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def ago(value: datetime | None, now: datetime | None = None) -> str:

@@ -213,5 +213,5 @@ def test_what_was_paid_is_shown_by_day_deal_and_run(
 def _estimate_is_shown(running: RunningStudio) -> None:
     with running.client() as client:
         told = client.get("/process/estimate?scope=all").text
-        assert "0 photos have no kept answer" in told
+        assert "0 photos without a kept answer" in told
         assert "A run stops at 5.000 credits" in re.sub(r"\s+", " ", told)

@@ -102,7 +102,7 @@ def test_an_operator_adds_photos_draws_tries_saves_processes_looks_and_rolls_bac
     expect(page.locator("#picture .kept")).to_have_count(5)  # all that is on the photo
 
     page.goto("/process?mode=inside_box")
-    expect(page.locator(".estimate").first).to_contain_text("1 photos in 1 deals")
+    expect(page.locator(".estimate").first).to_contain_text("1 photo in 1 deal")
     expect(page.get_by_label("Deals and why")).to_contain_text("never made")
     assert_accessible(page)
     page.get_by_role("button", name="Process 1 changed").click()
@@ -181,13 +181,13 @@ def test_a_second_click_starts_nothing_and_the_runs_of_a_request_share_their_set
 
 @pytest.mark.usefixtures("held_queue")
 def test_a_run_is_cancelled_on_its_page_and_started_without_scripts(
-    processing: RunningStudio, browser_without_scripts: Page
+    processing: RunningStudio, browser_without_scripts: Page, operator: Page
 ) -> None:
     page = browser_without_scripts
     put_photos(processing.root, "quiet", {"a.png": goods_photo(2)})
     page.goto(f"{processing.url}/process?deal=quiet")
     page.get_by_role("link", name="What will it take?").first.click()
-    expect(page.get_by_text("1 photos in 1 deals")).to_be_visible()
+    expect(page.get_by_text("1 photo in 1 deal")).to_be_visible()
     page.go_back()
     page.get_by_role("button", name="Process 1 selected").click()
     expect(page.get_by_label("Deals of the run")).to_contain_text("quiet")
@@ -201,6 +201,9 @@ def test_a_run_is_cancelled_on_its_page_and_started_without_scripts(
     page.get_by_role("link", name="Runs", exact=True).first.click()
     over = page.get_by_label("Runs that are over")
     expect(over.get_by_role("row", name=re.compile("quiet"))).to_contain_text("cancelled")
+    operator.goto("/runs")
+    expect(operator.get_by_role("row", name=re.compile("quiet"))).to_be_visible()
+    assert_accessible(operator)
 
 
 @pytest.mark.usefixtures("held_queue")
