@@ -13,6 +13,7 @@
     deals/<deal>/current/<mode>/<asset>/…                    links to what is current, for people
     arrivals/<day>/<time>-<deal>                             something was put into a deal
     jobs/<job>.json                                          how far a job over all deals is
+    quality/<mode>/0000000001.parquet                        what was measured of deals
     settings/0000000007.json                                 saved settings; the highest are current
 """
 

@@ -26,6 +26,7 @@ from segpipe.store.ids import check_deal_id, check_id
 from segpipe.store.inputs import Inputs, Photo, PhotosPlan
 from segpipe.store.manifests import Commit, Version
 from segpipe.store.prompts.prompt_files import PromptFiles
+from segpipe.store.quality_files import QualityFiles
 from segpipe.store.reviews.review_files import ReviewFiles
 from segpipe.store.rollback import Rollback
 from segpipe.store.settings_documents import SettingsFiles
@@ -60,7 +61,7 @@ class DealStore:
             back under one root has to use the same number.
         storage: Where the files are; by default what the root names.
 
-    ``prompts``, ``reviews`` and ``settings`` have the documents that people edit.
+    ``prompts``, ``reviews`` and ``settings`` have what people edit, ``quality`` what was measured.
 
     Every error is a :class:`~segpipe.errors.SegpipeError` that names the deal. The data root's own
     faults (no space left, read-only, …) are StoreErrors; nothing current is lost by them.
@@ -87,6 +88,7 @@ class DealStore:
         self.prompts = PromptFiles(self._storage)
         self.reviews = ReviewFiles(self._storage)
         self.settings = SettingsFiles(self._storage)
+        self.quality = QualityFiles(self._storage)
         self.folders = DealFolders(self._storage)
         self.arrivals = Arrivals(self._storage)
 
