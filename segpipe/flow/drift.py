@@ -4,8 +4,8 @@ A metric has drifted when the population stability index says that its values li
 that is more than chance by at least one of three tests. With some dozens of deals the index alone
 is mostly noise: without a change it is about (bins - 1) (1 / n + 1 / m), and follows a chi-squared
 distribution of that scale (Yurdakul and Naranjo, "Statistical properties of the population
-stability index", 2020). The two-sample Kolmogorov-Smirnov test sees any change of a distribution, Welch's t
-test a shift of the mean that is smaller than what the others see.
+stability index", 2020). The two-sample Kolmogorov-Smirnov test sees any change of a distribution,
+Welch's t test a shift of the mean that is smaller than what the others see.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -141,6 +141,12 @@ def find_drift(
             means = float(old.mean()), float(new.mean())
             found.append(Drift(metric, *means, told.psi, told.ks, p_value, deals))
     return tuple(found)
+
+
+def mean_of(rows: Sequence[DealQuality], metric: str) -> float | None:
+    """The mean of a metric over the deals that have it; None when none has."""
+    values = _values(rows, metric)
+    return float(values.mean()) if len(values) else None
 
 
 def compare_samples(before: Numbers, now: Numbers, *, bins: int) -> Comparison:

@@ -13,6 +13,11 @@ from segpipe.pipeline.io_manager import DealIOManager
 from segpipe.pipeline.jobs import build_jobs, build_observe_job
 from segpipe.pipeline.options import LocalRoot
 from segpipe.pipeline.purge import purge
+from segpipe.pipeline.quality_asset import (
+    build_quality,
+    build_quality_job,
+    build_quality_schedule,
+)
 from segpipe.pipeline.resources import (
     DealStoreResource,
     RefinerResource,
@@ -72,11 +77,13 @@ def build_defs(
             *(build_deal_prompts(mode) for mode in modes),
             *(build_deal_reviews(mode) for mode in modes),
             *families,
+            *(build_quality(mode) for mode in modes),
         ],
         asset_checks=[build_checks(mode) for mode in modes],
         jobs=[
             *(job for mode in modes for job in build_jobs(mode)),
             *(build_unfinished_job(mode) for mode in modes),
+            *(build_quality_job(mode) for mode in modes),
             build_observe_job(modes),
             find_changes,
             sweep,
@@ -90,6 +97,7 @@ def build_defs(
         schedules=[
             *(build_unfinished_schedule(mode) for mode in modes),
             build_find_changes_schedule(),
+            *(build_quality_schedule(mode) for mode in modes),
             build_observe_schedule(),
             build_sweep_schedule(),
             build_purge_schedule(),

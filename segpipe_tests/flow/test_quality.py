@@ -1,6 +1,7 @@
 """What is measured of deals, and when it has drifted."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,6 +110,7 @@ def simulate(
     lost: float = 0.0,
     shift: float = 0.0,
     eroded_px: float = 0.0,
+    first: int = 0,
     photos: int = 10,
 ) -> list[DealQuality]:
     """Deals of photos of 1000 x 1000 pixels with a dozen items of about 60 pixels each."""
@@ -121,9 +123,9 @@ def simulate(
         low, middle, high = np.percentile(scores, (10, 50, 90)).tolist()
         rows.append(
             DealQuality(
-                deal=f"lot-{number}",
+                deal=f"lot-{first + number}",
                 generation=1,
-                made_at=BEGIN + timedelta(minutes=number),
+                made_at=BEGIN + timedelta(minutes=first + number),
                 settings_generation=None,
                 segmenter="sam3",
                 refiner="grabcut",
@@ -146,6 +148,11 @@ def simulate(
             )
         )
     return rows
+
+
+def rows_of(rows: Sequence[DealQuality]) -> list[dict[str, object]]:
+    """As a table takes them."""
+    return [asdict(row) for row in rows]
 
 
 CHANGES = {
@@ -194,5 +201,5 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     store = make_deal(tmp_path, "a")
     (row,) = simulate(np.random.default_rng(2), 1)
     row = replace(row, reject_reasons={"double": 2}, edit_iou=0.9)
-    store.quality.append("find_all", pa.Table.from_pylist([asdict(row)], QUALITY_SCHEMA))
+    store.quality.append("find_all", pa.Table.from_pylist(rows_of([row]), QUALITY_SCHEMA))
     assert read_quality(store, Mode.FIND_ALL) == [row]
