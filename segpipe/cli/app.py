@@ -156,6 +156,12 @@ COMMANDS = {
         "segpipe costs spring-lot",
         deals=1,
     ),
+    "quality": _Listed(
+        "quality_command",
+        "quality",
+        "Measure the deals that are new, and tell whether the last ones differ from those before.",
+        "segpipe quality --json",
+    ),
     "config": _Listed(
         "config_command",
         "config",
