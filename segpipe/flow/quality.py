@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +83,7 @@ class DealQuality:
     cost_per_photo: float | None
 
 
-_TYPES = {
+_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
     int | None: pa.int64(),

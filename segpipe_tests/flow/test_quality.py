@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +157,9 @@ def rows_of(rows: Sequence[DealQuality]) -> list[dict[str, object]]:
 
 
 CHANGES = {
-    "items_per_photo": {"lost": 0.1},
-    "score_p50": {"shift": -0.1},
-    "item_size": {"eroded_px": 2.0},
+    "items_per_photo": partial(simulate, lost=0.1),
+    "score_p50": partial(simulate, shift=-0.1),
+    "item_size": partial(simulate, eroded_px=2.0),
 }
 
 
@@ -166,7 +167,7 @@ CHANGES = {
 @pytest.mark.parametrize("seed", range(4))
 def test_a_planted_change_is_flagged_within_30_deals(metric: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rows = [*simulate(rng, 270), *simulate(rng, 30, **CHANGES[metric])]
+    rows = [*simulate(rng, 270), *CHANGES[metric](rng, 30)]
     assert find_drift(rows[:270]) == ()
     flagged = {drift.metric: drift for drift in find_drift(rows)}
     assert metric in flagged
