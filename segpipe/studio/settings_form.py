@@ -1,10 +1,11 @@
 """The settings as a form: every field derived from its model, and read back from what was sent."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Literal, get_args, get_origin
 
+from segpipe.errors import ConfigError
 from segpipe.flow.saved_settings import SavedSettings
 from segpipe.flow.setting_fields import (
     NOTHING,
@@ -33,6 +34,8 @@ _TITLES = {
     "checks": "Checks",
     "budget": "Budget",
 }
+OF_PAGE = frozenset({"expected", "note", "do"})
+"""What the page sends beside settings."""
 _FIRST = ("segmenter", "refiner", "dedup", "crops")
 _LAST = ("budget",)
 
@@ -125,10 +128,10 @@ def read_form(sent: Mapping[str, str]) -> ReadForm:
     """The settings of a form.
 
     Fields of a kind that is no longer chosen are left out; those of a newly chosen one have their
-    defaults.
+    defaults. A field that is no setting is a fault.
 
     Raises:
-        ConfigError: A choice is none that there is.
+        ConfigError: A choice is none that there is, or there is no setting at all.
     """
     settings, changed = _chosen(sent)
     choices = {field.path for field in fields(settings) if field.kinds}
@@ -138,10 +141,26 @@ def read_form(sent: Mapping[str, str]) -> ReadForm:
         if "." in path and path not in choices and not path.startswith((WAS, *changed))
     }
     values = put_texts(settings, texts)
-    faults = find_faults(SavedSettings, values)
-    if not faults:
+    found = find_faults(SavedSettings, values)
+    if not found:
         settings = parse(SavedSettings, values)
-    return ReadForm(settings, _by_path(faults, texts), texts if faults else {})
+    faults = _by_path(found, texts) | _strangers(sent, choices, changed)
+    return ReadForm(settings, faults, texts if faults else {})
+
+
+def _strangers(
+    sent: Mapping[str, str], choices: Collection[str], changed: tuple[str, ...]
+) -> dict[str, str]:
+    """What is wrong with fields that are no settings; those with dots are looked at as settings."""
+    settings = [name for name in sent if name not in OF_PAGE and not name.startswith(WAS)]
+    if not settings:
+        raise ConfigError("the form has no setting; send all fields of the page: nothing is saved")
+    asked = [name.removeprefix(WAS) for name in sent if name not in OF_PAGE]
+    return {
+        name: f"there is no setting {name!r}; leave it out, or reload the page: nothing is saved"
+        for name in asked
+        if not (name in choices or ("." in name and name in sent) or name.startswith(changed))
+    }
 
 
 def _chosen(sent: Mapping[str, str]) -> tuple[SavedSettings, tuple[str, ...]]:

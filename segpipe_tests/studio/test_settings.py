@@ -194,6 +194,31 @@ def test_settings_work_without_scripts(own: RunningStudio, browser_without_scrip
     assert current(own).changed()["segmenter"] == {"kind": "recursive", "max_passes": 3}
 
 
+def test_a_form_of_what_are_no_settings_is_refused_and_saves_nothing(own: RunningStudio) -> None:
+    save(own.store, with_(crops__padding_px="4"))
+    shown = [field for group in form_groups(current(own)) for field in group.fields]
+    whole = {field.path: field.text for field in shown}
+    forms: tuple[tuple[dict[str, str], str], ...] = (
+        ({"bogus": "1"}, "no setting &#39;bogus&#39;"),
+        ({"crops.bogus": "1"}, "crops.bogus"),
+        ({"was:bogus": "1"}, "no setting"),
+        (whole | {"bogus": "<b>"}, "no setting &#39;bogus&#39;"),
+        (whole | {"crops.bogus": "1"}, "crops.bogus"),
+        (whole | {"bogus.x": "1"}, "bogus"),
+        ({"note": "nothing else"}, "has no setting"),
+        ({}, "has no setting"),
+    )
+    with own.client() as client:
+        for form, says in forms:
+            answer = client.post("/settings", data=form, headers={"Accept": "text/html"})
+            assert answer.status_code == 422, form
+            assert says in answer.text, form
+            assert read_saved(own.store).generation == 1, form
+        assert client.post("/settings", json={"crops.padding_px": 4}).status_code == 422
+        assert client.post("/settings", data=whole | {"note": "x"}).status_code == 303
+    assert current(own).changed() == {"crops": {"padding_px": 4}}
+
+
 def put(client: httpx.Client, body: object, **headers: str) -> httpx.Response:
     return client.put("/api/settings", json=body, headers=headers)
 
