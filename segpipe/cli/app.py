@@ -14,7 +14,7 @@ from typer.main import get_command
 from segpipe.cli.completion import ALL, CompletedCommand
 from segpipe.cli.console import never_fail_on_characters, told_errors
 
-_COMPUTING = frozenset({"run", "try", "serve", "erase"})
+_COMPUTING = frozenset({"run", "try", "compare", "serve", "erase"})
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
@@ -155,6 +155,13 @@ COMMANDS = {
         "Show what paid calls have cost, run by run and deal by deal.",
         "segpipe costs spring-lot",
         deals=1,
+    ),
+    "compare": _Listed(
+        "compare_command",
+        "compare_sides",
+        "Compare settings, or what deals had before and have now, on a sample of photos.",
+        "segpipe compare --a saved --b new.yaml --sample 50",
+        deals=ALL,
     ),
     "quality": _Listed(
         "quality_command",

@@ -73,8 +73,8 @@ def try_settings(
     store = DealStore(root)
     saved = read_saved(store)
     name = f"generation {saved.generation}" if saved.generation else "the defaults"
-    chosen = [_read(settings) if settings else (name, saved.settings)]
-    chosen += [_read(compare)] if compare else []
+    chosen = [read_settings(settings) if settings else (name, saved.settings)]
+    chosen += [read_settings(compare)] if compare else []
     decoded = _decode(photo, chosen[0][1])
     prompt = PhotoPrompt(Prompt(texts=tuple(text or ())))
     data = kept_data(store.root)
@@ -102,7 +102,8 @@ async def _try(
         await segmenter.aclose()
 
 
-def _read(path: Path) -> tuple[str, SavedSettings]:
+def read_settings(path: Path) -> tuple[str, SavedSettings]:
+    """The settings in a YAML file, and what the file is called; raises ConfigError."""
     try:
         values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -7,7 +7,7 @@ import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from segpipe.cli import facts, outcomes, quality_facts, review_facts
+from segpipe.cli import compare_facts, facts, outcomes, quality_facts, review_facts
 from segpipe.cli.app import COMMANDS
 from segpipe_tests.cli.conftest import Cli
 from segpipe_tests.deals import make_deal
@@ -27,7 +27,7 @@ def test_the_page_lists_every_document_and_every_field() -> None:
     sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^### |\Z)", page, re.MULTILINE | re.DOTALL))
     documents = {
         name: kind
-        for module in (facts, outcomes, quality_facts, review_facts)
+        for module in (facts, outcomes, quality_facts, review_facts, compare_facts)
         for name, kind in vars(module).items()
         if isinstance(kind, type) and is_dataclass(kind)
     }
