@@ -7,7 +7,7 @@ it was. A photo at which a side fails is told and counts for neither.
 
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class PhotoComparison:
         picture: Where they differ, a JPEG; None where the photo cannot be read.
         matched: The pairs of places that show the same items.
         mean_iou: Of the pairs; None when there are none.
-        truth_a: The one beside what people decided; None where they did not decide about all of its items.
+        truth_a: The one beside what people decided; None where they have not about every item.
         truth_b: The other.
     """
 
@@ -156,7 +156,7 @@ async def compare(
     a: Side,
     b: Side,
     settings: PhotoSettings,
-) -> AsyncIterator[PhotoComparison]:
+) -> AsyncGenerator[PhotoComparison, None]:
     """Ask both sides about each photo, one photo in memory at a time.
 
     Args:

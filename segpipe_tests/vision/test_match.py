@@ -31,7 +31,7 @@ def test_the_pairs_are_the_best_there_are() -> None:
     rng = np.random.default_rng(4)
     for _ in range(60):
         a, b = (
-            [square(*rng.integers(0, 12, 2), rng.integers(8, 20)) for _ in range(4)]
+            [square(*map(float, rng.integers((0, 0, 8), (12, 12, 20)))) for _ in range(4)]
             for _ in range(2)
         )
         best = max(
