@@ -105,6 +105,12 @@ def test_a_deal_goes_its_whole_way_by_the_commands(root: str, mode: Mode, tmp_pa
     assert generations == [3, 2, 1]
     assert story.facts("sweep", "--min-age-hours", "0")["versions"] == 0
     story("verify", "lot")
+    story("review", "lot", "--mode", mode.value, "--accept-all")
+    (reviewed,) = [r for r in story.facts("reviews", "lot")["reviews"] if r["mode"] == mode.value]
+    assert reviewed["unreviewed"] == 0
+    assert story.facts("quality", "--mode", mode.value)["measured"] == 1
+    sides = ("--a", "current-1", "--b", "current", "--mode", mode.value, "--out", "comparison")
+    assert story.facts("compare", "lot", *sides)["totals"]["photos"] == 2
     story("try", "camera/a.png", "--out", "trial.jpg")
     story("erase", "--item", "lot/a/0", "--mode", mode.value, "--out", "clean.png")
     assert story("costs").startswith("no paid call")
