@@ -10,6 +10,7 @@ import pytest
 
 from segpipe.studio import child_processes
 from segpipe.studio.child_processes import ChildProcess
+from segpipe_tests.studio.running_studio import in_thread
 
 STARTS = 6  # the first, and five more
 
@@ -38,7 +39,7 @@ def test_one_that_ends_again_and_again_is_started_less_and_less_and_then_no_more
         await child.stop()
         return told, last
 
-    told, last = asyncio.run(story())
+    told, last = in_thread(lambda: asyncio.run(story()))
     assert last
     assert "It has ended 6 times: mend it" in last
     assert str(log) in last
@@ -68,6 +69,6 @@ def test_one_that_cannot_be_started_any_more_is_told_of_and_one_that_waits_is_no
         await told_until(waits, lambda: waits.fault is not None)
         await waits.stop()
 
-    asyncio.run(story())
+    in_thread(lambda: asyncio.run(story()))
     left = [each.cmdline() for each in psutil.Process().children(recursive=True)]
     assert [command for command in left if "this" in command] == []

@@ -1,10 +1,12 @@
 """What holds for every page: axe finds nothing serious, and all of it is on the screen."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from segpipe_tests.deals import make_deal
 from segpipe_tests.studio.running_studio import (
     RunningStudio,
     Watch,
@@ -56,6 +58,8 @@ def test_no_page_is_wider_than_the_screen_and_nothing_is_cut_off(
     browser: Browser, studio: RunningStudio, watch: Watch, width: int
 ) -> None:
     watch.expected.append("404")
+    long = "a-deal-whose-name-is-long-" * 4
+    make_deal(studio.root, long, (1,))
     options = {"base_url": studio.url, "viewport": {"width": width, "height": 860}}
     with watched_context(browser, watch, **options) as context:
         page = context.new_page()
@@ -70,6 +74,7 @@ def test_no_page_is_wider_than_the_screen_and_nothing_is_cut_off(
             box = entry.bounding_box()
             assert box
             assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    shutil.rmtree(studio.root / "deals" / long)
 
 
 def test_the_login_page_is_accessible_also_after_a_wrong_token(

@@ -18,7 +18,7 @@ from segpipe.studio.studio_settings import TOKEN_VARIABLES
 from segpipe_tests.deals import make_deal, make_tools
 from segpipe_tests.goods import BrightSegmenter
 from segpipe_tests.studio.drawing_page import make_photos, said
-from segpipe_tests.studio.running_studio import RunningStudio, running_studio
+from segpipe_tests.studio.running_studio import RunningStudio, in_thread, running_studio
 
 TOKENS = {role: f"a-token-of-{role}" for role in Role}
 PROMPTS = "/api/deals/lot/photos/a/prompts"
@@ -151,7 +151,8 @@ def test_to_remove_what_a_run_found_is_to_reject_it_and_to_undo_that_takes_it_ba
 ) -> None:
     store = make_deal(Path(guarded.store.root.place), "found", (3,))
     tools = make_tools(BrightSegmenter())
-    outcome = asyncio.run(process_deal(store, DealTask("found", "run-1"), tools))
+    task = DealTask("found", "run-1")
+    outcome = in_thread(lambda: asyncio.run(process_deal(store, task, tools)))
     record_finds(store, outcome, tools, tell_nobody)
     page = "/api/deals/found/photos/a/prompts"
     before = reviewer.get(page).json()["annotations"]
