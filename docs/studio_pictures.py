@@ -26,9 +26,14 @@ SHOWN = {
     "studio_deals": "/deals",
     "studio_deal": "/deals/sample-coins",
     "studio_crops": "/deals/sample-coins?tab=crops",
+    "studio_history": "/deals/sample-coins?tab=history&left=1&right=2",
     "studio_test": "/test",
     "studio_process": "/process",
     "studio_settings": "/settings",
+    "studio_runs": "/runs",
+    "studio_costs": "/costs",
+    "studio_exports": "/exports?deal=sample-coins&deal=sample-goods",
+    "studio_quality": "/quality",
 }
 """The pictures of the documentation, and the pages that they show."""
 EVERY = {
@@ -51,10 +56,8 @@ EVERY = {
     "costs": "/costs",
     "exports": "/exports?deal=sample-coins&deal=sample-goods",
     "exports_none": "/exports",
-    "erase": "/erase?deal=sample-coins",
     "review": "/review",
     "quality": "/quality",
-    "compare": "/compare",
     "missing": "/deals/nowhere",
     "login": "/login",
 }
@@ -72,6 +75,7 @@ def studio(folder: Path) -> Iterator[str]:
     _segpipe(folder, "settings", "set", "crops.padding_px", "6", "--root", root)
     for mode in ("find_all", "inside_box"):
         _segpipe(folder, "run", "--mode", mode, "--root", root)
+        _segpipe(folder, "quality", "--mode", mode, "--root", root)
     program = [sys.executable, "-c", "from segpipe.cli.app import main; main()"]
     options = ["--root", root, "--port", "0", "--no-daemon"]
     process = subprocess.Popen(
