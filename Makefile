@@ -57,7 +57,7 @@ browser:
 	fi
 
 test: browser lint types ## Lint, types and tests
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n 2
 
 # sahi asks for OpenCV's wheel with a screen, which would overwrite the one without.
 bench: setup ## Every benchmark: tables of ratios
